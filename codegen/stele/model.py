@@ -1,0 +1,264 @@
+"""The contract between the halves of the generator.
+
+`load` and `resolve` build these, `check` judges them, `lower` turns them into views for templates.
+Nothing here knows YAML, Jinja or C. All nodes are frozen, hold tuples, and remember where they came
+from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A place in a schema file; line and column count from 1."""
+
+    path: str
+    line: int
+    column: int
+
+
+class Scalar(Enum):
+    """The scalar types of the schema language, by their canonical PostgreSQL names."""
+
+    BOOL = "bool"
+    INT2 = "int2"
+    INT4 = "int4"
+    INT8 = "int8"
+    FLOAT4 = "float4"
+    FLOAT8 = "float8"
+    NUMERIC = "numeric"
+    TEXT = "text"
+    VARCHAR = "varchar"
+    CHAR = "char"
+    BYTEA = "bytea"
+    UUID = "uuid"
+    DATE = "date"
+    TIME = "time"
+    TIMESTAMP = "timestamp"
+    TIMESTAMPTZ = "timestamptz"
+    INTERVAL = "interval"
+    JSON = "json"
+    JSONB = "jsonb"
+    INET = "inet"
+    ENUM = "enum"  # Type.name is the enum's name
+    OPAQUE = "opaque"  # Type.name is the SQL type, which travels as text
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """A column's type. `length` is varchar(n) or char(n); numeric has precision and scale."""
+
+    scalar: Scalar
+    array: bool = False
+    length: int | None = None
+    precision: int | None = None
+    scale: int | None = None
+    name: str = ""
+    enum_module: str = ""  # module that declares the enum
+
+
+class Identity(Enum):
+    """How the server makes a column's value."""
+
+    NONE = "none"
+    SERIAL = "serial"  # smallserial, serial, bigserial: an owned sequence and a default
+    ALWAYS = "always"
+    BY_DEFAULT = "by default"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    span: Span
+    name: str
+    type: Type
+    nullable: bool
+    identity: Identity = Identity.NONE
+    default: str = ""  # an SQL expression; '' is none. A literal `value:` arrives here quoted.
+    generated: str = ""  # stored generated column: its SQL expression
+    collation: str = ""
+    doc: str = ""
+    renamed_from: str = ""
+
+
+class Order(Enum):
+    ASC = "asc"
+    DESC = "desc"
+
+
+class Nulls(Enum):
+    DEFAULT = ""
+    FIRST = "first"
+    LAST = "last"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexItem:
+    """One key of an index: a column or an expression, never both."""
+
+    span: Span
+    column: str = ""
+    expression: str = ""
+    opclass: str = ""
+    collation: str = ""
+    order: Order = Order.ASC
+    nulls: Nulls = Nulls.DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    """An index predicate. `not_deleted` is the soft-delete policy's; `sql` is the author's rest.
+
+    Both may hold; they are joined by AND.
+    """
+
+    not_deleted: bool = False
+    sql: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index; `unique` ones come from a table's `unique:` and give find_by and upsert_by."""
+
+    span: Span
+    key: str  # the name in the schema file
+    unique: bool
+    items: tuple[IndexItem, ...]
+    include: tuple[str, ...] = ()
+    method: str = "btree"
+    predicate: Predicate | None = None
+    nulls_not_distinct: bool = False
+    with_options: str = ""  # storage parameters, as SQL
+    doc: str = ""
+
+
+class Action(Enum):
+    NO_ACTION = "no action"
+    RESTRICT = "restrict"
+    CASCADE = "cascade"
+    SET_NULL = "set null"
+    SET_DEFAULT = "set default"
+
+
+class Deferrable(Enum):
+    NO = ""
+    IMMEDIATE = "initially immediate"
+    DEFERRED = "initially deferred"
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    span: Span
+    key: str
+    columns: tuple[str, ...]
+    ref_module: str
+    ref_table: str
+    ref_columns: tuple[str, ...]
+    on_delete: Action = Action.NO_ACTION
+    on_update: Action = Action.NO_ACTION
+    deferrable: Deferrable = Deferrable.NO
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    span: Span
+    key: str
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderItem:
+    span: Span
+    column: str
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class ListSpec:
+    """A paged list: equality on `by`, then `order`; resolve appends the primary key to `order`."""
+
+    span: Span
+    key: str
+    by: tuple[str, ...]
+    order: tuple[OrderItem, ...]
+    where: Predicate | None = None
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RawObject:
+    """SQL that belongs to a table: functions, triggers. `create` may use {table} and {name}."""
+
+    span: Span
+    key: str
+    create: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionBy:
+    """Declarative partitioning of the parent table."""
+
+    method: str  # range, list, hash
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    span: Span
+    name: str
+    columns: tuple[Column, ...]  # own columns first, then those of traits in order of use
+    primary_key: tuple[str, ...]  # () for none
+    indexes: tuple[Index, ...] = ()  # uniques first, then the others; each in file order
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    checks: tuple[Check, ...] = ()
+    lists: tuple[ListSpec, ...] = ()
+    objects: tuple[RawObject, ...] = ()
+    touch: str = ""  # column set to now by every update
+    ttl: str = ""  # column after which the row is expired
+    soft_delete: str = ""  # column that marks a deleted row
+    version: str = ""  # column incremented by every update
+    partition_by: PartitionBy | None = None
+    distribute_by: str = ""
+    large: bool = False
+    doc: str = ""
+    renamed_from: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EnumType:
+    span: Span
+    name: str
+    labels: tuple[str, ...]
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Longest:
+    """The longest schema and prefix, in bytes, that names are checked with."""
+
+    schema: int
+    prefix: int
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One schema file. `index_name` holds {schema_} {prefix} {table} {key}."""
+
+    span: Span
+    name: str
+    doc: str
+    c_prefix: str
+    index_name: str
+    fold_lower: bool
+    longest: Longest
+    enums: tuple[EnumType, ...]
+    tables: tuple[Table, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """All modules of a run, sorted by name; tables and enums in file order."""
+
+    modules: tuple[Module, ...]

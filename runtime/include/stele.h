@@ -1,0 +1,19 @@
+/**
+ * Stele: a schema-first data access layer for PostgreSQL. Includes every public header but
+ * stele/json.h, which needs jansson's.
+ */
+#ifndef STELE_H
+#define STELE_H
+
+#include "stele/base.h"
+#include "stele/conn.h"
+#include "stele/db.h"
+#include "stele/ensure.h"
+#include "stele/mem.h"
+#include "stele/page.h"
+#include "stele/status.h"
+#include "stele/tx.h"
+#include "stele/value.h"
+#include "stele/version.h"
+
+#endif

@@ -1,0 +1,58 @@
+/**
+ * Creating and verifying the tables of a module.
+ *
+ * Floor: migrate.
+ */
+#ifndef STELE_ENSURE_H
+#define STELE_ENSURE_H
+
+#include "stele/db.h"
+
+STELE_BEGIN_DECLS
+
+typedef enum stele_ensure_phase {
+    STELE_ENSURE_LOCK,   /* waiting for the advisory lock */
+    STELE_ENSURE_LOOK,   /* reading the catalog */
+    STELE_ENSURE_CREATE, /* creating `object` */
+    STELE_ENSURE_INDEX,  /* building index `object` concurrently */
+    STELE_ENSURE_VERIFY, /* comparing `object` with the schema */
+    STELE_ENSURE_RETRY   /* again, after another program won a race */
+} stele_ensure_phase;
+
+typedef struct stele_ensure_options {
+    size_t size;              /* sizeof(stele_ensure_options); set by STELE_ENSURE_OPTIONS_INIT */
+    bool skip_init;           /* do nothing at all */
+    bool verify_only;         /* create nothing, only compare */
+    bool build_indexes;       /* build missing indexes of tables that have rows, concurrently */
+    uint32_t lock_timeout_ms; /* [3000] the advisory lock, and each DDL statement */
+    void (*on_phase)(stele_ensure_phase phase, const char *object, void *user);
+    void *user;
+    /* Every difference found, one call each; err->message sums them up as far as it has room. */
+    void (*on_difference)(const char *table, const char *object, const char *difference, void *user);
+} stele_ensure_options;
+
+#ifdef __cplusplus
+#define STELE_ENSURE_OPTIONS_INIT                                                                  \
+    {                                                                                              \
+        sizeof(stele_ensure_options), false, false, false, 0, NULL, NULL, NULL                     \
+    }
+#else
+#define STELE_ENSURE_OPTIONS_INIT {.size = sizeof(stele_ensure_options)}
+#endif
+
+/**
+ * Creates what is missing of `module` under the names of `db`, and verifies what exists: columns,
+ * types, nullability, unique indexes and their predicates. Extra columns with defaults, extra
+ * indexes and tables are fine.
+ *
+ * Any number of processes may call it at once. `options` NULL: defaults.
+ * Errors: STELE_E_SCHEMA with all differences; STELE_E_TIMEOUT when the lock was not to be had;
+ *         STELE_E_PERMISSION; STELE_E_NAME.
+ */
+STELE_API STELE_MUST_CHECK stele_status stele_db_ensure(stele_db *db, const stele_module *module,
+                                                        const stele_ensure_options *options,
+                                                        stele_error *err);
+
+STELE_END_DECLS
+
+#endif

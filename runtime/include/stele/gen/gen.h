@@ -1,0 +1,367 @@
+/**
+ * What generated code is made of: constant descriptors, and the functions that run them.
+ *
+ * A weaker promise than the rest of stele/: only the generator of the same ABI number writes
+ * against this header. Do not use it in handwritten code.
+ */
+#ifndef STELE_GEN_GEN_H
+#define STELE_GEN_GEN_H
+
+#include "stele/conn.h"
+#include "stele/page.h"
+#include "stele/value.h"
+
+STELE_BEGIN_DECLS
+
+#define STELE_GEN_ABI 1
+/** Referenced by every module: a library of another ABI lacks it, so the mismatch fails at load. */
+STELE_API extern const int stele_gen_abi_1;
+
+/* ---- types ---------------------------------------------------------------------------------- */
+
+/* name, C type of a value, OID, OID of its array */
+#define STELE_GEN_TYPE_MAP(X)                                                                      \
+    X(BOOL, bool, 16, 1000)                                                                        \
+    X(INT2, int16_t, 21, 1005)                                                                     \
+    X(INT4, int32_t, 23, 1007)                                                                     \
+    X(INT8, int64_t, 20, 1016)                                                                     \
+    X(FLOAT4, float, 700, 1021)                                                                    \
+    X(FLOAT8, double, 701, 1022)                                                                   \
+    X(NUMERIC, stele_str, 1700, 1231)                                                              \
+    X(TEXT, stele_str, 25, 1009)                                                                   \
+    X(BPCHAR, stele_str, 1042, 1014)                                                               \
+    X(BYTEA, stele_bytes, 17, 1001)                                                                \
+    X(UUID, stele_uuid, 2950, 2951)                                                                \
+    X(DATE, stele_date, 1082, 1182)                                                                \
+    X(TIME, stele_time, 1083, 1183)                                                                \
+    X(TIMESTAMP, stele_ts, 1114, 1115)                                                             \
+    X(TIMESTAMPTZ, stele_ts, 1184, 1185)                                                           \
+    X(INTERVAL, stele_interval, 1186, 1187)                                                        \
+    X(JSON, stele_str, 114, 199)                                                                   \
+    X(JSONB, stele_str, 3802, 3807)                                                                \
+    X(INET, stele_inet, 869, 1041)                                                                 \
+    X(ENUM, int, 0, 0)                                                                             \
+    X(OPAQUE, stele_str, 0, 0)
+
+typedef enum stele_gen_type {
+#define STELE_GEN_TYPE_ENUM(name, type, oid, array_oid) STELE_GEN_##name,
+    STELE_GEN_TYPE_MAP(STELE_GEN_TYPE_ENUM)
+#undef STELE_GEN_TYPE_ENUM
+    STELE_GEN_TYPE_COUNT
+} stele_gen_type;
+
+/** Added to a type: a one-dimensional array of it. */
+#define STELE_GEN_ARRAY 0x40
+
+/** Labels of an enum in declared order; C value i + 1 stands for labels[i], 0 for an unknown one. */
+typedef struct stele_gen_enum {
+    const char *type_name;
+    const char *const *labels;
+    size_t count;
+} stele_gen_enum;
+
+/*
+ * The C types that go with an enum E (a C enum whose 0 is "unknown"):
+ * E_opt, E_array, E_in, E_in_n, and E_v(), E_n_v(), E_n_null(), E_n_of().
+ */
+#define STELE_GEN_DECLARE_ENUM(E)                                                                  \
+    typedef struct E##_opt {                                                                       \
+        bool has;                                                                                  \
+        E v;                                                                                       \
+    } E##_opt;                                                                                     \
+    typedef struct E##_array {                                                                     \
+        const E *items;                                                                            \
+        const bool *nulls;                                                                         \
+        size_t count;                                                                              \
+    } E##_array;                                                                                   \
+    STELE_GEN_DECLARE_ENUM_IN(E, E)                                                                \
+    STELE_GEN_DECLARE_ENUM_IN(E##_array, E##_array)                                                \
+    static inline E##_in_n E##_n_of(E##_opt opt)                                                   \
+    {                                                                                              \
+        return opt.has ? E##_n_v(opt.v) : E##_n_null();                                            \
+    }
+
+#define STELE_GEN_DECLARE_ENUM_IN(name, type)                                                      \
+    typedef struct name##_in {                                                                     \
+        const stele_tag *tag;                                                                      \
+        type v;                                                                                    \
+    } name##_in;                                                                                   \
+    typedef struct name##_in_n {                                                                   \
+        const stele_tag *tag;                                                                      \
+        type v;                                                                                    \
+    } name##_in_n;                                                                                 \
+    static inline name##_in name##_v(type v)                                                       \
+    {                                                                                              \
+        name##_in in = {&stele_tag_value, v};                                                      \
+        return in;                                                                                 \
+    }                                                                                              \
+    static inline name##_in_n name##_n_v(type v)                                                   \
+    {                                                                                              \
+        name##_in_n in = {&stele_tag_value, v};                                                    \
+        return in;                                                                                 \
+    }                                                                                              \
+    static inline name##_in_n name##_n_null(void)                                                  \
+    {                                                                                              \
+        name##_in_n in;                                                                            \
+        memset(&in, 0, sizeof in);                                                                 \
+        in.tag = &stele_tag_null;                                                                  \
+        return in;                                                                                 \
+    }
+
+/* ---- columns and parameters ----------------------------------------------------------------- */
+
+/** One column of a result and the field of the row that takes it. */
+typedef struct stele_gen_column {
+    const char *name;
+    uint8_t type; /* stele_gen_type, | STELE_GEN_ARRAY */
+    bool nullable;
+    uint32_t offset; /* in the row */
+    const stele_gen_enum *labels;
+} stele_gen_column;
+
+/** How a parameter's C field is wrapped. */
+typedef enum stele_gen_form {
+    STELE_GEN_PLAIN, /* the value itself */
+    STELE_GEN_OPT,   /* stele_opt_*, as rows have it */
+    STELE_GEN_IN,    /* stele_in_*: unset or a value */
+    STELE_GEN_IN_N   /* stele_in_*_n: unset, NULL or a value */
+} stele_gen_form;
+
+/** One parameter of a statement: args[arg] + offset is where its field lies. */
+typedef struct stele_gen_param {
+    const char *column;
+    uint8_t type;
+    uint8_t form;
+    bool required; /* unset is STELE_E_INPUT */
+    uint8_t arg;
+    uint32_t offset;
+    int32_t modifier; /* varchar(n), char(n): n; numeric(p,s): p << 16 | s; else 0 */
+    const stele_gen_enum *labels;
+} stele_gen_param;
+
+/* ---- SQL ------------------------------------------------------------------------------------ */
+
+/*
+ * A statement's SQL is a list of parts, rendered for one schema, prefix and shape when the statement
+ * cache misses. The shape is which inputs are unset, NULL, a value, now or after, plus the flags of
+ * the call.
+ *
+ * LIST starts a comma-separated list; ITEM and the EACH_ parts add to it.
+ */
+typedef enum stele_gen_part_kind {
+    STELE_GEN_SQL,           /* text as it is */
+    STELE_GEN_TABLE,         /* text is a table: "schema"."prefix_table" */
+    STELE_GEN_SCHEMA,        /* "schema". with the point, or nothing when no schema is named */
+    STELE_GEN_SCHEMA_,       /* schema and an underscore, or nothing; inside a quoted name */
+    STELE_GEN_PREFIX,        /* the prefix; inside a quoted name */
+    STELE_GEN_PARAM_REF,     /* $n of parameter a; for an input its expression ($n, now, after) */
+    STELE_GEN_LIST,          /* starts a list */
+    STELE_GEN_ITEM,          /* text as an item of the list */
+    STELE_GEN_EACH_NAME,     /* "column" of each set parameter in [a, b) */
+    STELE_GEN_EACH_VALUE,    /* expression of each set parameter in [a, b) */
+    STELE_GEN_EACH_SET,      /* "column" = expression, of each set parameter in [a, b) */
+    STELE_GEN_EACH_EXCLUDED, /* "column" = EXCLUDED."column", of each set parameter in [a, b) */
+    STELE_GEN_WHERE_EQ,      /* AND text = expression of a, or AND text IS NULL; nothing if unset */
+    STELE_GEN_WHERE_GE,      /* AND text >= expression of a; nothing if unset */
+    STELE_GEN_WHERE_LT,      /* AND text < expression of a; nothing if unset */
+    STELE_GEN_IF_SET,        /* up to ELSE or END: if parameter a is set (value, NULL, now, after) */
+    STELE_GEN_IF_UNSET,      /* … if parameter a is unset */
+    STELE_GEN_IF_ANY,        /* … if any parameter in [a, b) is set */
+    STELE_GEN_IF_FLAG,       /* … if the call's flags have any bit of a */
+    STELE_GEN_IF_NO_FLAG,    /* … if they have none of a */
+    STELE_GEN_IF_SOFT,       /* … if the policy in force deletes softly */
+    STELE_GEN_ELSE,
+    STELE_GEN_END
+} stele_gen_part_kind;
+
+typedef struct stele_gen_part {
+    uint16_t kind;
+    uint16_t a;
+    uint16_t b;
+    const char *text;
+} stele_gen_part;
+
+#define STELE_SQL(text) {STELE_GEN_SQL, 0, 0, text}
+#define STELE_TABLE(name) {STELE_GEN_TABLE, 0, 0, name}
+#define STELE_SCHEMA {STELE_GEN_SCHEMA, 0, 0, NULL}
+#define STELE_SCHEMA_ {STELE_GEN_SCHEMA_, 0, 0, NULL}
+#define STELE_PREFIX {STELE_GEN_PREFIX, 0, 0, NULL}
+#define STELE_PARAM(index) {STELE_GEN_PARAM_REF, index, 0, NULL}
+#define STELE_LIST {STELE_GEN_LIST, 0, 0, NULL}
+#define STELE_ITEM(text) {STELE_GEN_ITEM, 0, 0, text}
+#define STELE_EACH_NAME(from, to) {STELE_GEN_EACH_NAME, from, to, NULL}
+#define STELE_EACH_VALUE(from, to) {STELE_GEN_EACH_VALUE, from, to, NULL}
+#define STELE_EACH_SET(from, to) {STELE_GEN_EACH_SET, from, to, NULL}
+#define STELE_EACH_EXCLUDED(from, to) {STELE_GEN_EACH_EXCLUDED, from, to, NULL}
+#define STELE_WHERE_EQ(index, column) {STELE_GEN_WHERE_EQ, index, 0, column}
+#define STELE_WHERE_GE(index, column) {STELE_GEN_WHERE_GE, index, 0, column}
+#define STELE_WHERE_LT(index, column) {STELE_GEN_WHERE_LT, index, 0, column}
+#define STELE_IF_SET(index) {STELE_GEN_IF_SET, index, 0, NULL}
+#define STELE_IF_UNSET(index) {STELE_GEN_IF_UNSET, index, 0, NULL}
+#define STELE_IF_ANY(from, to) {STELE_GEN_IF_ANY, from, to, NULL}
+#define STELE_IF_FLAG(mask) {STELE_GEN_IF_FLAG, mask, 0, NULL}
+#define STELE_IF_NO_FLAG(mask) {STELE_GEN_IF_NO_FLAG, mask, 0, NULL}
+#define STELE_IF_SOFT {STELE_GEN_IF_SOFT, 0, 0, NULL}
+#define STELE_ELSE {STELE_GEN_ELSE, 0, 0, NULL}
+#define STELE_END {STELE_GEN_END, 0, 0, NULL}
+
+/** Number of elements of a static array, for descriptors. */
+#define STELE_COUNT(array) ((uint16_t)(sizeof(array) / sizeof((array)[0])))
+
+/* Flags of a call; they are part of the shape. */
+#define STELE_FLAG_RETURNING 0x0001u    /* the caller wants the row back */
+#define STELE_FLAG_RESUME 0x0002u       /* not the first page */
+#define STELE_FLAG_WITH_DELETED 0x0004u /* filter: deleted rows too */
+#define STELE_FLAG_ONLY_DELETED 0x0008u /* filter: deleted rows only */
+#define STELE_FLAG_WITH_EXPIRED 0x0010u /* filter: expired rows too */
+#define STELE_FLAG_ONLY_EXPIRED 0x0020u /* filter: expired rows only */
+
+/* Properties of a statement. */
+#define STELE_STMT_READ 0x01u     /* only reads */
+#define STELE_STMT_VERSION 0x02u  /* no row: STELE_E_CONFLICT when the version parameter is set */
+#define STELE_STMT_NEEDS_SET 0x04u /* an input that sets nothing is STELE_E_INPUT */
+#define STELE_STMT_CUSTOM_PLAN 0x08u /* never a generic plan */
+#define STELE_STMT_LOCKS_NOWAIT 0x10u /* 55P03 is an expected outcome */
+
+/** A statement: how its SQL is made, what goes in, what comes out. */
+typedef struct stele_gen_stmt {
+    const char *name;  /* the C function's name: for errors, hooks and statistics */
+    const char *table; /* base name of the table it is about, for errors; NULL for queries */
+    const stele_gen_part *parts;
+    const stele_gen_param *params;
+    const stele_gen_column *columns; /* NULL if it returns no rows */
+    uint16_t part_count;
+    uint16_t param_count;
+    uint16_t column_count;
+    uint16_t shape_from; /* params [shape_from, param_count) are inputs; those before are plain */
+    uint32_t row_size;
+    uint32_t properties;
+    uint16_t set_from; /* STELE_STMT_NEEDS_SET: the parameters [set_from, set_to) */
+    uint16_t set_to;
+    uint16_t version_param; /* STELE_STMT_VERSION: the version the caller saw */
+} stele_gen_stmt;
+
+/** A list read in pages: the fields of the last row give the parameters that resume after it. */
+typedef struct stele_gen_list {
+    const stele_gen_stmt *stmt; /* plain parameters first: those of args[0], then resume, then limit */
+    uint8_t resume_arg;         /* index in args[] that is pointed at the last row */
+    uint8_t limit_arg;          /* index in args[] that is pointed at an int64_t */
+    uint16_t resume_from;       /* the parameters [resume_from, resume_to) are the row's */
+    uint16_t resume_to;
+} stele_gen_list;
+
+/* ---- running -------------------------------------------------------------------------------- */
+
+/*
+ * All borrow args[] for the call and answer as stele/status.h says; outputs are written only on
+ * STELE_OK. Each waits for the server once.
+ */
+
+/** One row or STELE_E_NOT_FOUND (STELE_E_CONFLICT, see STELE_STMT_VERSION). Free: stele_gen_free. */
+STELE_API STELE_MUST_CHECK stele_status stele_gen_one(stele_conn *conn, const stele_gen_stmt *stmt,
+                                                      const void *const *args, uint32_t flags,
+                                                      void **ret_row, stele_error *err);
+
+/** All rows, as one array; *ret_rows is never NULL on success. Free: stele_gen_free. */
+STELE_API STELE_MUST_CHECK stele_status stele_gen_many(stele_conn *conn, const stele_gen_stmt *stmt,
+                                                       const void *const *args, uint32_t flags,
+                                                       void **ret_rows, size_t *ret_count,
+                                                       stele_error *err);
+
+/** One row of scalars, copied to `ret_value` (stmt->row_size bytes); nothing to free. */
+STELE_API STELE_MUST_CHECK stele_status stele_gen_value(stele_conn *conn, const stele_gen_stmt *stmt,
+                                                        const void *const *args, uint32_t flags,
+                                                        void *ret_value, stele_error *err);
+
+/**
+ * A command. `ret_count` (may be NULL) gets the number of rows. With `need_row`, none affected is
+ * STELE_E_NOT_FOUND (or STELE_E_CONFLICT).
+ */
+STELE_API STELE_MUST_CHECK stele_status stele_gen_exec(stele_conn *conn, const stele_gen_stmt *stmt,
+                                                       const void *const *args, uint32_t flags,
+                                                       bool need_row, uint64_t *ret_count,
+                                                       stele_error *err);
+
+/**
+ * The next page. `*page` is NULL for the first; it is freed and replaced, on STELE_DONE set to NULL;
+ * on an error it stays as it was, so that the call may be repeated. limit 0 is STELE_E_INPUT.
+ */
+STELE_API STELE_MUST_CHECK stele_status stele_gen_page(stele_conn *conn, const stele_gen_list *list,
+                                                       const void **args, uint32_t flags,
+                                                       uint32_t limit, stele_page **page,
+                                                       stele_error *err);
+
+/** A page without rows that continues where `token` was taken; STELE_E_INPUT if it is not ours. */
+STELE_API STELE_MUST_CHECK stele_status stele_gen_page_resume(const stele_gen_list *list,
+                                                              stele_str token, stele_page **ret_page,
+                                                              stele_error *err);
+
+/** A copy of one row in a block of its own. */
+STELE_API STELE_MUST_CHECK stele_status stele_gen_dup(const stele_gen_stmt *stmt, const void *row,
+                                                      void **ret_row, stele_error *err);
+
+/** Frees what stele_gen_one, _many, _dup gave. NULL is ignored. */
+STELE_API void stele_gen_free(void *rows);
+
+/** Label of an enum value, NULL for 0 or a value out of range. */
+STELE_API const char *stele_gen_enum_label(const stele_gen_enum *labels, int value);
+
+/** Value of a label; 0 if there is none such. */
+STELE_API int stele_gen_enum_value(const stele_gen_enum *labels, stele_str label);
+
+/* ---- modules -------------------------------------------------------------------------------- */
+
+/** A column as the catalog must show it. */
+typedef struct stele_gen_catalog_column {
+    const char *name;
+    const char *type; /* as format_type() says it; of an enum of ours the base name of the type */
+    bool not_null;
+    bool own_enum; /* `type` is an enum of this module: schema and prefix apply */
+} stele_gen_catalog_column;
+
+typedef enum stele_gen_object_kind {
+    STELE_GEN_OBJECT_ENUM,
+    STELE_GEN_OBJECT_TABLE,
+    STELE_GEN_OBJECT_INDEX,
+    STELE_GEN_OBJECT_FOREIGN_KEY,
+    STELE_GEN_OBJECT_OTHER
+} stele_gen_object_kind;
+
+/** One thing to create, in order. */
+typedef struct stele_gen_object {
+    stele_gen_object_kind kind;
+    bool unique;               /* an index that peers and upserts rely on */
+    const char *table;         /* base name of the table it belongs to; NULL for an enum */
+    const stele_gen_part *name; /* its name, unquoted, without schema */
+    const stele_gen_part *create; /* one statement that creates it */
+    uint16_t name_count;
+    uint16_t create_count;
+    const stele_gen_part *create_concurrently; /* indexes: the same, without blocking writers */
+    uint16_t create_concurrently_count;
+} stele_gen_object;
+
+/** A table: its columns for verification, its life-cycle statements for the sweeper. */
+typedef struct stele_gen_table {
+    const char *name;
+    const stele_gen_catalog_column *columns;
+    uint16_t column_count;
+    const stele_gen_stmt *expire; /* args[0] → int64_t limit; NULL without ttl */
+    const stele_gen_stmt *purge;  /* args[0] → stele_ts before, args[1] → int64_t limit; or NULL */
+} stele_gen_table;
+
+/** A module of the schema; a db is opened with the modules it uses. */
+struct stele_module {
+    const int *abi;
+    const char *name;
+    const stele_gen_table *const *tables;
+    const stele_gen_object *objects;
+    uint16_t table_count;
+    uint16_t object_count;
+    bool fold_lower;        /* names given at run time are folded to lower case */
+    uint16_t longest_schema; /* bytes that the generator checked names with; 0 = not declared */
+    uint16_t longest_prefix;
+};
+
+STELE_END_DECLS
+
+#endif
