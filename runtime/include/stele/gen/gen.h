@@ -8,6 +8,7 @@
 #define STELE_GEN_GEN_H
 
 #include "stele/conn.h"
+#include "stele/db.h"
 #include "stele/page.h"
 #include "stele/value.h"
 
@@ -150,7 +151,7 @@ typedef struct stele_gen_param {
  */
 typedef enum stele_gen_part_kind {
     STELE_GEN_SQL,           /* text as it is */
-    STELE_GEN_TABLE,         /* text is a table: "schema"."prefix_table" */
+    STELE_GEN_TABLE,         /* text is a table, or module.table: "schema"."prefix_table" */
     STELE_GEN_SCHEMA,        /* "schema". with the point, or nothing when no schema is named */
     STELE_GEN_SCHEMA_,       /* schema and an underscore, or nothing; inside a quoted name */
     STELE_GEN_PREFIX,        /* the prefix; inside a quoted name */
@@ -225,6 +226,7 @@ typedef struct stele_gen_part {
 
 /** A statement: how its SQL is made, what goes in, what comes out. */
 typedef struct stele_gen_stmt {
+    const stele_module *module; /* whose names apply; tables of others are named module.table */
     const char *name;  /* the C function's name: for errors, hooks and statistics */
     const char *table; /* base name of the table it is about, for errors; NULL for queries */
     const stele_gen_part *parts;

@@ -1,0 +1,78 @@
+/**
+ * The inside of a lease, shared by the floors from stmt to db.
+ *
+ * Floor: conn.
+ */
+#ifndef STELE_CONN_INTERNAL_H
+#define STELE_CONN_INTERNAL_H
+
+#include "link.h"
+#include "stele/conn.h"
+#include "stele/tx.h"
+
+/** Names of one module that differ from the handle's. */
+typedef struct stele__pinned {
+    const char *module;
+    char schema[STELE_NAME_SIZE];
+    char prefix[STELE_NAME_SIZE];
+} stele__pinned;
+
+/** Names and policies in force; immutable. Two with the same content have the same id. */
+typedef struct stele__names {
+    uint64_t id;
+    char schema[STELE_NAME_SIZE]; /* "" for none; folded as the modules ask */
+    char prefix[STELE_NAME_SIZE];
+    bool soft_delete; /* false: delete and expire remove rows */
+    const stele__pinned *pins;
+    size_t pin_count;
+} stele__names;
+
+#define STELE__PENDING_MAX 4
+#define STELE__PENDING_SIZE 112
+
+typedef enum stele__tx_state {
+    STELE__TX_NONE,
+    STELE__TX_BEGUN, /* BEGIN is pending: it leaves with the next statement */
+    STELE__TX_OPEN   /* the server has it */
+} stele__tx_state;
+
+/** A transaction as this client sees it. */
+typedef struct stele__tx {
+    stele__tx_state state;
+    bool commit_sent;
+    bool lost;                /* the link was lost inside it */
+    int pending_count;        /* BEGIN, SAVEPOINT … to send with the next statement */
+    char pending[STELE__PENDING_MAX][STELE__PENDING_SIZE];
+    stele_status first_error; /* status of the first error the server sent in it, or OK */
+    char first_sqlstate[6];
+} stele__tx;
+
+/** What the pool does for the floors below it. */
+typedef struct stele__conn_ops {
+    /* Gives conn a fresh link in place of the one it has (which may be broken), within `deadline`. */
+    stele_status (*relink)(stele_conn *conn, stele__deadline deadline, stele_error *err);
+    /* Returns the lease: link back to the pool or closed, memory of the lease freed. */
+    void (*release)(stele_conn *conn);
+    /* Switches names; implements stele_conn_use. */
+    stele_status (*use)(stele_conn *conn, stele_db *db, stele_error *err);
+} stele__conn_ops;
+
+struct stele_conn {
+    stele__link *link; /* never NULL while leased, but may be broken */
+    const stele__names *names;
+    const stele__conn_ops *ops;
+    stele__deadline deadline;  /* of the lease; STELE__NEVER when none was set */
+    uint32_t call_timeout_ms;
+    stele__tx tx;
+    const char *last_statement; /* static string of generated code, or NULL */
+    uint64_t round_trips_before; /* of links this lease has left, minus what the present one began with */
+    void *owner; /* the pool's own record of this lease */
+};
+
+/** The earlier of the lease's deadline and now plus the call timeout. */
+stele__deadline stele__conn_deadline(const stele_conn *conn);
+
+/** STELE_OK if the lease can be used: not forked, link not broken (else why). */
+stele_status stele__conn_usable(const stele_conn *conn, stele_error *err);
+
+#endif
