@@ -14,6 +14,7 @@
 
 struct pg_conn;
 struct pg_result;
+struct pg_cancel;
 
 /** Absolute CLOCK_MONOTONIC nanoseconds; STELE__NEVER waits for ever. */
 typedef uint64_t stele__deadline;
@@ -44,6 +45,7 @@ typedef struct stele__link_params {
 
 typedef struct stele__link {
     struct pg_conn *pg;
+    struct pg_cancel *cancel; /* made at once, so that any thread may use it */
     int fd;
     bool broken;            /* never to be used again */
     bool dirty_session;     /* SET, LISTEN, temp tables, …: reset before another lease */

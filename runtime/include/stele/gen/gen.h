@@ -9,6 +9,7 @@
 
 #include "stele/conn.h"
 #include "stele/db.h"
+#include "stele/gen/types.h"
 #include "stele/page.h"
 #include "stele/value.h"
 

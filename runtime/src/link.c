@@ -1,0 +1,274 @@
+/**
+ * Opening, checking and closing one server connection.
+ *
+ * Floor: conn.
+ */
+#include "link_internal.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mem_internal.h"
+#include "status_internal.h"
+#include "text_internal.h"
+
+#include "banned.h"
+
+#define MIN_SERVER_VERSION 120000
+
+volatile uint32_t stele__fork_epoch;
+
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+static void count_fork(void)
+{
+    stele__fork_epoch++;
+}
+
+static void install_fork_handler(void)
+{
+    (void)pthread_atfork(NULL, NULL, count_fork); /* ENOMEM here: forks go unnoticed, no worse */
+}
+
+void stele__fork_watch(void)
+{
+    (void)pthread_once(&fork_once, install_fork_handler);
+}
+
+stele__deadline stele__deadline_in(uint32_t ms)
+{
+    return (uint64_t)stele__now_ns() + (uint64_t)ms * 1000000u;
+}
+
+/* libpq's default receiver writes to stderr, which a library must not do. */
+static void receive_notice(void *arg, const PGresult *result)
+{
+    stele__link *link = arg;
+    if (link->on_notice == NULL)
+        return;
+    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    link->on_notice(severity != NULL ? severity : "NOTICE", message != NULL ? message : "",
+                    link->notice_user);
+}
+
+int stele__link_wait(const stele__link *link, short events, stele__deadline deadline)
+{
+    struct pollfd pfd = {.fd = link->fd, .events = events};
+    for (;;) {
+        int timeout = -1;
+        if (deadline != STELE__NEVER) {
+            uint64_t now = (uint64_t)stele__now_ns();
+            if (now >= deadline)
+                return 0;
+            uint64_t left_ms = (deadline - now + 999999u) / 1000000u;
+            timeout = left_ms > INT32_MAX ? INT32_MAX : (int)left_ms;
+        }
+        int ready = poll(&pfd, 1, timeout);
+        if (ready > 0)
+            return pfd.revents;
+        if (ready < 0 && errno != EINTR && errno != EAGAIN)
+            return -1;
+    }
+}
+
+/* Drives PQconnectPoll. libpq ignores connect_timeout here, so the deadline is ours to keep. */
+static stele_status finish_connect(stele__link *link, stele__deadline deadline, stele_error *err)
+{
+    PostgresPollingStatusType wants = PGRES_POLLING_WRITING;
+    for (;;) {
+        /* With several hosts the socket changes on the way. */
+        link->fd = PQsocket(link->pg);
+        if (link->fd < 0)
+            break;
+        int ready =
+            stele__link_wait(link, wants == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline);
+        if (ready == 0) {
+            stele_status st = stele__fail(err, STELE_E_TIMEOUT,
+                                          "no connection to the server before the deadline");
+            stele__error_hint(err, "check host and port, and that no firewall drops the packets");
+            return st;
+        }
+        if (ready < 0)
+            break;
+        wants = PQconnectPoll(link->pg);
+        if (wants == PGRES_POLLING_OK) {
+            link->fd = PQsocket(link->pg);
+            return STELE_OK;
+        }
+        if (wants == PGRES_POLLING_FAILED)
+            break;
+    }
+    return stele__link_connect_error(link, err);
+}
+
+static stele_status check_version(const stele__link *link, stele_error *err)
+{
+    if (link->server_version >= MIN_SERVER_VERSION)
+        return STELE_OK;
+    stele_status st =
+        stele__fail(err, STELE_E_UNSUPPORTED, "server version %d.%d is too old",
+                    link->server_version / 10000, link->server_version / 100 % 100);
+    stele__error_hint(err, "Stele needs PostgreSQL 12 or newer");
+    return st;
+}
+
+static stele_status start_session(stele__link *link, stele__deadline deadline, stele_error *err)
+{
+    if (PQsetnonblocking(link->pg, 1) != 0)
+        return stele__fail(err, STELE_E_NOMEM, "out of memory while connecting");
+    (void)PQsetErrorVerbosity(link->pg, PQERRORS_DEFAULT);
+    link->server_version = PQserverVersion(link->pg);
+    link->backend_pid = PQbackendPID(link->pg);
+    stele_status st = check_version(link, err);
+    if (st != STELE_OK)
+        return st;
+    link->cancel = PQgetCancel(link->pg);
+    if (link->cancel == NULL)
+        return stele__fail(err, STELE_E_NOMEM, "out of memory while connecting");
+    return stele__link_is_utc(link) ? STELE_OK : stele__link_set_utc(link, deadline, err);
+}
+
+stele_status stele__link_open(const stele__link_params *params, stele__deadline deadline,
+                              stele__link **ret_link, stele_error *err)
+{
+    stele__fork_watch();
+    stele__link *link = stele__calloc(1, sizeof *link);
+    if (link == NULL)
+        return stele__fail(err, STELE_E_NOMEM, "out of memory while connecting");
+    link->fd = -1;
+    link->fork_epoch = stele__fork_epoch;
+    link->on_notice = params->on_notice;
+    link->notice_user = params->notice_user;
+    link->pg = PQconnectStartParams(params->keys, params->values, 1);
+    stele_status st;
+    if (link->pg == NULL) {
+        st = stele__fail(err, STELE_E_NOMEM, "out of memory while connecting");
+    } else {
+        (void)PQsetNoticeReceiver(link->pg, receive_notice, link);
+        /* Verbose messages are the only way libpq tells the SQLSTATE of a refused connection. */
+        (void)PQsetErrorVerbosity(link->pg, PQERRORS_VERBOSE);
+        st = PQstatus(link->pg) == CONNECTION_BAD ? stele__link_connect_error(link, err)
+                                                  : finish_connect(link, deadline, err);
+    }
+    if (st == STELE_OK)
+        st = start_session(link, deadline, err);
+    if (st != STELE_OK) {
+        stele__link_close(link);
+        return st;
+    }
+    *ret_link = link;
+    return STELE_OK;
+}
+
+void stele__link_close(stele__link *link)
+{
+    if (link == NULL)
+        return;
+    if (stele__link_is_foreign(link)) {
+        /* PQfinish would say goodbye on a session that belongs to the parent. */
+        if (link->fd >= 0)
+            (void)close(link->fd);
+    } else {
+        if (link->cancel != NULL)
+            PQfreeCancel(link->cancel);
+        PQfinish(link->pg);
+    }
+    stele__free(link);
+}
+
+bool stele__link_alive(stele__link *link)
+{
+    if (link->broken)
+        return false;
+    struct pollfd pfd = {.fd = link->fd, .events = POLLIN};
+    if (poll(&pfd, 1, 0) <= 0)
+        return true;
+    /* The first read takes the server's last words, only the second sees that it hung up. */
+    if (!PQconsumeInput(link->pg) || !PQconsumeInput(link->pg) ||
+        PQstatus(link->pg) != CONNECTION_OK) {
+        link->broken = true;
+        return false;
+    }
+    return true;
+}
+
+stele_status stele__link_cancel(stele__link *link, stele_error *err)
+{
+    char text[256];
+    if (link->cancel == NULL || stele__link_is_foreign(link))
+        return stele__fail(err, STELE_E_MISUSE, "no connection to cancel on");
+    if (PQcancel(link->cancel, text, sizeof text))
+        return STELE_OK;
+    return stele__fail(err, STELE_E_CONNECT, "cannot send a cancel request: %s", text);
+}
+
+stele__tx_status stele__link_tx_status(const stele__link *link)
+{
+    if (link->broken)
+        return STELE__TX_LOST;
+    switch (PQtransactionStatus(link->pg)) {
+    case PQTRANS_IDLE:
+        return STELE__TX_IDLE;
+    case PQTRANS_ACTIVE:
+        return STELE__TX_ACTIVE;
+    case PQTRANS_INTRANS:
+        return STELE__TX_IN;
+    case PQTRANS_INERROR:
+        return STELE__TX_ERROR;
+    case PQTRANS_UNKNOWN:
+        break;
+    }
+    return STELE__TX_LOST;
+}
+
+bool stele__link_is_utc(const stele__link *link)
+{
+    const char *zone = PQparameterStatus(link->pg, "TimeZone");
+    return zone != NULL && strcmp(zone, "UTC") == 0;
+}
+
+static stele_status run_simple(stele__link *link, const char *const *sqls, int count,
+                               stele__deadline deadline, stele_error *err)
+{
+    stele__step steps[4];
+    PGresult *result = NULL;
+    for (int i = 0; i < count; i++)
+        steps[i] = (stele__step){.kind = STELE__STEP_SIMPLE, .sql = sqls[i]};
+    stele_status st = stele__link_exchange(link, steps, count, deadline, &result, NULL, err);
+    stele__result_clear(result);
+    return st;
+}
+
+stele_status stele__link_ping(stele__link *link, stele__deadline deadline, stele_error *err)
+{
+    return run_simple(link, (const char *const[]){""}, 1, deadline, err);
+}
+
+stele_status stele__link_set_utc(stele__link *link, stele__deadline deadline, stele_error *err)
+{
+    return run_simple(link, (const char *const[]){"SET TimeZone = 'UTC'"}, 1, deadline, err);
+}
+
+stele_status stele__link_rollback(stele__link *link, stele__deadline deadline, stele_error *err)
+{
+    return run_simple(link, (const char *const[]){"ROLLBACK"}, 1, deadline, err);
+}
+
+stele_status stele__link_reset_session(stele__link *link, stele__deadline deadline, stele_error *err)
+{
+    /* DISCARD ALL would also throw the prepared statements away. RESET ALL brings back the role's
+     * own TimeZone, hence the last one. */
+    static const char *const sqls[] = {"RESET ALL", "RESET SESSION AUTHORIZATION",
+                                       "SELECT pg_catalog.pg_advisory_unlock_all()", "UNLISTEN *"};
+    static const char *const more[] = {"DISCARD TEMP", "SET TimeZone = 'UTC'"};
+    stele_status st = run_simple(link, sqls, 4, deadline, err);
+    if (st == STELE_OK)
+        st = run_simple(link, more, 2, deadline, err);
+    if (st == STELE_OK)
+        link->dirty_session = false;
+    return st;
+}

@@ -1,0 +1,350 @@
+/**
+ * Sending statements and reading their results: one flush, one wait.
+ *
+ * Floor: conn.
+ */
+#include <poll.h>
+#include <string.h>
+
+#include "link_internal.h"
+#include "status_internal.h"
+
+#include "banned.h"
+
+static stele_status expired(stele__link *link, bool sent, stele_error *err)
+{
+    /* The answer may still come, so nobody may use this link again. */
+    link->broken = true;
+    stele_status st = stele__fail(err, STELE_E_TIMEOUT, "no answer from the server in time");
+    if (err != NULL)
+        err->outcome_unknown = sent;
+    return st;
+}
+
+/* Pushes out what libpq has buffered, reading meanwhile so that neither side blocks the other. */
+static stele_status flush(stele__link *link, stele__deadline deadline, stele_error *err)
+{
+    for (;;) {
+        int left = PQflush(link->pg);
+        if (left == 0)
+            return STELE_OK;
+        if (left < 0)
+            return stele__link_lost(link, err);
+        int ready = stele__link_wait(link, POLLIN | POLLOUT, deadline);
+        if (ready == 0)
+            return expired(link, true, err);
+        if (ready < 0 || ((ready & POLLIN) && !PQconsumeInput(link->pg)))
+            return stele__link_lost(link, err);
+    }
+}
+
+/* Waits until the next PQgetResult would not block. */
+static stele_status await(stele__link *link, stele__deadline deadline, stele_error *err)
+{
+    while (PQisBusy(link->pg)) {
+        int ready = stele__link_wait(link, POLLIN, deadline);
+        if (ready == 0)
+            return expired(link, true, err);
+        if (ready < 0 || !PQconsumeInput(link->pg)) {
+            /* The server's last words may be in the buffer already. */
+            if (PQisBusy(link->pg))
+                return stele__link_lost(link, err);
+            return STELE_OK;
+        }
+    }
+    return STELE_OK;
+}
+
+static bool is_error(const PGresult *result)
+{
+    switch (PQresultStatus(result)) {
+    case PGRES_COMMAND_OK:
+    case PGRES_TUPLES_OK:
+    case PGRES_EMPTY_QUERY:
+    case PGRES_PIPELINE_SYNC:
+        return false;
+    default:
+        return true;
+    }
+}
+
+static int send_step(const stele__link *link, const stele__step *step)
+{
+    static const char *const none[1] = {NULL};
+    const char *const *values = step->param_count > 0 ? step->values : none;
+    switch (step->kind) {
+    case STELE__STEP_PREPARE:
+        return PQsendPrepare(link->pg, step->name, step->sql, step->param_count, step->types) &&
+               PQpipelineSync(link->pg);
+    case STELE__STEP_SIMPLE:
+        return PQsendQueryParams(link->pg, step->sql, 0, NULL, NULL, NULL, NULL, 0);
+    case STELE__STEP_EXECUTE:
+        return PQsendQueryPrepared(link->pg, step->name, step->param_count, values, step->lengths,
+                                   step->formats, step->result_format);
+    case STELE__STEP_QUERY:
+        return PQsendQueryParams(link->pg, step->sql, step->param_count, step->types, values,
+                                 step->lengths, step->formats, step->result_format);
+    }
+    return 0;
+}
+
+/*
+ * libpq refuses some statements before sending anything; what it says tells those from a dead
+ * connection.
+ */
+static stele_status send_failed(stele__link *link, stele_error *err)
+{
+    if (PQstatus(link->pg) != CONNECTION_OK)
+        return stele__link_lost(link, err);
+    link->broken = true;
+    return stele__fail(err, STELE_E_NOMEM, "cannot send the statement: %s",
+                       PQerrorMessage(link->pg));
+}
+
+/* What the reading of one exchange has seen so far. */
+typedef struct reading {
+    PGresult *result;     /* of the last step, when it succeeded */
+    stele_status status;  /* of the first error */
+    int failed_step;
+    bool last_words;      /* the server told an error for the last step before it fell silent */
+    bool completed;       /* the last step said "done"; only a Sync makes that true */
+} reading;
+
+static void take_error(reading *got, PGresult *result, int step, int last, stele_error *err)
+{
+    if (got->status == STELE_OK) {
+        got->status = stele__link_server_error(result, err);
+        got->failed_step = step;
+    }
+    if (step == last && PQresultErrorField(result, PG_DIAG_SQLSTATE) != NULL)
+        got->last_words = true;
+    PQclear(result);
+}
+
+/* An answer that never came: lost, and nobody knows whether the last step was done. */
+static stele_status lost_reading(stele__link *link, const reading *got, stele_error *err)
+{
+    link->broken = true;
+    stele_status st = got->status;
+    if (st == STELE_OK)
+        st = stele__link_lost(link, err);
+    if (err != NULL)
+        err->outcome_unknown = got->completed || !got->last_words;
+    return st;
+}
+
+static stele_status finish(stele__link *link, reading *got, PGresult **ret_result,
+                           int *ret_failed_step)
+{
+    if (got->status != STELE_OK) {
+        PQclear(got->result);
+        if (ret_failed_step != NULL)
+            *ret_failed_step = got->failed_step;
+        if (got->status == STELE_E_LOST)
+            link->broken = true;
+        return got->status;
+    }
+    *ret_result = got->result;
+    return STELE_OK;
+}
+
+/* ---- one statement, outside pipeline mode ---- */
+
+static stele_status exchange_one(stele__link *link, const stele__step *step,
+                                 stele__deadline deadline, PGresult **ret_result,
+                                 int *ret_failed_step, stele_error *err)
+{
+    if (!send_step(link, step))
+        return send_failed(link, err);
+    stele_status st = flush(link, deadline, err);
+    if (st != STELE_OK)
+        return st;
+    link->round_trips++;
+
+    reading got = {.status = STELE_OK};
+    for (;;) {
+        st = await(link, deadline, err);
+        if (st != STELE_OK) {
+            PQclear(got.result);
+            if (err != NULL && st == STELE_E_LOST)
+                err->outcome_unknown = true;
+            return st;
+        }
+        PGresult *result = PQgetResult(link->pg);
+        if (result == NULL)
+            break;
+        /* A second result after success is the error that struck at the Sync. */
+        if (is_error(result)) {
+            take_error(&got, result, 0, 0, err);
+        } else {
+            PQclear(got.result);
+            got.result = result;
+            got.completed = true;
+        }
+    }
+    PGTransactionStatusType tx = PQtransactionStatus(link->pg);
+    if (tx == PQTRANS_UNKNOWN || tx == PQTRANS_ACTIVE) {
+        PQclear(got.result);
+        if (ret_failed_step != NULL)
+            *ret_failed_step = 0;
+        return lost_reading(link, &got, err);
+    }
+    return finish(link, &got, ret_result, ret_failed_step);
+}
+
+/* ---- several statements, in pipeline mode ---- */
+
+static bool is_duplicate_statement(const PGresult *result)
+{
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    return sqlstate != NULL && strcmp(sqlstate, "42P05") == 0;
+}
+
+/* Reads the results of one step up to the NULL that ends them. */
+static stele_status read_step(stele__link *link, const stele__step *step, int index, int last,
+                              reading *got, stele__deadline deadline, stele_error *err)
+{
+    for (;;) {
+        stele_status st = await(link, deadline, err);
+        if (st != STELE_OK)
+            return st;
+        PGresult *result = PQgetResult(link->pg);
+        if (result == NULL)
+            return STELE_OK;
+        if (PQresultStatus(result) == PGRES_PIPELINE_ABORTED) {
+            PQclear(result);
+            if (got->status == STELE_OK && PQstatus(link->pg) != CONNECTION_OK)
+                return stele__link_lost(link, err);
+        } else if (is_error(result)) {
+            if (step->kind == STELE__STEP_PREPARE && is_duplicate_statement(result))
+                PQclear(result);
+            else
+                take_error(got, result, index, last, err);
+        } else if (index == last) {
+            PQclear(got->result);
+            got->result = result;
+            got->completed = true;
+        } else {
+            PQclear(result);
+        }
+    }
+}
+
+/* Reads the answer to a Sync; an error in its place struck at the commit. */
+static stele_status read_sync(stele__link *link, int index, int last, reading *got,
+                              stele__deadline deadline, stele_error *err)
+{
+    int nulls = 0;
+    for (;;) {
+        stele_status st = await(link, deadline, err);
+        if (st != STELE_OK)
+            return st;
+        PGresult *result = PQgetResult(link->pg);
+        if (result == NULL) {
+            /* One NULL may separate; a second means that the Sync's answer will never come. */
+            if (PQstatus(link->pg) != CONNECTION_OK || ++nulls > 1)
+                return lost_reading(link, got, err);
+            continue;
+        }
+        if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
+            PQclear(result);
+            return STELE_OK;
+        }
+        take_error(got, result, index, last, err);
+    }
+}
+
+static stele_status send_all(stele__link *link, const stele__step *steps, int count,
+                             stele__deadline deadline, stele_error *err)
+{
+    if (!PQenterPipelineMode(link->pg))
+        return send_failed(link, err);
+    for (int i = 0; i < count; i++)
+        if (!send_step(link, &steps[i]))
+            return send_failed(link, err);
+    if (!PQpipelineSync(link->pg))
+        return send_failed(link, err);
+    return flush(link, deadline, err);
+}
+
+static stele_status read_all(stele__link *link, const stele__step *steps, int count,
+                             stele__deadline deadline, reading *got, stele_error *err)
+{
+    int last = count - 1;
+    for (int i = 0; i < count; i++) {
+        stele_status st = read_step(link, &steps[i], i, last, got, deadline, err);
+        if (st == STELE_OK && (steps[i].kind == STELE__STEP_PREPARE || i == last))
+            st = read_sync(link, i, last, got, deadline, err);
+        /* A prepare as the last step has its Sync and the closing one. */
+        if (st == STELE_OK && steps[i].kind == STELE__STEP_PREPARE && i == last)
+            st = read_sync(link, i, last, got, deadline, err);
+        if (st != STELE_OK) {
+            if (err != NULL && !link->broken)
+                err->outcome_unknown = true;
+            link->broken = true;
+            return st;
+        }
+    }
+    if (!PQexitPipelineMode(link->pg))
+        return lost_reading(link, got, err);
+    return STELE_OK;
+}
+
+static stele_status exchange_many(stele__link *link, const stele__step *steps, int count,
+                                  stele__deadline deadline, PGresult **ret_result,
+                                  int *ret_failed_step, stele_error *err)
+{
+    reading got = {.status = STELE_OK};
+    stele_status st = send_all(link, steps, count, deadline, err);
+    if (st != STELE_OK)
+        return st;
+    link->round_trips++;
+    st = read_all(link, steps, count, deadline, &got, err);
+    if (st != STELE_OK) {
+        PQclear(got.result);
+        if (ret_failed_step != NULL)
+            *ret_failed_step = got.status != STELE_OK ? got.failed_step : count - 1;
+        return st;
+    }
+    return finish(link, &got, ret_result, ret_failed_step);
+}
+
+stele_status stele__link_exchange(stele__link *link, const stele__step *steps, int count,
+                                  stele__deadline deadline, PGresult **ret_result,
+                                  int *ret_failed_step, stele_error *err)
+{
+    if (link->broken)
+        return stele__fail(err, STELE_E_LOST, "connection lost earlier");
+    if (count == 1 && steps[0].kind != STELE__STEP_PREPARE)
+        return exchange_one(link, steps, deadline, ret_result, ret_failed_step, err);
+    return exchange_many(link, steps, count, deadline, ret_result, ret_failed_step, err);
+}
+
+void stele__result_clear(PGresult *result)
+{
+    PQclear(result);
+}
+
+const char *stele__result_tag(const PGresult *result)
+{
+    /* PQcmdStatus takes a non-const result but only reads it. */
+    return PQcmdStatus((PGresult *)(uintptr_t)result);
+}
+
+uint64_t stele__result_affected(const PGresult *result)
+{
+    uint64_t n = 0;
+    for (const char *p = PQcmdTuples((PGresult *)(uintptr_t)result); *p >= '0' && *p <= '9'; p++)
+        n = n * 10 + (uint64_t)(*p - '0');
+    return n;
+}
+
+int stele__result_count(const PGresult *result)
+{
+    return PQntuples(result);
+}
+
+const char *stele__result_text(const PGresult *result, int row, int column)
+{
+    return PQgetisnull(result, row, column) ? NULL : PQgetvalue(result, row, column);
+}

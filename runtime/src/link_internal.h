@@ -1,0 +1,26 @@
+/**
+ * What the files that speak to libpq share. No other file includes this.
+ *
+ * Floor: conn.
+ */
+#ifndef STELE_LINK_INTERNAL_H
+#define STELE_LINK_INTERNAL_H
+
+#include <errno.h>
+#include <libpq-fe.h>
+
+#include "link.h"
+
+/** Waits for `events` on the socket: the poll revents, 0 at the deadline, -1 on a failure. */
+int stele__link_wait(const stele__link *link, short events, stele__deadline deadline);
+
+/** Turns a failed connection attempt into an error, with its SQLSTATE if the server sent one. */
+stele_status stele__link_connect_error(const stele__link *link, stele_error *err);
+
+/** Turns an error result of the server into an error. */
+stele_status stele__link_server_error(const PGresult *result, stele_error *err);
+
+/** Marks the link broken and says that the connection was lost, quoting libpq. */
+stele_status stele__link_lost(stele__link *link, stele_error *err);
+
+#endif
