@@ -49,8 +49,12 @@ typedef struct stele__tx {
 
 /** What the pool does for the floors below it. */
 typedef struct stele__conn_ops {
-    /* Gives conn a fresh link in place of the one it has (which may be broken), within `deadline`. */
+    /* Gives conn a fresh link in place of the one it has (which may be broken), within `deadline`.
+     * After a failure conn has a link without a session: broken, its `pg` NULL. */
     stele_status (*relink)(stele_conn *conn, stele__deadline deadline, stele_error *err);
+    /* Sends a cancel request for the link the lease has now, which cannot be closed, replaced or
+     * returned meanwhile; implements stele_conn_cancel. Any thread. */
+    stele_status (*cancel)(stele_conn *conn, stele_error *err);
     /* Returns the lease: link back to the pool or closed, memory of the lease freed. */
     void (*release)(stele_conn *conn);
     /* Switches names; implements stele_conn_use. */
@@ -64,7 +68,9 @@ struct stele_conn {
     stele__deadline deadline;  /* of the lease; STELE__NEVER when none was set */
     uint32_t call_timeout_ms;
     stele__tx tx;
-    const char *last_statement; /* static string of generated code, or NULL */
+    /* Static string of generated code, or NULL. Leak reports read it from another thread: set it with
+     * __atomic_store_n(…, __ATOMIC_RELAXED). */
+    const char *last_statement;
     uint64_t round_trips_before; /* of links this lease has left, minus what the present one began with */
     void *owner; /* the pool's own record of this lease */
 };

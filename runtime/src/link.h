@@ -49,6 +49,7 @@ typedef struct stele__link {
     int fd;
     bool broken;            /* never to be used again */
     bool dirty_session;     /* SET, LISTEN, temp tables, …: reset before another lease */
+    bool refused_write;     /* 25006 was answered: the pool looks whether the server was demoted */
     uint32_t fork_epoch;    /* see stele__fork_epoch */
     uint64_t round_trips;   /* waits for the server since it was opened */
     uint64_t names_id;      /* names it was last used under: tenant affinity */

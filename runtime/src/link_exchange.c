@@ -142,6 +142,8 @@ static stele_status finish(stele__link *link, reading *got, PGresult **ret_resul
             *ret_failed_step = got->failed_step;
         if (got->status == STELE_E_LOST)
             link->broken = true;
+        if (got->status == STELE_E_READ_ONLY)
+            link->refused_write = true;
         return got->status;
     }
     *ret_result = got->result;
