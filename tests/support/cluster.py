@@ -197,6 +197,20 @@ def reap(folder: Path) -> None:
     remove(folder)
 
 
+def psql(url: str, sql: str) -> str:
+    """Runs SQL and returns its rows as unaligned text. Raises ClusterError with psql's words."""
+    done = subprocess.run(
+        [find_bindir() / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", url],
+        input=sql,
+        env=server_environment(),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise ClusterError(f"psql failed: {done.stderr.strip()}")
+    return done.stdout.rstrip("\n")
+
+
 class Cluster:
     """One server. `settings` go to postgresql.conf over DEFAULT_SETTINGS.
 
@@ -300,17 +314,8 @@ class Cluster:
         return (self.folder / "log").read_text(errors="replace")
 
     def psql(self, sql: str, *, database: str = DATABASE, user: str = ROLE) -> str:
-        """Runs SQL and returns its rows as unaligned text. Raises ClusterError with psql's words."""
-        done = subprocess.run(
-            [self.bindir / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.url(database, user)],
-            input=sql,
-            env=server_environment(),
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode != 0:
-            raise ClusterError(f"psql failed: {done.stderr.strip()}")
-        return done.stdout.rstrip("\n")
+        """The same as the function psql(), on this cluster."""
+        return psql(self.url(database, user), sql)
 
     def create_database(self, name: str, template: str = "template0") -> str:
         """Creates a database and returns its URL."""
