@@ -10,6 +10,7 @@
 
 /* Unbounded or easily misjudged: stele__copy, stele__buf and snprintf take their place. */
 #pragma GCC poison sprintf vsprintf strcpy stpcpy strcat strncpy stpncpy strncat gets
+#undef alloca
 #pragma GCC poison strtok scanf sscanf fscanf alloca
 
 /* Silent about errors, or different in another locale. */

@@ -14,6 +14,7 @@
 
 #include "mem_internal.h"
 #include "stele/gen/types.h"
+#include "value_internal.h"
 
 /* What a codec function answers: name, text. */
 #define STELE__CODEC_MAP(X)                                                                        \
@@ -119,10 +120,7 @@ static inline void stele__put_be64(char *p, uint64_t v)
 
 /* The server counts from 2000-01-01, C values from 1970-01-01. */
 #define STELE__EPOCH_DAYS 10957
-#define STELE__EPOCH_MICROS (INT64_C(10957) * 86400 * 1000000)
-
-/* The first timestamp of the server, 4714-11-24 BC, as a stele_ts. */
-#define STELE__TS_MIN (INT64_C(-2440588) * 86400 * 1000000)
+#define STELE__EPOCH_MICROS (STELE__EPOCH_DAYS * STELE__DAY_MICROS)
 
 /* ---- decode --------------------------------------------------------------------------------- */
 
@@ -310,6 +308,22 @@ static inline int stele__encode_scalar(uint8_t type, const stele_gen_enum *label
         return stele__encode_other(type, labels, value, out, block);
     }
 }
+
+/*
+ * Writes a value of a type of fixed width, at most 20 bytes; STELE__CODEC_TYPE for another type.
+ * A piece of the codec, shared by its files.
+ */
+int stele__write_fixed(uint8_t type, const void *value, char *out, size_t *ret_len);
+
+/*
+ * Numeric, both ways. _write takes stele__numeric_bound(text.len) bytes; it answers
+ * STELE__CODEC_TOO_LONG when the number is sound but has more digits than the server takes in binary
+ * (it then takes it as text). `ret_where` is written on STELE__CODEC_VALUE.
+ */
+#define stele__numeric_bound(len) (12 + (len) / 2 + 2)
+int stele__numeric_write(stele_str text, char *out, size_t *ret_len, size_t *ret_where);
+int stele__numeric_read(const char *data, size_t len, stele_str *ret_text, stele__mem_fn alloc,
+                        void *alloc_ctx);
 
 /* One value of any type, scalar or array. */
 static inline int stele__encode_value(uint8_t type, const stele_gen_enum *labels, const void *value,
