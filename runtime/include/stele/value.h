@@ -119,6 +119,7 @@ STELE_DECLARE_ARRAY(bytes, stele_bytes)
 /** Incomplete on purpose: no number, string or struct converts to a pointer to it. */
 typedef struct stele_tag stele_tag;
 
+/** What an input can be besides unset. The constructors below set them. */
 STELE_API extern const stele_tag stele_tag_value;
 STELE_API extern const stele_tag stele_tag_null;
 STELE_API extern const stele_tag stele_tag_now;
