@@ -41,6 +41,7 @@ typedef struct stele__tx {
     stele__tx_state state;
     bool commit_sent;
     bool lost;                /* the link was lost inside it */
+    bool stale;               /* it failed only because a cached plan no longer fitted */
     int pending_count;        /* BEGIN, SAVEPOINT … to send with the next statement */
     char pending[STELE__PENDING_MAX][STELE__PENDING_SIZE];
     stele_status first_error; /* status of the first error the server sent in it, or OK */
@@ -78,7 +79,15 @@ struct stele_conn {
 /** The earlier of the lease's deadline and now plus the call timeout. */
 stele__deadline stele__conn_deadline(const stele_conn *conn);
 
-/** STELE_OK if the lease can be used: not forked, link not broken (else why). */
-stele_status stele__conn_usable(const stele_conn *conn, stele_error *err);
+/** Why a lease cannot be used as it is; outside a transaction a broken link is replaced. */
+stele_status stele__conn_unusable(const stele_conn *conn, stele_error *err);
+
+/** STELE_OK if the lease can be used: not forked, and its link alive or replaced. */
+static inline stele_status stele__conn_usable(const stele_conn *conn, stele_error *err)
+{
+    if (__builtin_expect(!conn->link->broken && !stele__link_is_foreign(conn->link), 1))
+        return STELE_OK;
+    return stele__conn_unusable(conn, err);
+}
 
 #endif

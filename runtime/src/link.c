@@ -143,6 +143,8 @@ stele_status stele__link_open(const stele__link_params *params, stele__deadline 
     link->fork_epoch = stele__fork_epoch;
     link->on_notice = params->on_notice;
     link->notice_user = params->notice_user;
+    link->cache_capacity = params->statement_cache;
+    link->unnamed = params->unnamed;
     link->pg = PQconnectStartParams(params->keys, params->values, 1);
     stele_status st;
     if (link->pg == NULL) {
@@ -177,6 +179,8 @@ void stele__link_close(stele__link *link)
             PQfreeCancel(link->cancel);
         PQfinish(link->pg);
     }
+    if (link->cache != NULL)
+        link->free_cache(link->cache);
     stele__free(link);
 }
 

@@ -53,7 +53,11 @@ typedef struct stele__link {
     uint32_t fork_epoch;    /* see stele__fork_epoch */
     uint64_t round_trips;   /* waits for the server since it was opened */
     uint64_t names_id;      /* names it was last used under: tenant affinity */
-    struct stele__cache *cache;
+    struct stele__cache *cache; /* of the stmt floor; made there on first use */
+    void (*free_cache)(struct stele__cache *cache);
+    uint32_t cache_capacity;
+    bool unnamed;         /* never prepare */
+    bool lost_statements; /* the server no longer has what was prepared */
     stele__notice_fn on_notice;
     void *notice_user;
     int server_version;
@@ -112,7 +116,8 @@ stele_status stele__link_reset_session(stele__link *link, stele__deadline deadli
 /* ---- sending -------------------------------------------------------------------------------- */
 
 typedef enum stele__step_kind {
-    STELE__STEP_PREPARE, /* name, sql, types; a segment (Sync) of its own */
+    STELE__STEP_DEALLOCATE, /* sql; a segment (Sync) of its own; that the name is gone is no error */
+    STELE__STEP_PREPARE,    /* name, sql, types; a segment of its own */
     STELE__STEP_SIMPLE,  /* sql without parameters; same segment as what follows */
     STELE__STEP_EXECUTE, /* name, values */
     STELE__STEP_QUERY    /* sql, types, values; the unnamed statement */
@@ -147,6 +152,9 @@ void stele__result_clear(struct pg_result *result);
 
 /** Command tag of a result, such as "UPDATE 3"; "" if none. */
 const char *stele__result_tag(const struct pg_result *result);
+
+/** True if the statement could not return rows. */
+bool stele__result_is_command(const struct pg_result *result);
 
 /** Rows affected by a command. */
 uint64_t stele__result_affected(const struct pg_result *result);

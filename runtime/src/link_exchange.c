@@ -73,6 +73,9 @@ static int send_step(const stele__link *link, const stele__step *step)
     static const char *const none[1] = {NULL};
     const char *const *values = step->param_count > 0 ? step->values : none;
     switch (step->kind) {
+    case STELE__STEP_DEALLOCATE:
+        return PQsendQueryParams(link->pg, step->sql, 0, NULL, NULL, NULL, NULL, 0) &&
+               PQpipelineSync(link->pg);
     case STELE__STEP_PREPARE:
         return PQsendPrepare(link->pg, step->name, step->sql, step->param_count, step->types) &&
                PQpipelineSync(link->pg);
@@ -196,10 +199,17 @@ static stele_status exchange_one(stele__link *link, const stele__step *step,
 
 /* ---- several statements, in pipeline mode ---- */
 
-static bool is_duplicate_statement(const PGresult *result)
+static bool has_own_segment(const stele__step *step)
+{
+    return step->kind == STELE__STEP_PREPARE || step->kind == STELE__STEP_DEALLOCATE;
+}
+
+/* What was to be reached is so already: the name is there (it is a hash of the SQL), or gone. */
+static bool is_harmless(const stele__step *step, const PGresult *result)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    return sqlstate != NULL && strcmp(sqlstate, "42P05") == 0;
+    const char *wanted = step->kind == STELE__STEP_PREPARE ? "42P05" : "26000";
+    return has_own_segment(step) && sqlstate != NULL && strcmp(sqlstate, wanted) == 0;
 }
 
 /* Reads the results of one step up to the NULL that ends them. */
@@ -218,7 +228,7 @@ static stele_status read_step(stele__link *link, const stele__step *step, int in
             if (got->status == STELE_OK && PQstatus(link->pg) != CONNECTION_OK)
                 return stele__link_lost(link, err);
         } else if (is_error(result)) {
-            if (step->kind == STELE__STEP_PREPARE && is_duplicate_statement(result))
+            if (is_harmless(step, result))
                 PQclear(result);
             else
                 take_error(got, result, index, last, err);
@@ -264,6 +274,7 @@ static stele_status send_all(stele__link *link, const stele__step *steps, int co
     for (int i = 0; i < count; i++)
         if (!send_step(link, &steps[i]))
             return send_failed(link, err);
+    /* The last step is never one with a segment of its own. */
     if (!PQpipelineSync(link->pg))
         return send_failed(link, err);
     return flush(link, deadline, err);
@@ -275,10 +286,7 @@ static stele_status read_all(stele__link *link, const stele__step *steps, int co
     int last = count - 1;
     for (int i = 0; i < count; i++) {
         stele_status st = read_step(link, &steps[i], i, last, got, deadline, err);
-        if (st == STELE_OK && (steps[i].kind == STELE__STEP_PREPARE || i == last))
-            st = read_sync(link, i, last, got, deadline, err);
-        /* A prepare as the last step has its Sync and the closing one. */
-        if (st == STELE_OK && steps[i].kind == STELE__STEP_PREPARE && i == last)
+        if (st == STELE_OK && (has_own_segment(&steps[i]) || i == last))
             st = read_sync(link, i, last, got, deadline, err);
         if (st != STELE_OK) {
             if (err != NULL && !link->broken)
@@ -317,7 +325,7 @@ stele_status stele__link_exchange(stele__link *link, const stele__step *steps, i
 {
     if (link->broken)
         return stele__fail(err, STELE_E_LOST, "connection lost earlier");
-    if (count == 1 && steps[0].kind != STELE__STEP_PREPARE)
+    if (count == 1)
         return exchange_one(link, steps, deadline, ret_result, ret_failed_step, err);
     return exchange_many(link, steps, count, deadline, ret_result, ret_failed_step, err);
 }
@@ -331,6 +339,11 @@ const char *stele__result_tag(const PGresult *result)
 {
     /* PQcmdStatus takes a non-const result but only reads it. */
     return PQcmdStatus((PGresult *)(uintptr_t)result);
+}
+
+bool stele__result_is_command(const PGresult *result)
+{
+    return PQresultStatus(result) == PGRES_COMMAND_OK;
 }
 
 uint64_t stele__result_affected(const PGresult *result)

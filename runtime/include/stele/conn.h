@@ -15,6 +15,7 @@ STELE_BEGIN_DECLS
 
 typedef struct stele_conn stele_conn;
 typedef struct stele_db stele_db;
+typedef struct stele_module stele_module; /* of generated code: its tables and their DDL */
 
 /** Returns the lease to its pool. An open transaction is rolled back (and counted as dirty). */
 STELE_API void stele_conn_release(stele_conn *conn);

@@ -21,7 +21,6 @@
 
 STELE_BEGIN_DECLS
 
-typedef struct stele_module stele_module;
 typedef struct stele_registry stele_registry;
 
 /**

@@ -8,7 +8,6 @@
 #define STELE_GEN_GEN_H
 
 #include "stele/conn.h"
-#include "stele/db.h"
 #include "stele/gen/types.h"
 #include "stele/page.h"
 #include "stele/value.h"
@@ -70,15 +69,6 @@ STELE_API extern const int stele_gen_abi_1;
     }
 
 /* ---- columns and parameters ----------------------------------------------------------------- */
-
-/** One column of a result and the field of the row that takes it. */
-typedef struct stele_gen_column {
-    const char *name;
-    uint8_t type; /* stele_gen_type, | STELE_GEN_ARRAY */
-    bool nullable;
-    uint32_t offset; /* in the row */
-    const stele_gen_enum *labels;
-} stele_gen_column;
 
 /** How a parameter's C field is wrapped. */
 typedef enum stele_gen_form {

@@ -59,6 +59,15 @@ STELE_API const char *stele_gen_enum_label(const stele_gen_enum *labels, int val
 /** Value of a label; 0 if there is none such. */
 STELE_API int stele_gen_enum_value(const stele_gen_enum *labels, stele_str label);
 
+/** One column of a result and the field of the row that takes it. */
+typedef struct stele_gen_column {
+    const char *name;
+    uint8_t type; /* stele_gen_type, | STELE_GEN_ARRAY */
+    bool nullable;
+    uint32_t offset; /* in the row */
+    const stele_gen_enum *labels;
+} stele_gen_column;
+
 STELE_END_DECLS
 
 #endif

@@ -1,0 +1,196 @@
+/**
+ * Reading inputs and encoding parameters.
+ *
+ * Floor: stmt.
+ */
+#include "bind.h"
+
+#include <stddef.h>
+
+#include "status_internal.h"
+
+#include "banned.h"
+
+static stele_status column_error(const stele_gen_stmt *stmt, const stele_gen_param *param,
+                                 stele_error *err, stele_status status, const char *what,
+                                 const char *hint)
+{
+    (void)stele__fail(err, status, "%s: \"%s\" %s", stmt->name, param->column, what);
+    stele__error_place(err, stmt->table, param->column);
+    stele__error_hint(err, "%s", hint);
+    return status;
+}
+
+static const stele_tag *tag_of(const void *input)
+{
+    const stele_tag *tag;
+    memcpy(&tag, input, sizeof tag);
+    return tag;
+}
+
+static const char *field_of(const stele_gen_param *param, const void *const *args)
+{
+    const char *base = args[param->arg];
+    return base == NULL ? NULL : base + param->offset;
+}
+
+static bool is_time(uint8_t type)
+{
+    return type == STELE_GEN_TIMESTAMP || type == STELE_GEN_TIMESTAMPTZ;
+}
+
+/* The state that an input's tag stands for; -1 for a tag that no constructor makes. */
+static int state_of_tag(const stele_gen_stmt *stmt, const stele_gen_param *param,
+                        const stele_tag *tag)
+{
+    if (tag == NULL)
+        return STELE__UNSET;
+    if (tag == &stele_tag_value)
+        return STELE__PARAM;
+    if (tag == &stele_tag_null && param->form == STELE_GEN_IN_N)
+        return (stmt->properties & STELE_STMT_READ) != 0 ? STELE__NULL : STELE__PARAM;
+    if (tag == &stele_tag_now && is_time(param->type))
+        return STELE__NOW;
+    if (tag == &stele_tag_after && is_time(param->type))
+        return STELE__AFTER;
+    return -1;
+}
+
+static stele_status bad_tag(const stele_gen_stmt *stmt, const stele_gen_param *param,
+                            const stele_tag *tag, stele_error *err)
+{
+    if (tag == &stele_tag_null)
+        return column_error(stmt, param, err, STELE_E_INPUT, "cannot be NULL", "set a value");
+    return column_error(stmt, param, err, STELE_E_INPUT, "was not made by a constructor",
+                        "zero-initialise the struct, and set fields with stele_…_v() only");
+}
+
+static bool sets_any(const stele_gen_stmt *stmt, const uint8_t *states)
+{
+    for (int i = stmt->set_from; i < stmt->set_to; i++)
+        if (states[i] != STELE__UNSET)
+            return true;
+    return false;
+}
+
+stele_status stele__bind_states(const stele_gen_stmt *stmt, const void *const *args,
+                                uint8_t *states, stele_error *err)
+{
+    memset(states, STELE__PARAM, stmt->shape_from);
+    for (int i = stmt->shape_from; i < stmt->param_count; i++) {
+        const stele_gen_param *param = &stmt->params[i];
+        const char *field = field_of(param, args);
+        const stele_tag *tag = field != NULL ? tag_of(field) : NULL;
+        int state = state_of_tag(stmt, param, tag);
+        if (state < 0)
+            return bad_tag(stmt, param, tag, err);
+        if (state == STELE__UNSET && param->required)
+            return column_error(stmt, param, err, STELE_E_INPUT, "is required and not set",
+                                "it is NOT NULL and has no default");
+        states[i] = (uint8_t)state;
+    }
+    if ((stmt->properties & STELE_STMT_NEEDS_SET) != 0 && !sets_any(stmt, states))
+        return stele__fail(err, STELE_E_INPUT, "%s: no column is set", stmt->name);
+    return STELE_OK;
+}
+
+uint32_t stele__bind_oid(const stele_gen_param *param, uint8_t state)
+{
+    return stele__type_oid(state == STELE__AFTER ? (uint8_t)STELE_GEN_INTERVAL : param->type);
+}
+
+const void *stele__bind_value(const stele_gen_param *param, const void *const *args)
+{
+    const char *field = field_of(param, args);
+    if (field == NULL)
+        return NULL;
+    const stele__layout *layout = stele__layout_of(param->type);
+    switch (param->form) {
+    case STELE_GEN_PLAIN:
+        return field;
+    case STELE_GEN_OPT:
+        if (layout->opt == 0)
+            return field;
+        return *(const bool *)field ? field + layout->opt : NULL;
+    default:
+        return tag_of(field) == &stele_tag_value ? field + layout->in : NULL;
+    }
+}
+
+static stele_status encode_error(const stele_gen_stmt *stmt, const stele_gen_param *param, int code,
+                                 const stele__encoded *encoded, stele_error *err)
+{
+    if (code == STELE__CODEC_NOMEM)
+        return stele__fail(err, STELE_E_NOMEM, "%s: out of memory for \"%s\"", stmt->name,
+                           param->column);
+    (void)column_error(stmt, param, err, STELE_E_VALUE, stele__codec_text(code), "");
+    if (code == STELE__CODEC_VALUE)
+        stele__error_detail(err, "at %s %zu", (param->type & STELE_GEN_ARRAY) ? "element" : "byte",
+                            encoded->where);
+    return STELE_E_VALUE;
+}
+
+static stele_status encode_one(const stele_gen_stmt *stmt, const stele_gen_param *param,
+                               const void *const *args, uint8_t state, stele__encoded *encoded,
+                               stele__block *block, stele_error *err)
+{
+    uint8_t type = param->type;
+    const void *value;
+    if (state == STELE__AFTER) {
+        value = field_of(param, args) + offsetof(stele_in_ts, after);
+        type = STELE_GEN_INTERVAL;
+    } else {
+        value = stele__bind_value(param, args);
+    }
+    if (value == NULL) {
+        *encoded = (stele__encoded){.data = NULL};
+        return STELE_OK;
+    }
+    int code = stele__encode_value(type, param->labels, value, encoded, block);
+    if (code != STELE__CODEC_OK)
+        return encode_error(stmt, param, code, encoded, err);
+    if (encoded->data == NULL && param->form != STELE_GEN_OPT)
+        return column_error(stmt, param, err, STELE_E_INPUT, "is a NULL pointer",
+                            "pass a pointer, also for an empty value; SQL NULL is made by "
+                            "stele_…_n_null()");
+    return STELE_OK;
+}
+
+static bool make_room(stele__bound *bound, int count, stele__encoded **ret_encoded)
+{
+    stele__block_init(&bound->block, NULL, 0);
+    bound->values = bound->value_space;
+    bound->lengths = bound->length_space;
+    bound->formats = bound->format_space;
+    *ret_encoded = bound->encoded_space;
+    if (count <= STELE__BIND_INLINE)
+        return true;
+    size_t n = (size_t)count;
+    bound->values = stele__block_alloc(&bound->block, n * sizeof *bound->values);
+    bound->lengths = stele__block_alloc(&bound->block, n * sizeof *bound->lengths);
+    bound->formats = stele__block_alloc(&bound->block, n * sizeof *bound->formats);
+    *ret_encoded = stele__block_alloc(&bound->block, n * sizeof **ret_encoded);
+    return bound->values != NULL && bound->lengths != NULL && bound->formats != NULL &&
+           *ret_encoded != NULL;
+}
+
+stele_status stele__bind(const stele_gen_stmt *stmt, const void *const *args, const uint8_t *states,
+                         const uint16_t *order, int count, stele__bound *bound, stele_error *err)
+{
+    stele__encoded *encoded;
+    if (!make_room(bound, count, &encoded))
+        return stele__fail(err, STELE_E_NOMEM, "%s: out of memory for parameters", stmt->name);
+    bound->count = count;
+    for (int i = 0; i < count; i++) {
+        const stele_gen_param *param = &stmt->params[order[i]];
+        uint8_t state = states != NULL ? states[order[i]] : (uint8_t)STELE__PARAM;
+        stele_status st =
+            encode_one(stmt, param, args, state, &encoded[i], &bound->block, err);
+        if (st != STELE_OK)
+            return st;
+        bound->values[i] = encoded[i].data;
+        bound->lengths[i] = encoded[i].len;
+        bound->formats[i] = encoded[i].format;
+    }
+    return STELE_OK;
+}

@@ -1,0 +1,59 @@
+/**
+ * From the C fields of a call to the parameters of a statement.
+ *
+ * Floor: stmt.
+ */
+#ifndef STELE_BIND_H
+#define STELE_BIND_H
+
+#include "codec_internal.h"
+#include "render.h"
+
+/** Parameters that fit without the heap. */
+#define STELE__BIND_INLINE 24
+
+/** Arrays as libpq wants them, and the memory behind them. */
+typedef struct stele__bound {
+    int count;
+    const char **values;
+    int *lengths;
+    int *formats;
+    stele__block block; /* copies: jsonb, numeric, arrays, long lists */
+    const char *value_space[STELE__BIND_INLINE];
+    int length_space[STELE__BIND_INLINE];
+    int format_space[STELE__BIND_INLINE];
+    stele__encoded encoded_space[STELE__BIND_INLINE];
+} stele__bound;
+
+/**
+ * Reads the states of the inputs, params [shape_from, param_count), into `states` (param_count
+ * entries; those before shape_from get STELE__PARAM).
+ *
+ * Errors: STELE_E_INPUT naming the column for a required one that is unset, a NULL in a NOT NULL
+ *         one, an uninitialised wrapper, or an input that sets nothing where it must.
+ */
+stele_status stele__bind_states(const stele_gen_stmt *stmt, const void *const *args,
+                                uint8_t *states, stele_error *err);
+
+/**
+ * Encodes the parameters in the order of $1, $2, …; `states` may be NULL when all are plain.
+ *
+ * Owns:   the caller, also after a failure: stele__bind_release(). Values may point into args[].
+ * Errors: STELE_E_INPUT and STELE_E_VALUE naming the column, STELE_E_NOMEM.
+ */
+stele_status stele__bind(const stele_gen_stmt *stmt, const void *const *args, const uint8_t *states,
+                         const uint16_t *order, int count, stele__bound *bound, stele_error *err);
+
+static inline void stele__bind_release(stele__bound *bound)
+{
+    if (bound->block.chunks != NULL)
+        stele__block_release(&bound->block);
+}
+
+/** OID to declare for a parameter in a state; 0 lets the server infer it. */
+uint32_t stele__bind_oid(const stele_gen_param *param, uint8_t state);
+
+/** Where a parameter's value lies, or NULL if it is SQL NULL or unset. */
+const void *stele__bind_value(const stele_gen_param *param, const void *const *args);
+
+#endif

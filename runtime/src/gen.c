@@ -1,0 +1,97 @@
+/**
+ * The functions that generated code calls: one statement, one wait, typed rows out.
+ *
+ * Floor: stmt.
+ */
+#include <string.h>
+
+#include "mem_internal.h"
+#include "run.h"
+#include "status_internal.h"
+
+#include "banned.h"
+
+const int stele_gen_abi_1 = 1;
+
+static stele__row_shape shape_of(const stele_gen_stmt *stmt)
+{
+    return (stele__row_shape){stmt->columns, stmt->column_count, stmt->row_size, stmt->name};
+}
+
+stele_status stele_gen_one(stele_conn *conn, const stele_gen_stmt *stmt, const void *const *args,
+                           uint32_t flags, void **ret_row, stele_error *err)
+{
+    stele__call call = {stmt, args, flags};
+    struct pg_result *result;
+    stele_status st = stele__run(conn, &call, &result, err);
+    if (st != STELE_OK)
+        return st;
+    if (stele__result_count(result) == 0) {
+        stele__result_clear(result);
+        return stele__no_row(&call, err);
+    }
+    stele__row_shape shape = shape_of(stmt);
+    stele__rows *rows;
+    st = stele__result_rows(result, &shape, 0, &rows, err);
+    if (st == STELE_OK)
+        *ret_row = rows + 1;
+    return st;
+}
+
+stele_status stele_gen_many(stele_conn *conn, const stele_gen_stmt *stmt, const void *const *args,
+                            uint32_t flags, void **ret_rows, size_t *ret_count, stele_error *err)
+{
+    stele__call call = {stmt, args, flags};
+    struct pg_result *result;
+    stele_status st = stele__run(conn, &call, &result, err);
+    if (st != STELE_OK)
+        return st;
+    stele__row_shape shape = shape_of(stmt);
+    stele__rows *rows;
+    st = stele__result_rows(result, &shape, 0, &rows, err);
+    if (st == STELE_OK) {
+        *ret_rows = rows + 1;
+        *ret_count = rows->count;
+    }
+    return st;
+}
+
+stele_status stele_gen_value(stele_conn *conn, const stele_gen_stmt *stmt, const void *const *args,
+                             uint32_t flags, void *ret_value, stele_error *err)
+{
+    stele__call call = {stmt, args, flags};
+    struct pg_result *result;
+    stele_status st = stele__run(conn, &call, &result, err);
+    if (st != STELE_OK)
+        return st;
+    stele__row_shape shape = shape_of(stmt);
+    if (stele__result_count(result) == 0)
+        st = stele__no_row(&call, err);
+    else
+        st = stele__result_row(result, &shape, ret_value, err);
+    stele__result_clear(result);
+    return st;
+}
+
+stele_status stele_gen_exec(stele_conn *conn, const stele_gen_stmt *stmt, const void *const *args,
+                            uint32_t flags, bool need_row, uint64_t *ret_count, stele_error *err)
+{
+    stele__call call = {stmt, args, flags};
+    struct pg_result *result;
+    stele_status st = stele__run(conn, &call, &result, err);
+    if (st != STELE_OK)
+        return st;
+    uint64_t count = stele__result_affected(result);
+    stele__result_clear(result);
+    if (need_row && count == 0)
+        return stele__no_row(&call, err);
+    if (ret_count != NULL)
+        *ret_count = count;
+    return STELE_OK;
+}
+
+void stele_gen_free(void *rows)
+{
+    if (rows != NULL)
+        stele__rows_free((stele__rows *)rows - 1);
+}

@@ -1,0 +1,449 @@
+/**
+ * The path of every generated call.
+ *
+ * Floor: stmt.
+ */
+#include "run.h"
+
+#include <string.h>
+
+#include "mem_internal.h"
+#include "status_internal.h"
+
+#include "banned.h"
+
+/* Parameters whose states fit on the stack. */
+#define STATES_INLINE 256
+#define MAX_STEPS (STELE__PENDING_MAX + 4)
+
+/* ---- finding the entry ---- */
+
+static uint64_t mix(uint64_t a, uint64_t b)
+{
+    a ^= b;
+    a *= UINT64_C(0x9e3779b97f4a7c15);
+    return a ^ (a >> 29);
+}
+
+static stele__key make_key(const stele_conn *conn, const stele__call *call, const uint8_t *states)
+{
+    const stele_gen_stmt *stmt = call->stmt;
+    stele__key key = {
+        .stmt = stmt,
+        .names_id = conn->names->id,
+        .flags = call->flags,
+        .shape_len = states != NULL ? (uint16_t)(stmt->param_count - stmt->shape_from) : 0,
+        .shape = states != NULL ? states + stmt->shape_from : NULL,
+    };
+    key.hash = mix((uint64_t)(uintptr_t)stmt, key.names_id);
+    if (key.flags != 0)
+        key.hash = mix(key.hash, key.flags);
+    if (key.shape_len > 0)
+        key.hash = mix(key.hash, stele__hash64(0, key.shape, key.shape_len));
+    key.hash *= UINT64_C(0xff51afd7ed558ccd);
+    return key;
+}
+
+/* The server name: the same text and types have the same name in every process. */
+static void name_statement(stele__entry *entry)
+{
+    uint64_t hash = stele__hash64(0, entry->sql, strlen(entry->sql));
+    hash = stele__hash64(hash, entry->types, entry->param_count * sizeof *entry->types);
+    char bytes[8];
+    stele__put_be64(bytes, hash);
+    memcpy(entry->name, "stele_", 6);
+    stele__hex_encode(bytes, sizeof bytes, entry->name + 6);
+}
+
+static bool render_entry(const stele_conn *conn, const stele__call *call, const uint8_t *states,
+                         stele__entry *entry, stele_status *ret_status, stele_error *err)
+{
+    const stele_gen_stmt *stmt = call->stmt;
+    stele__render_input input = {
+        .parts = stmt->parts,
+        .part_count = stmt->part_count,
+        .params = stmt->params,
+        .param_count = stmt->param_count,
+        .states = states,
+        .flags = call->flags,
+        .module = stmt->module,
+        .names = conn->names,
+    };
+    stele__buf sql;
+    stele__buf_init(&sql);
+    *ret_status = stele__render(&input, &sql, entry->order, &entry->param_count, err);
+    entry->sql = *ret_status == STELE_OK ? stele__buf_take(&sql) : NULL;
+    stele__buf_release(&sql);
+    if (entry->sql == NULL)
+        return false;
+    for (int i = 0; i < entry->param_count; i++) {
+        uint16_t param = entry->order[i];
+        entry->types[i] = stele__bind_oid(&stmt->params[param],
+                                          states != NULL ? states[param] : (uint8_t)STELE__PARAM);
+    }
+    name_statement(entry);
+    return true;
+}
+
+static stele_status new_entry(const stele_conn *conn, const stele__call *call,
+                              const uint8_t *states, const stele__key *key,
+                              stele__entry **ret_entry, stele_error *err)
+{
+    size_t n = call->stmt->param_count;
+    size_t size = sizeof(stele__entry) + n * (sizeof(uint32_t) + sizeof(uint16_t)) + key->shape_len;
+    stele__entry *entry = stele__calloc(1, size);
+    if (entry == NULL)
+        return stele__fail(err, STELE_E_NOMEM, "%s: out of memory", call->stmt->name);
+    entry->types = (uint32_t *)(void *)(entry + 1);
+    entry->order = (uint16_t *)(void *)(entry->types + n);
+    entry->shape = (uint8_t *)(void *)(entry->order + n);
+    entry->hash = key->hash;
+    entry->stmt = key->stmt;
+    entry->names_id = key->names_id;
+    entry->flags = key->flags;
+    entry->shape_len = key->shape_len;
+    if (key->shape_len > 0)
+        memcpy(entry->shape, key->shape, key->shape_len);
+    stele_status st;
+    if (!render_entry(conn, call, states, entry, &st, err)) {
+        stele__free(entry);
+        return st != STELE_OK
+                   ? st
+                   : stele__fail(err, STELE_E_NOMEM, "%s: out of memory", call->stmt->name);
+    }
+    *ret_entry = entry;
+    return STELE_OK;
+}
+
+/* ---- sending ---- */
+
+/* What one attempt sends, and what it must remember afterwards. */
+typedef struct attempt {
+    stele__step steps[MAX_STEPS];
+    int count;
+    bool prepares;
+    int prepare_step;
+    char deallocate[2][48];
+} attempt;
+
+static void add_deallocate(attempt *a, int slot, const char *name)
+{
+    size_t len = stele__copy_text(a->deallocate[slot], sizeof a->deallocate[slot], "DEALLOCATE ");
+    (void)stele__copy_text(a->deallocate[slot] + len, sizeof a->deallocate[slot] - len, name);
+    a->steps[a->count++] =
+        (stele__step){.kind = STELE__STEP_DEALLOCATE, .sql = a->deallocate[slot]};
+}
+
+/* Inside a failed transaction nothing can be prepared; an unnamed statement fails just as well. */
+static bool should_prepare(const stele_conn *conn, const stele__cache *cache,
+                           const stele__entry *entry)
+{
+    if (conn->link->unnamed || entry->state == STELE__ENTRY_PREPARED)
+        return false;
+    if (stele__link_tx_status(conn->link) == STELE__TX_ERROR)
+        return false;
+    return entry->state == STELE__ENTRY_STALE || stele__cache_is_recent(cache, entry);
+}
+
+static void plan_attempt(stele_conn *conn, const stele__cache *cache, const stele__entry *entry,
+                         bool fresh, const stele__bound *bound, attempt *a)
+{
+    a->count = 0;
+    a->prepares = !fresh && should_prepare(conn, cache, entry);
+    if (a->prepares) {
+        const char *victim = stele__cache_victim(cache);
+        if (entry->state == STELE__ENTRY_STALE)
+            add_deallocate(a, 0, entry->name);
+        else if (victim != NULL)
+            add_deallocate(a, 1, victim);
+        a->prepare_step = a->count;
+        a->steps[a->count++] = (stele__step){.kind = STELE__STEP_PREPARE,
+                                             .name = entry->name,
+                                             .sql = entry->sql,
+                                             .param_count = entry->param_count,
+                                             .types = entry->types};
+    }
+    for (int i = 0; i < conn->tx.pending_count; i++)
+        a->steps[a->count++] =
+            (stele__step){.kind = STELE__STEP_SIMPLE, .sql = conn->tx.pending[i]};
+    bool named = a->prepares || entry->state == STELE__ENTRY_PREPARED;
+    a->steps[a->count++] = (stele__step){.kind = named ? STELE__STEP_EXECUTE : STELE__STEP_QUERY,
+                                         .name = entry->name,
+                                         .sql = entry->sql,
+                                         .param_count = bound->count,
+                                         .types = entry->types,
+                                         .values = bound->values,
+                                         .lengths = bound->lengths,
+                                         .formats = bound->formats,
+                                         .result_format = 1};
+}
+
+/* After BEGIN travelled: what the server made of it. */
+static void settle_transaction(stele_conn *conn)
+{
+    stele__tx_status status = stele__link_tx_status(conn->link);
+    if (status == STELE__TX_IN || status == STELE__TX_ERROR) {
+        conn->tx.state = STELE__TX_OPEN;
+        conn->tx.pending_count = 0;
+    }
+}
+
+/*
+ * What a lost or late answer means. Inside a transaction nothing is stored before COMMIT; once that
+ * was sent, or for a write outside a transaction, nobody knows.
+ */
+static stele_status judge_loss(stele_conn *conn, bool in_tx, bool reads, stele_status st,
+                               stele_error *err)
+{
+    bool unknown = in_tx ? conn->tx.commit_sent : err->outcome_unknown && !reads;
+    err->outcome_unknown = unknown;
+    err->retryable = !unknown && st == STELE_E_LOST;
+    if (in_tx)
+        conn->tx.lost = true;
+    if (!unknown || (st != STELE_E_LOST && !conn->tx.commit_sent))
+        return st;
+    err->status = STELE_E_UNKNOWN;
+    stele__error_hint(err, "it may or may not be stored: look before repeating it, or make it "
+                           "idempotent");
+    return STELE_E_UNKNOWN;
+}
+
+static void note_first_error(stele_conn *conn, stele_status st, const stele_error *err)
+{
+    if (conn->tx.state == STELE__TX_NONE || conn->tx.first_error != STELE_OK)
+        return;
+    conn->tx.first_error = st;
+    (void)stele__copy_text(conn->tx.first_sqlstate, sizeof conn->tx.first_sqlstate, err->sqlstate);
+}
+
+stele_status stele__exchange(stele_conn *conn, const stele__step *steps, int count, bool reads,
+                             struct pg_result **ret_result, int *ret_failed_step, stele_error *err)
+{
+    bool in_tx = conn->tx.state != STELE__TX_NONE;
+    bool begins = conn->tx.pending_count > 0;
+    stele_status st = stele__link_exchange(conn->link, steps, count, stele__conn_deadline(conn),
+                                           ret_result, ret_failed_step, err);
+    if (begins)
+        settle_transaction(conn);
+    if (st == STELE_OK)
+        return st;
+    if (conn->link->broken)
+        st = judge_loss(conn, in_tx, reads, st, err);
+    note_first_error(conn, st, err);
+    return st;
+}
+
+/* ---- plans that no longer fit ---- */
+
+static bool is_stale_plan(const stele_error *err)
+{
+    /* A cached plan fails like this after its tables changed, or when the server lost it. */
+    static const char *const codes[] = {"0A000", "26000", "42883", "42703", "42P01", "42804"};
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+        if (strcmp(err->sqlstate, codes[i]) == 0)
+            return true;
+    return false;
+}
+
+/* True if the statement may be sent again at once, prepared anew. */
+static bool renew(stele_conn *conn, const stele__call *call, const uint8_t *states,
+                  stele__entry *entry, stele_error *err)
+{
+    stele_status st;
+    bool server_lost_it = strcmp(err->sqlstate, "26000") == 0;
+    bool in_tx = conn->tx.state != STELE__TX_NONE;
+    stele_error ignored;
+    if (conn->link->broken)
+        return false;
+    if (entry->sql == NULL && !render_entry(conn, call, states, entry, &st, &ignored))
+        return false;
+    entry->state = STELE__ENTRY_STALE;
+    entry->checked = false;
+    if (server_lost_it)
+        conn->link->lost_statements = true;
+    if (in_tx) {
+        /* The transaction is aborted; running it again will do. */
+        err->retryable = true;
+        conn->tx.stale = true;
+        return false;
+    }
+    return true;
+}
+
+/* The server has forgotten all statements (DISCARD ALL, another backend behind a pooler). */
+static void forget_if_lost(stele__link *link)
+{
+    if (link->lost_statements && link->cache != NULL) {
+        stele__cache_clear(link->cache);
+        link->lost_statements = false;
+    }
+}
+
+/* ---- one call ---- */
+
+typedef struct running {
+    stele_conn *conn;
+    const stele__call *call;
+    const uint8_t *states;
+    stele__entry *entry;
+    bool fresh; /* the entry is new and in no list yet */
+} running;
+
+static stele_status send(const running *r, const stele__bound *bound, struct pg_result **ret_result,
+                         stele_error *err)
+{
+    attempt a;
+    stele__cache *cache = r->conn->link->cache;
+    bool reads = (r->call->stmt->properties & STELE_STMT_READ) != 0;
+    if (r->entry->state == STELE__ENTRY_PREPARED && r->conn->tx.pending_count == 0) {
+        /* The frequent case needs no plan. */
+        stele__step step = {.kind = STELE__STEP_EXECUTE,
+                            .name = r->entry->name,
+                            .param_count = bound->count,
+                            .values = bound->values,
+                            .lengths = bound->lengths,
+                            .formats = bound->formats,
+                            .result_format = 1};
+        return stele__exchange(r->conn, &step, 1, reads, ret_result, NULL, err);
+    }
+    int failed = 0;
+    plan_attempt(r->conn, cache, r->entry, r->fresh, bound, &a);
+    stele_status st = stele__exchange(r->conn, a.steps, a.count, reads, ret_result, &failed, err);
+    /* An error of the execution leaves the statement prepared, one of the prepare does not. */
+    if (a.prepares && !r->conn->link->broken && (st == STELE_OK || failed > a.prepare_step))
+        stele__cache_prepared(cache, r->entry);
+    return st;
+}
+
+static stele_status check_types(const running *r, struct pg_result *result, stele_error *err)
+{
+    const stele_gen_stmt *stmt = r->call->stmt;
+    stele__row_shape shape = {stmt->columns, stmt->column_count, stmt->row_size, stmt->name};
+    if (stmt->column_count == 0 || stele__result_is_command(result))
+        return STELE_OK;
+    stele_status st = stele__result_check(result, &shape, err);
+    if (st == STELE_OK)
+        r->entry->checked = true;
+    return st;
+}
+
+static stele_status run_entry(const running *r, struct pg_result **ret_result, stele_error *err)
+{
+    stele__bound bound;
+    const stele_gen_stmt *stmt = r->call->stmt;
+    stele_status st = stele__bind(stmt, r->call->args, r->states, r->entry->order,
+                                  r->entry->param_count, &bound, err);
+    if (st == STELE_OK) {
+        bool was_prepared = r->entry->state == STELE__ENTRY_PREPARED;
+        st = send(r, &bound, ret_result, err);
+        if (st != STELE_OK && was_prepared && is_stale_plan(err) &&
+            renew(r->conn, r->call, r->states, r->entry, err)) {
+            stele_error_clear(err);
+            st = send(r, &bound, ret_result, err);
+        }
+    }
+    stele__bind_release(&bound);
+    if (st != STELE_OK) {
+        if (err->sqlstate[0] == '2' && err->sqlstate[1] == '2')
+            stele__name_culprit(r->call, err);
+        if (err->table[0] == '\0' && stmt->table != NULL)
+            stele__error_place(err, stmt->table, NULL);
+        return st;
+    }
+    if (!r->entry->checked)
+        st = check_types(r, *ret_result, err);
+    if (st != STELE_OK)
+        stele__result_clear(*ret_result);
+    return st;
+}
+
+static stele_status run_states(stele_conn *conn, const stele__call *call, const uint8_t *states,
+                               struct pg_result **ret_result, stele_error *err)
+{
+    running r = {.conn = conn, .call = call, .states = states};
+    stele__link *link = conn->link;
+    forget_if_lost(link);
+    if (link->cache == NULL) {
+        link->cache = stele__cache_new(link->cache_capacity);
+        link->free_cache = stele__cache_free;
+        if (link->cache == NULL)
+            return stele__fail(err, STELE_E_NOMEM, "%s: out of memory", call->stmt->name);
+    }
+    stele__key key = make_key(conn, call, states);
+    r.entry = stele__cache_find(link->cache, &key);
+    if (r.entry == NULL) {
+        stele_status st = new_entry(conn, call, states, &key, &r.entry, err);
+        if (st != STELE_OK)
+            return st;
+        stele__cache_add(link->cache, r.entry);
+        r.fresh = true;
+    }
+    stele_status st = run_entry(&r, ret_result, err);
+    /* A broken link takes its cache along; it is closed by the pool, not here. */
+    stele__cache_touch(link->cache, r.entry);
+    return st;
+}
+
+stele_status stele__run(stele_conn *conn, const stele__call *call, struct pg_result **ret_result,
+                        stele_error *err)
+{
+    stele_error local; /* what went wrong must be known here, also when the caller does not ask */
+    if (err == NULL)
+        err = &local;
+    stele_status st = stele__conn_usable(conn, err);
+    if (st != STELE_OK)
+        return st;
+    const stele_gen_stmt *stmt = call->stmt;
+    conn->last_statement = stmt->name;
+    if (stmt->shape_from >= stmt->param_count)
+        return run_states(conn, call, NULL, ret_result, err);
+
+    uint8_t inline_states[STATES_INLINE];
+    uint8_t *states = inline_states;
+    if (stmt->param_count > STATES_INLINE) {
+        states = stele__alloc(stmt->param_count);
+        if (states == NULL)
+            return stele__fail(err, STELE_E_NOMEM, "%s: out of memory", stmt->name);
+    }
+    st = stele__bind_states(stmt, call->args, states, err);
+    if (st == STELE_OK)
+        st = run_states(conn, call, states, ret_result, err);
+    if (states != inline_states)
+        stele__free(states);
+    return st;
+}
+
+stele_status stele__run_sql(stele_conn *conn, const char *sql, const char *const *params,
+                            int param_count, struct pg_result **ret_result, stele_error *err)
+{
+    stele_error local;
+    stele__step steps[STELE__PENDING_MAX + 1];
+    int count = 0;
+    if (err == NULL)
+        err = &local;
+    stele_status st = stele__conn_usable(conn, err);
+    if (st != STELE_OK)
+        return st;
+    for (; count < conn->tx.pending_count; count++)
+        steps[count] =
+            (stele__step){.kind = STELE__STEP_SIMPLE, .sql = conn->tx.pending[count]};
+    steps[count++] = (stele__step){
+        .kind = STELE__STEP_QUERY, .sql = sql, .param_count = param_count, .values = params};
+    return stele__exchange(conn, steps, count, false, ret_result, NULL, err);
+}
+
+stele_status stele__no_row(const stele__call *call, stele_error *err)
+{
+    const stele_gen_stmt *stmt = call->stmt;
+    const char *table = stmt->table != NULL ? stmt->table : stmt->name;
+    stele_status st = STELE_E_NOT_FOUND;
+    if ((stmt->properties & STELE_STMT_VERSION) != 0 &&
+        stele__bind_value(&stmt->params[stmt->version_param], call->args) != NULL) {
+        st = stele__fail(err, STELE_E_CONFLICT, "%s: no row with this key and version", table);
+        stele__error_hint(err, "it was changed or deleted meanwhile: read it again");
+    } else {
+        (void)stele__fail(err, STELE_E_NOT_FOUND, "%s: no such row", table);
+    }
+    stele__error_place(err, table, NULL);
+    return st;
+}

@@ -1,0 +1,47 @@
+/**
+ * Running one generated statement on a lease: look up, bind, send, wait once, judge the answer.
+ *
+ * Floor: stmt.
+ */
+#ifndef STELE_RUN_H
+#define STELE_RUN_H
+
+#include "bind.h"
+#include "result.h"
+#include "stmt_cache.h"
+
+/** One call of a statement. */
+typedef struct stele__call {
+    const stele_gen_stmt *stmt;
+    const void *const *args;
+    uint32_t flags;
+} stele__call;
+
+/**
+ * Runs it and gives the server's result, whose column types were compared with the statement's.
+ *
+ * Errors: as stele/status.h says, with names of table and column as far as they can be known.
+ * Owns:   the caller, on success: stele__result_clear().
+ */
+stele_status stele__run(stele_conn *conn, const stele__call *call, struct pg_result **ret_result,
+                        stele_error *err);
+
+/**
+ * Sends steps on the lease's link and judges the answer: what it means for the transaction, and
+ * whether a lost answer leaves the outcome unknown. The pending BEGIN must be among the steps.
+ * `err` must not be NULL.
+ */
+stele_status stele__exchange(stele_conn *conn, const stele__step *steps, int count, bool reads,
+                             struct pg_result **ret_result, int *ret_failed_step, stele_error *err);
+
+/** Runs SQL of our own making, without parameters, text results: catalog queries, DDL. */
+stele_status stele__run_sql(stele_conn *conn, const char *sql, const char *const *params,
+                            int param_count, struct pg_result **ret_result, stele_error *err);
+
+/** Number of rows that a STELE_STMT_VERSION statement did not find: not found, or changed? */
+stele_status stele__no_row(const stele__call *call, stele_error *err);
+
+/** After a class-22 error: looks for the parameter at fault and names its column in `err`. */
+void stele__name_culprit(const stele__call *call, stele_error *err);
+
+#endif

@@ -1,0 +1,173 @@
+/**
+ * A chained hash table with two lists by age: prepared statements, and those seen lately.
+ *
+ * Floor: stmt.
+ */
+#include "stmt_cache.h"
+
+#include <string.h>
+
+#include "mem_internal.h"
+
+#include "banned.h"
+
+#define BUCKET_BITS 10
+#define BUCKETS (1u << BUCKET_BITS)
+
+typedef struct age_list {
+    stele__entry *newest, *oldest;
+    uint32_t count;
+    uint32_t capacity;
+} age_list;
+
+struct stele__cache {
+    uint64_t lookups;
+    age_list prepared; /* stale ones among them: the server still holds them */
+    age_list seen;
+    stele__entry *buckets[BUCKETS];
+};
+
+stele__cache *stele__cache_new(uint32_t capacity)
+{
+    stele__cache *cache = stele__calloc(1, sizeof *cache);
+    if (cache != NULL) {
+        cache->prepared.capacity = capacity > 0 ? capacity : 1;
+        cache->seen.capacity = STELE__RECENT;
+    }
+    return cache;
+}
+
+static void free_entry(stele__entry *entry)
+{
+    stele__free(entry->sql);
+    stele__free(entry);
+}
+
+void stele__cache_free(stele__cache *cache)
+{
+    if (cache == NULL)
+        return;
+    stele__cache_clear(cache);
+    stele__free(cache);
+}
+
+static stele__entry **bucket_of(stele__cache *cache, uint64_t hash)
+{
+    return &cache->buckets[hash >> (64 - BUCKET_BITS)];
+}
+
+static age_list *list_of(stele__cache *cache, const stele__entry *entry)
+{
+    return entry->state == STELE__ENTRY_SEEN ? &cache->seen : &cache->prepared;
+}
+
+static void link_newest(age_list *list, stele__entry *entry)
+{
+    entry->newer = NULL;
+    entry->older = list->newest;
+    if (list->newest != NULL)
+        list->newest->newer = entry;
+    else
+        list->oldest = entry;
+    list->newest = entry;
+    list->count++;
+}
+
+static void unlink_entry(age_list *list, stele__entry *entry)
+{
+    if (entry->newer != NULL)
+        entry->newer->older = entry->older;
+    else
+        list->newest = entry->older;
+    if (entry->older != NULL)
+        entry->older->newer = entry->newer;
+    else
+        list->oldest = entry->newer;
+    list->count--;
+}
+
+static bool matches(const stele__entry *entry, const stele__key *key)
+{
+    return entry->hash == key->hash && entry->stmt == key->stmt &&
+           entry->names_id == key->names_id && entry->flags == key->flags &&
+           entry->shape_len == key->shape_len &&
+           (key->shape_len == 0 || memcmp(entry->shape, key->shape, key->shape_len) == 0);
+}
+
+stele__entry *stele__cache_find(stele__cache *cache, const stele__key *key)
+{
+    cache->lookups++;
+    for (stele__entry *entry = *bucket_of(cache, key->hash); entry != NULL; entry = entry->chain)
+        if (matches(entry, key))
+            return entry;
+    return NULL;
+}
+
+bool stele__cache_is_recent(const stele__cache *cache, const stele__entry *entry)
+{
+    return cache->lookups - entry->last_use <= STELE__RECENT;
+}
+
+void stele__cache_touch(stele__cache *cache, stele__entry *entry)
+{
+    age_list *list = list_of(cache, entry);
+    entry->last_use = cache->lookups;
+    if (list->newest == entry)
+        return;
+    unlink_entry(list, entry);
+    link_newest(list, entry);
+}
+
+void stele__cache_drop(stele__cache *cache, stele__entry *entry)
+{
+    stele__entry **at = bucket_of(cache, entry->hash);
+    while (*at != entry)
+        at = &(*at)->chain;
+    *at = entry->chain;
+    unlink_entry(list_of(cache, entry), entry);
+    free_entry(entry);
+}
+
+void stele__cache_add(stele__cache *cache, stele__entry *entry)
+{
+    if (cache->seen.count >= cache->seen.capacity)
+        stele__cache_drop(cache, cache->seen.oldest);
+    stele__entry **bucket = bucket_of(cache, entry->hash);
+    entry->chain = *bucket;
+    *bucket = entry;
+    entry->last_use = cache->lookups;
+    entry->state = STELE__ENTRY_SEEN;
+    link_newest(&cache->seen, entry);
+}
+
+const char *stele__cache_victim(const stele__cache *cache)
+{
+    return cache->prepared.count >= cache->prepared.capacity ? cache->prepared.oldest->name : NULL;
+}
+
+void stele__cache_prepared(stele__cache *cache, stele__entry *entry)
+{
+    if (entry->state == STELE__ENTRY_SEEN) {
+        if (stele__cache_victim(cache) != NULL)
+            stele__cache_drop(cache, cache->prepared.oldest);
+        unlink_entry(&cache->seen, entry);
+        entry->state = STELE__ENTRY_PREPARED;
+        link_newest(&cache->prepared, entry);
+    }
+    entry->state = STELE__ENTRY_PREPARED;
+    stele__free(entry->sql);
+    entry->sql = NULL;
+}
+
+void stele__cache_clear(stele__cache *cache)
+{
+    while (cache->prepared.oldest != NULL)
+        stele__cache_drop(cache, cache->prepared.oldest);
+    while (cache->seen.oldest != NULL)
+        stele__cache_drop(cache, cache->seen.oldest);
+}
+
+uint32_t stele__cache_count(const stele__cache *cache)
+{
+    return cache->prepared.count;
+}

@@ -1,0 +1,86 @@
+/**
+ * Which statements a connection knows, and which it saw lately.
+ *
+ * An entry is one statement under one set of names in one shape. It is prepared when it is used a
+ * second time within the last 256 look-ups; before, its SQL is sent unnamed. Both kinds are bounded.
+ *
+ * Floor: stmt.
+ */
+#ifndef STELE_STMT_CACHE_H
+#define STELE_STMT_CACHE_H
+
+#include "render.h"
+
+/** How far back a first use counts. */
+#define STELE__RECENT 256
+
+typedef enum stele__entry_state {
+    STELE__ENTRY_SEEN,     /* not on the server */
+    STELE__ENTRY_PREPARED,
+    STELE__ENTRY_STALE     /* on the server, but its plan no longer fits: replace it */
+} stele__entry_state;
+
+typedef struct stele__entry {
+    uint64_t hash;
+    const stele_gen_stmt *stmt;
+    uint64_t names_id;
+    uint32_t flags;
+    stele__entry_state state;
+    bool checked; /* result types were compared with the schema */
+    uint16_t param_count;
+    uint16_t shape_len;
+    uint64_t last_use; /* look-up number */
+    struct stele__entry *chain;
+    struct stele__entry *newer, *older; /* in the list of its kind */
+    uint16_t *order;                    /* parameter of each $n */
+    uint32_t *types;                    /* OID of each $n */
+    uint8_t *shape;
+    char *sql;     /* NULL once prepared */
+    char name[24]; /* on the server: a hash of SQL and types, the same in every process */
+} stele__entry;
+
+typedef struct stele__cache stele__cache;
+
+/** What an entry is found by. */
+typedef struct stele__key {
+    uint64_t hash;
+    const stele_gen_stmt *stmt;
+    uint64_t names_id;
+    uint32_t flags;
+    uint16_t shape_len;
+    const uint8_t *shape;
+} stele__key;
+
+/** `capacity` prepared statements at most; NULL when memory is out. */
+stele__cache *stele__cache_new(uint32_t capacity);
+void stele__cache_free(stele__cache *cache);
+
+/** Finds an entry and counts the look-up; NULL if there is none. */
+stele__entry *stele__cache_find(stele__cache *cache, const stele__key *key);
+
+/** True if the entry was used before within the last STELE__RECENT look-ups: worth preparing. */
+bool stele__cache_is_recent(const stele__cache *cache, const stele__entry *entry);
+
+/** Adds a seen entry, taking it over; the oldest seen one may go. */
+void stele__cache_add(stele__cache *cache, stele__entry *entry);
+
+/**
+ * Marks an entry as prepared and forgets its SQL. When there are as many as may be, the least recently
+ * used one is dropped: the caller has deallocated it (stele__cache_victim).
+ */
+void stele__cache_prepared(stele__cache *cache, stele__entry *entry);
+
+/** Name of the statement that preparing one more would push out; NULL if there is room. */
+const char *stele__cache_victim(const stele__cache *cache);
+
+/** Marks the entry just used as newest of its kind. */
+void stele__cache_touch(stele__cache *cache, stele__entry *entry);
+
+/** Forgets one entry, or all of them (the server has lost them). */
+void stele__cache_drop(stele__cache *cache, stele__entry *entry);
+void stele__cache_clear(stele__cache *cache);
+
+/** Entries that are prepared now. */
+uint32_t stele__cache_count(const stele__cache *cache);
+
+#endif
