@@ -5,6 +5,7 @@
  *
  * Floor: stmt.
  */
+#define _GNU_SOURCE /* memmem */
 #include <stdio.h>
 #include <string.h>
 

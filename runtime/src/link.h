@@ -57,7 +57,6 @@ typedef struct stele__link {
     void (*free_cache)(struct stele__cache *cache);
     uint32_t cache_capacity;
     bool unnamed;         /* never prepare */
-    bool lost_statements; /* the server no longer has what was prepared */
     stele__notice_fn on_notice;
     void *notice_user;
     int server_version;

@@ -250,8 +250,6 @@ static bool renew(stele_conn *conn, const stele__call *call, const uint8_t *stat
                   stele__entry *entry, stele_error *err)
 {
     stele_status st;
-    bool server_lost_it = strcmp(err->sqlstate, "26000") == 0;
-    bool in_tx = conn->tx.state != STELE__TX_NONE;
     stele_error ignored;
     if (conn->link->broken)
         return false;
@@ -259,24 +257,15 @@ static bool renew(stele_conn *conn, const stele__call *call, const uint8_t *stat
         return false;
     entry->state = STELE__ENTRY_STALE;
     entry->checked = false;
-    if (server_lost_it)
-        conn->link->lost_statements = true;
-    if (in_tx) {
-        /* The transaction is aborted; running it again will do. */
-        err->retryable = true;
-        conn->tx.stale = true;
-        return false;
-    }
-    return true;
-}
-
-/* The server has forgotten all statements (DISCARD ALL, another backend behind a pooler). */
-static void forget_if_lost(stele__link *link)
-{
-    if (link->lost_statements && link->cache != NULL) {
-        stele__cache_clear(link->cache);
-        link->lost_statements = false;
-    }
+    /* What lost one statement lost all: DISCARD ALL, or another backend behind a pooler. */
+    if (strcmp(err->sqlstate, "26000") == 0)
+        stele__cache_clear(conn->link->cache, entry);
+    if (conn->tx.state == STELE__TX_NONE)
+        return true;
+    /* The transaction is aborted; running it again will do. */
+    err->retryable = true;
+    conn->tx.stale = true;
+    return false;
 }
 
 /* ---- one call ---- */
@@ -289,8 +278,9 @@ typedef struct running {
     bool fresh; /* the entry is new and in no list yet */
 } running;
 
-static stele_status send(const running *r, const stele__bound *bound, struct pg_result **ret_result,
-                         stele_error *err)
+/* `ret_named` says, after an error, whether it was a prepared statement's execution that failed. */
+static stele_status send(const running *r, const stele__bound *bound, bool *ret_named,
+                         struct pg_result **ret_result, stele_error *err)
 {
     attempt a;
     stele__cache *cache = r->conn->link->cache;
@@ -304,6 +294,7 @@ static stele_status send(const running *r, const stele__bound *bound, struct pg_
                             .lengths = bound->lengths,
                             .formats = bound->formats,
                             .result_format = 1};
+        *ret_named = true;
         return stele__exchange(r->conn, &step, 1, reads, ret_result, NULL, err);
     }
     int failed = 0;
@@ -312,6 +303,7 @@ static stele_status send(const running *r, const stele__bound *bound, struct pg_
     /* An error of the execution leaves the statement prepared, one of the prepare does not. */
     if (a.prepares && !r->conn->link->broken && (st == STELE_OK || failed > a.prepare_step))
         stele__cache_prepared(cache, r->entry);
+    *ret_named = a.steps[a.count - 1].kind == STELE__STEP_EXECUTE && failed == a.count - 1;
     return st;
 }
 
@@ -334,12 +326,12 @@ static stele_status run_entry(const running *r, struct pg_result **ret_result, s
     stele_status st = stele__bind(stmt, r->call->args, r->states, r->entry->order,
                                   r->entry->param_count, &bound, err);
     if (st == STELE_OK) {
-        bool was_prepared = r->entry->state == STELE__ENTRY_PREPARED;
-        st = send(r, &bound, ret_result, err);
-        if (st != STELE_OK && was_prepared && is_stale_plan(err) &&
+        bool named;
+        st = send(r, &bound, &named, ret_result, err);
+        if (st != STELE_OK && named && is_stale_plan(err) &&
             renew(r->conn, r->call, r->states, r->entry, err)) {
             stele_error_clear(err);
-            st = send(r, &bound, ret_result, err);
+            st = send(r, &bound, &named, ret_result, err);
         }
     }
     stele__bind_release(&bound);
@@ -362,7 +354,6 @@ static stele_status run_states(stele_conn *conn, const stele__call *call, const 
 {
     running r = {.conn = conn, .call = call, .states = states};
     stele__link *link = conn->link;
-    forget_if_lost(link);
     if (link->cache == NULL) {
         link->cache = stele__cache_new(link->cache_capacity);
         link->free_cache = stele__cache_free;

@@ -47,7 +47,7 @@ void stele__cache_free(stele__cache *cache)
 {
     if (cache == NULL)
         return;
-    stele__cache_clear(cache);
+    stele__cache_clear(cache, NULL);
     stele__free(cache);
 }
 
@@ -159,12 +159,21 @@ void stele__cache_prepared(stele__cache *cache, stele__entry *entry)
     entry->sql = NULL;
 }
 
-void stele__cache_clear(stele__cache *cache)
+static void clear_list(stele__cache *cache, age_list *list, const stele__entry *but)
 {
-    while (cache->prepared.oldest != NULL)
-        stele__cache_drop(cache, cache->prepared.oldest);
-    while (cache->seen.oldest != NULL)
-        stele__cache_drop(cache, cache->seen.oldest);
+    stele__entry *entry = list->oldest;
+    while (entry != NULL) {
+        stele__entry *next = entry->newer;
+        if (entry != but)
+            stele__cache_drop(cache, entry);
+        entry = next;
+    }
+}
+
+void stele__cache_clear(stele__cache *cache, const stele__entry *but)
+{
+    clear_list(cache, &cache->prepared, but);
+    clear_list(cache, &cache->seen, but);
 }
 
 uint32_t stele__cache_count(const stele__cache *cache)

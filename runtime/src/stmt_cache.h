@@ -76,9 +76,9 @@ const char *stele__cache_victim(const stele__cache *cache);
 /** Marks the entry just used as newest of its kind. */
 void stele__cache_touch(stele__cache *cache, stele__entry *entry);
 
-/** Forgets one entry, or all of them (the server has lost them). */
+/** Forgets one entry, or all but one (NULL: all), because the server has lost them. */
 void stele__cache_drop(stele__cache *cache, stele__entry *entry);
-void stele__cache_clear(stele__cache *cache);
+void stele__cache_clear(stele__cache *cache, const stele__entry *but);
 
 /** Entries that are prepared now. */
 uint32_t stele__cache_count(const stele__cache *cache);

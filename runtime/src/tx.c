@@ -122,17 +122,22 @@ stele_status stele_tx_commit(stele_conn *conn, stele_error *err)
     return st;
 }
 
-stele_status stele_tx_rollback(stele_conn *conn, stele_error *err)
+static void roll_back(stele_conn *conn)
 {
     stele_error ignored;
     struct pg_result *result;
-    if (stele__link_is_foreign(conn->link))
-        return stele__fail(err, STELE_E_FORKED, "the connection belongs to the parent process");
     /* When the link is lost on the way, the server rolls back on its own. */
     if (conn->tx.state == STELE__TX_OPEN && !conn->tx.lost &&
         finish(conn, "ROLLBACK", &result, &ignored) == STELE_OK)
         stele__result_clear(result);
     forget_transaction(conn);
+}
+
+stele_status stele_tx_rollback(stele_conn *conn, stele_error *err)
+{
+    if (stele__link_is_foreign(conn->link))
+        return stele__fail(err, STELE_E_FORKED, "the connection belongs to the parent process");
+    roll_back(conn);
     return STELE_OK;
 }
 
@@ -245,7 +250,9 @@ static stele_status run_once(stele_conn *conn, const stele_tx_options *options, 
                            "the body of stele_tx_run must not end the transaction itself");
     if (st == STELE_OK)
         return stele_tx_commit(conn, err);
-    (void)stele_tx_rollback(conn, NULL); /* cannot fail but for a fork, which st tells already */
+    if (stele__link_is_foreign(conn->link))
+        return stele__fail(err, STELE_E_FORKED, "the connection belongs to the parent process");
+    roll_back(conn);
     return st;
 }
 
