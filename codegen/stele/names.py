@@ -106,9 +106,7 @@ SQL_RESERVED: Final[frozenset[str]] = frozenset(
 )
 
 # Columns that every table has already.
-SQL_SYSTEM_COLUMNS: Final[frozenset[str]] = frozenset(
-    "cmax cmin ctid tableoid xmax xmin".split()
-)
+SQL_SYSTEM_COLUMNS: Final[frozenset[str]] = frozenset("cmax cmin ctid tableoid xmax xmin".split())
 
 SQL_NAME_MAX: Final[int] = 63  # bytes; the server cuts longer names silently
 

@@ -1,0 +1,92 @@
+"""The C names that generated code takes, so that two parts of a schema never take the same one.
+
+A superset of what the templates declare at file scope: functions, types, constants, and the
+descriptors behind them. A test compares it with generated headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from stele.model import EnumType, Module, Table
+from stele.names import c_global, upper_ident
+
+_TYPES: Final = ("row", "input", "patch", "filter", "page", "key", "iter", "upserted")
+_HELPERS: Final = (
+    *("row_dup", "row_free", "row_autofree", "page_free", "page_autofree", "page_token"),
+    *("iter_next", "iter_close", "iter_autoclose", "insert_many", "no_filter", "scope"),
+    *("select", "live", "columns", "returning", "names", "inputs", "filters"),
+)
+_FUNCTIONS: Final = (
+    *("find", "find_for_update", "find_for_update_nowait", "find_for_update_skip_locked"),
+    *("list", "count", "exists", "insert", "upsert", "update", "delete", "restore"),
+    *("hard_delete", "expire", "purge"),
+)
+_DESCRIPTORS: Final = ("", "_stmt", "_parts", "_params", "_columns", "_list", "_queue")
+_ENUM_SUFFIXES: Final = (
+    *("opt", "array", "in", "in_n", "v", "n_v", "n_null", "n_of", "name", "parse", "labels"),
+    *("array_in", "array_in_n", "array_v", "array_n_v", "array_n_null", "type", "enum"),
+)
+
+
+def module_names(module: Module) -> Iterator[str]:
+    yield f"{module.c_prefix}{module.name}_module"
+
+
+def table_names(module: Module, table: Table) -> Iterator[str]:
+    """Every name that belongs to a table; none of them twice."""
+    base = module.c_prefix + table.name
+    for suffix in (*_TYPES, *_HELPERS):
+        yield f"{base}_{suffix}"
+    for function in _functions(table):
+        for descriptor in _DESCRIPTORS:
+            name = f"{base}_{function}{descriptor}"
+            if function != "list" or not descriptor:
+                yield name
+    for key in sorted(key_structs(table)):
+        yield f"{base}_{key}_key"
+
+
+def _functions(table: Table) -> Iterator[str]:
+    yield from _FUNCTIONS
+    for index in table.indexes:
+        if index.unique:
+            yield from (f"find_by_{index.key}", f"upsert_by_{index.key}")
+    for key in sorted(list_keys(table)):
+        yield from (f"list_by_{key}", f"{key}_resume")
+
+
+def list_keys(table: Table) -> set[str]:
+    return {spec.key for spec in table.lists} | {key.key for key in table.foreign_keys}
+
+
+def key_structs(table: Table) -> dict[str, list[tuple[str, ...]]]:
+    """The names that keys of two or more columns give to structs, with those columns."""
+    found: dict[str, list[tuple[str, ...]]] = {}
+    keys = [(spec.key, spec.by) for spec in table.lists]
+    keys += [(key.key, key.columns) for key in table.foreign_keys]
+    for index in table.indexes:
+        columns = tuple(item.column for item in index.items)
+        if index.unique and all(columns):
+            keys.append((index.key, columns))
+    for name, columns in keys:
+        if len(columns) > 1 and columns not in found.setdefault(name, []):
+            found[name].append(columns)
+    return {name: columns for name, columns in found.items() if columns}
+
+
+def enum_names(module: Module, enum: EnumType) -> Iterator[str]:
+    base = c_global(module.c_prefix + enum.name)
+    yield base
+    for suffix in _ENUM_SUFFIXES:
+        yield f"{base}_{suffix}"
+
+
+def enum_constants(module: Module, enum: EnumType) -> Iterator[tuple[str, str]]:
+    """Label and constant; '' stands for the label of a value the program does not know."""
+    base = upper_ident(module.c_prefix + enum.name)
+    yield "", f"{base}_UNKNOWN"
+    for label in enum.labels:
+        word = upper_ident(label)
+        yield label, f"{base}_{word}" if word else ""
