@@ -8,6 +8,7 @@ from pathlib import Path
 import project
 import pytest
 
+INCLUDE = project.TOP / "runtime/include"
 HEADERS = [
     name.removeprefix("runtime/include/") for name in project.files(r"runtime/include/.*\.h")
 ]
@@ -25,8 +26,7 @@ def test_it_compiles_alone(compiler: str, language: str, header: str, tmp_path: 
     source = tmp_path / "alone.c"
     source.write_text(f"#include <{header}>\n#include <{header}>\nint main(void);\n")
     done = subprocess.run(
-        [compiler, *LANGUAGES[language], *WARNINGS, "-fsyntax-only"]
-        + ["-I", project.TOP / "runtime/include", source],
+        [compiler, *LANGUAGES[language], *WARNINGS, "-fsyntax-only", f"-I{INCLUDE}", source],
         capture_output=True,
         text=True,
     )

@@ -184,6 +184,7 @@ def test_a_standing_cluster_stays_until_it_is_stopped(tmp_path: Path) -> None:
 def test_another_account_is_chosen_only_for_root() -> None:
     account = cluster.server_account()
     if os.geteuid() == 0:
-        assert account is not None and account == pwd.getpwuid(account.pw_uid) and account.pw_uid != 0
+        assert account is not None and account.pw_uid != 0
+        assert account == pwd.getpwuid(account.pw_uid)
     else:
         assert account is None

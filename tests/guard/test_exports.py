@@ -1,7 +1,7 @@
 """What the library shows to the linker, and what it asks of the C library.
 
-When this fails: a function of the public headers is missing or hidden, one is exported that no header
-declares, or code in the library ends the process, prints or reads the environment.
+When this fails: a function of the public headers is missing or hidden, one is exported that no
+header declares, or code in the library ends the process, prints or reads the environment.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NEVER = {
 def preprocessed(header: str) -> str:
     """A header as the compiler sees it."""
     done = subprocess.run(
-        ["gcc", "-std=c11", "-E", "-P", "-I", project.TOP / "runtime/include", project.TOP / header],
+        ["gcc", "-std=c11", "-E", "-P", f"-I{project.TOP}/runtime/include", project.TOP / header],
         capture_output=True,
         text=True,
         check=True,

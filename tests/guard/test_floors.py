@@ -18,7 +18,9 @@ ORDER: list[str] = TABLE["order"]
 FLOOR: dict[str, str] = {
     file: floor for floor, files in TABLE["files"].items() for file in files
 }
-STEP: dict[str, int] = {file: n for files in TABLE["files"].values() for n, file in enumerate(files)}
+STEP: dict[str, int] = {
+    file: step for files in TABLE["files"].values() for step, file in enumerate(files)
+}
 RUNTIME = [name.removeprefix("runtime/") for name in project.files(r"runtime/.*\.[ch]")]
 UMBRELLA = "include/stele.h"
 PRIVATE_HEADERS_OF = {"libpq-fe.h": {"conn"}, "jansson.h": {"value"}}
@@ -96,7 +98,8 @@ def test_generated_code_stands_on_the_public_headers() -> None:
 
 SQL = re.compile(
     r"\b(SELECT|INSERT|UPDATE|DELETE|MERGE|WITH|VALUES|CREATE|ALTER|DROP|TRUNCATE|BEGIN|COMMIT"
-    r"|NOTIFY|LISTEN|LOCK TABLE)\b|(?i:\b(select\s.*\sfrom|insert\s+into|delete\s+from|update\s.*\sset)\b)"
+    r"|NOTIFY|LISTEN|LOCK TABLE)\b"
+    r"|(?i:\b(select\s.*\sfrom|insert\s+into|delete\s+from|update\s.*\sset)\b)"
 )
 
 

@@ -22,8 +22,8 @@ def test_one_version_everywhere() -> None:
     version = first(r"^  version: '([^']+)',", "meson.build")
     header = "runtime/include/stele/version.h"
     assert first(r'#define STELE_VERSION "([^"]+)"', header) == version
-    parts = [first(rf"#define STELE_VERSION_{p} (\d+)", header) for p in ("MAJOR", "MINOR", "PATCH")]
-    assert ".".join(parts) == version
+    names = ("MAJOR", "MINOR", "PATCH")
+    assert ".".join(first(rf"#define STELE_VERSION_{n} (\d+)", header) for n in names) == version
     assert first(r'^__version__ = "([^"]+)"', "codegen/stele/__init__.py") == version
     assert re.search(rf"^## {re.escape(version)}\b", project.read("CHANGELOG.md"), re.MULTILINE)
 

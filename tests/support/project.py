@@ -16,8 +16,10 @@ def tracked() -> tuple[str, ...]:
     """All files of the project, sorted: what Git tracks or would, or all there is in an export."""
     if (TOP / ".git").exists():
         done = subprocess.run(
-            ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others"]
-            + ["--exclude-standard"],
+            [
+                *("git", "-c", "safe.directory=*", "ls-files", "-z"),
+                *("--cached", "--others", "--exclude-standard"),
+            ],
             cwd=TOP,
             capture_output=True,
             text=True,

@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,8 +25,7 @@ TOP = Path(__file__).resolve().parents[2]
 TESTS = TOP / "tests"
 BUILD = Path(os.environ.get("STELE_BUILD") or TOP / "build")
 # Fast ones first: the sooner a failure shows, the better.
-ORDER = ("guard", "unit", "codegen", "golden", "compile", "fuzz", "support", "db", "faults")
-NO_SUITES = ("support", "schemas", "golden")
+ORDER = ("guard", "unit", "codegen", "golden", "compile", "fuzz", "db", "faults")
 MAX_CONNECTIONS = "300"
 
 SANITIZERS = {
