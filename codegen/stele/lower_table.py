@@ -1,0 +1,679 @@
+"""One table → its types and functions.
+
+Statements come from lower_stmt; this module says which functions a table has, and what their
+structs, signatures and comments are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stele.layout import (
+    COLUMNS,
+    comment,
+    comment_text,
+    doc_comment,
+    fields,
+    prototype,
+    statement,
+)
+from stele.lower_stmt import Input, Key, Stmt, Statements
+from stele.lower_types import CType, c_type, has_equality, has_range, row_note
+from stele.lower_view import (
+    ArrayView,
+    BlockView,
+    FunctionView,
+    ScopeView,
+    StmtView,
+    StructView,
+    TableView,
+    too_wide,
+)
+from stele.model import Column, Identity, Index, Module, Scalar, Table
+from stele.names import c_ident, c_param
+
+_CONN = "stele_conn *conn"
+_ERR = "stele_error *err"
+_RUN = "return stele_gen_exec(conn, {d}, args, 0, true, NULL, err);"
+_GIVE = "st = stele_gen_one(conn, {d}, args, STELE_FLAG_RETURNING, &row, err);"
+
+
+@dataclass(frozen=True, slots=True)
+class TableResult:
+    """The views, and what the module's constant refers to."""
+
+    view: TableView
+    expire: str  # statement constants, '' for none
+    purge: str
+
+
+class TableLowering:
+    """Collects the views of one table."""
+
+    def __init__(self, table: Table, module: Module, c_prefixes: dict[str, str]) -> None:
+        self.table = table
+        self.base = module.c_prefix + table.name
+        self.module = f"{module.c_prefix}{module.name}_module"
+        self.types: dict[str, CType] = {
+            col.name: c_type(col.type, c_prefixes) for col in table.columns
+        }
+        self.columns = {col.name: col for col in table.columns}
+        self.structs: list[StructView] = []
+        self.functions: list[FunctionView] = []
+        self.blocks: list[BlockView] = []
+        self.keys: dict[str, tuple[str, ...]] = {}
+        self.seen: dict[tuple[str, tuple[str, ...]], str] = {}
+        self.row = f"{self.base}_row"
+        self.inputs = self._inputs()
+        self.patch = self._patch()
+        self.filters = self._filters()
+        self.primary = (
+            self._key("", table.primary_key, "Primary key.") if table.primary_key else None
+        )
+        self.stmts = Statements(
+            table=table,
+            base=self.base,
+            types=self.types,
+            row=self.row,
+            inputs=self.inputs,
+            patch=self.patch,
+            filters=self.filters,
+        )
+
+    # -- structs --
+
+    def _inputs(self) -> tuple[Input, ...]:
+        """The columns that insert takes."""
+        return tuple(
+            self._input(col, f"{self.base}_input")
+            for col in self.table.columns
+            if not col.generated and col.identity is not Identity.ALWAYS
+        )
+
+    def _patch(self) -> tuple[Input, ...]:
+        fixed = {*self.table.primary_key, self.table.version}
+        return tuple(
+            self._input(col, f"{self.base}_patch")
+            for col in self.table.columns
+            if col.name not in fixed
+            and not col.generated
+            and col.identity is not Identity.ALWAYS
+        )
+
+    def _input(self, col: Column, struct: str) -> Input:
+        return Input(
+            column=col,
+            member=c_ident(col.name),
+            struct=struct,
+            operator="EQ",
+            nullable=col.nullable,
+        )
+
+    def _filters(self) -> tuple[Input, ...]:
+        out: list[Input] = []
+        struct = f"{self.base}_filter"
+        taken = {c_ident(col.name) for col in self.table.columns}
+        for col in self.table.columns:
+            if has_equality(col.type):
+                out.append(self._input(col, struct))
+            if has_range(col.type):
+                for suffix, operator in (("from", "GE"), ("before", "LT")):
+                    member = f"{col.name}_{suffix}"
+                    if member not in taken:
+                        out.append(Input(col, member, struct, operator, False))
+        return tuple(out)
+
+    def _key(self, name: str, columns: Sequence[str], doc: str) -> Key:
+        """How functions take a key: a struct for two columns or more, else a plain value."""
+        if len(columns) == 1:
+            ctype = self.types[columns[0]]
+            param = c_param(columns[0])
+            return Key(
+                tuple(columns), f"{ctype.value} {param}", f"&{param}", ("0",)
+            )
+        struct = f"{self.base}_{name}_key" if name else f"{self.base}_key"
+        members = tuple(c_ident(column) for column in columns)
+        if struct not in self.keys:
+            self.keys[struct] = tuple(columns)
+            lines = [
+                ("", f"{self.types[column].value} {member};", "")
+                for column, member in zip(columns, members, strict=True)
+            ]
+            self.structs.append(StructView(struct, doc_comment(doc), fields(lines)))
+        return Key(
+            tuple(columns),
+            f"const {struct} *key",
+            "key",
+            tuple(f"offsetof({struct}, {member})" for member in members),
+        )
+
+    def _row_struct(self) -> StructView:
+        lines = []
+        for col in self.table.columns:
+            ctype = self.types[col.name]
+            kind = ctype.optional if col.nullable else ctype.value
+            lines.append((col.doc, f"{kind} {c_ident(col.name)};", row_note(col)))
+        return StructView(self.row, doc_comment(f"A row of {self.table.name}."), fields(lines))
+
+    def _wrapper(self, item: Input) -> str:
+        return self.types[item.column.name].input + ("_n" if item.nullable else "")
+
+    def _value_structs(self) -> list[StructView]:
+        out = []
+        if self.inputs:
+            out.append(self._input_struct())
+        if self.primary and self.patch:
+            out.append(self._patch_struct())
+        if self.filters or self.stmts.scopes:
+            out.append(self._filter_struct())
+        return out
+
+    def _input_struct(self) -> StructView:
+        lines = [
+            (
+                "",
+                f"{self._wrapper(item)} {item.member};",
+                "required" if self.stmts.required(item.column) else "",
+            )
+            for item in self.inputs
+        ]
+        has_required = any(note for _, _, note in lines)
+        takers = "insert and upsert take" if self._upserts() else "insert takes"
+        doc = f"What {takers}. Unset columns get their default" + (
+            "; required ones are marked." if has_required else "."
+        )
+        return StructView(f"{self.base}_input", doc_comment(doc), fields(lines))
+
+    def _patch_struct(self) -> StructView:
+        table = self.table
+        lines = [
+            (
+                "",
+                f"{self._wrapper(item)} {item.member};",
+                "unset: now" if item.column.name == table.touch else "",
+            )
+            for item in self.patch
+        ]
+        if table.version:
+            note = "only if the row still has this version"
+            lines.append(("", "stele_in_i64 if_version;", note))
+        doc = doc_comment("What update changes. Unset columns stay as they are.")
+        return StructView(f"{self.base}_patch", doc, fields(lines))
+
+    def _filter_struct(self) -> StructView:
+        notes = {"GE": "at or after", "LT": "before"}
+        numbers = {"GE": "at least", "LT": "less than"}
+        lines = []
+        times = {Scalar.DATE, Scalar.TIME, Scalar.TIMESTAMP, Scalar.TIMESTAMPTZ}
+        for item in self.filters:
+            words = notes if item.column.type.scalar in times else numbers
+            note = words.get(item.operator, "")
+            lines.append(("", f"{self._wrapper(item)} {item.member};", note))
+        lines += [("", f"stele_scope {scope};", "") for scope, _ in self.stmts.scopes]
+        doc = doc_comment("Restricts list, count and exists. Unset members do not restrict.")
+        return StructView(f"{self.base}_filter", doc, fields(lines))
+
+    def _page_struct(self) -> StructView:
+        body = fields(
+            [
+                ("", f"const {self.row} *rows;", ""),
+                ("", "size_t count;", ""),
+                ("", "bool more;", ""),
+            ]
+        )
+        doc = doc_comment(f"A page of {self.table.name}; see stele/page.h.")
+        return StructView(f"{self.base}_page", doc, body)
+
+    # -- functions --
+
+    def _function(
+        self,
+        kind: str,
+        name: str,
+        params: Sequence[str],
+        doc: str,
+        call: str,
+        *,
+        stmt: Stmt | None = None,
+        descriptor: str = "",
+        without: str = "",
+        args: Sequence[str] = (),
+        setup: Sequence[str] = (),
+        filtered: bool = False,
+        extra: Sequence[StmtView] = (),
+    ) -> None:
+        """Adds a function; `call` has {d} where the address of the descriptor goes."""
+        full = f"{self.base}_{name}"
+        all_params = [*params, _ERR]
+        descriptor = descriptor or f"&{full}_stmt"
+        lines = []
+        if filtered:
+            lines.append("    if (filter == NULL)")
+            lines.append(statement("filter", f"&{self.base}_no_filter", 2))
+        wide = len(call.format(d=descriptor)) > 96 or len(without.format(d=descriptor)) > 92
+        if wide:
+            local = "list" if descriptor.endswith("_list") else "stmt"
+            lines.append(statement(f"const stele_gen_{local} *{local}", descriptor))
+            descriptor = local
+        lines += [f"    {line}" for line in setup]
+        if args:
+            lines.append(f"    const void *args[] = {{{', '.join(args)}}};")
+        if filtered and self.stmts.scopes:
+            lines.append(statement("uint32_t flags", f"{self.base}_scope(filter)"))
+        view = FunctionView(
+            kind=kind,
+            doc=doc,
+            head=prototype("STELE_MUST_CHECK stele_status", full, all_params, ";"),
+            define=prototype("stele_status", full, all_params, ""),
+            setup=tuple(lines),
+            call=call.format(d=descriptor),
+            without=without.format(d=descriptor),
+            result=f"{self.base}_page",
+            upserted=statement(f"const {self.base}_upserted *upserted", "row"),
+        )
+        self.functions.append(view)
+        arrays, stmts = self._describe(stmt) if stmt else ((), ())
+        stmts = (*stmts, *extra)
+        self.blocks.append(BlockView(arrays, stmts, view, too_wide(arrays, stmts)))
+
+    def _describe(self, stmt: Stmt) -> tuple[tuple[ArrayView, ...], tuple[StmtView, ...]]:
+        """A statement's arrays, those not yet there, and its descriptor."""
+        arrays: list[ArrayView] = []
+        names: dict[str, str] = {}
+        for array in stmt.arrays:
+            known = self.seen.get((array.kind, array.rows))
+            if known is None:
+                known = self.seen[(array.kind, array.rows)] = array.name
+                arrays.append(array)
+            names[array.kind] = known
+        members: list[tuple[str, str]] = [
+            ("module", f"&{self.module}"),
+            ("name", f'"{stmt.name}"'),
+            ("table", f'"{self.table.name}"'),
+        ]
+        for kind in ("part", "param", "column"):
+            if f"stele_gen_{kind}" in names:
+                array_name = names[f"stele_gen_{kind}"]
+                members.append((f"{kind}s", array_name))
+                members.append((f"{kind}_count", f"STELE_COUNT({array_name})"))
+        members += stmt.members
+        return tuple(arrays), (StmtView("stmt", f"{stmt.name}_stmt", tuple(members)),)
+
+    def _find(self, name: str, stmt: Stmt, key: Key, what: str, errors: str) -> None:
+        notes = [("Owns", f"the caller, on success: {self.row}_free()."), ("Errors", errors)]
+        self._function(
+            "one",
+            name,
+            [_CONN, key.param, f"{self.row} **ret_row"],
+            doc_comment(what, notes),
+            "stele_status st = stele_gen_one(conn, {d}, args, 0, &row, err);",
+            stmt=stmt,
+            args=[key.arg],
+        )
+
+    def _finds(self) -> None:
+        live = self.stmts.live_word
+        if self.primary:
+            self._find(
+                "find",
+                self.stmts.find(self.primary),
+                self.primary,
+                f"Finds a {live}row by primary key.",
+                "STELE_E_NOT_FOUND.",
+            )
+            locks = (
+                ("find_for_update", "", "waiting for whoever holds it", "STELE_E_NOT_FOUND."),
+                (
+                    "find_for_update_nowait",
+                    " NOWAIT",
+                    "without waiting",
+                    "STELE_E_NOT_FOUND; STELE_E_LOCKED when someone else holds the row.",
+                ),
+                (
+                    "find_for_update_skip_locked",
+                    " SKIP LOCKED",
+                    "unless someone else holds it",
+                    "STELE_E_NOT_FOUND, also when someone else holds the row.",
+                ),
+            )
+            for name, clause, how, errors in locks:
+                what = f"Finds a {live}row by primary key and locks it, {how}."
+                stmt = self.stmts.find_for_update(self.primary, name, clause)
+                self._find(name, stmt, self.primary, what, errors)
+        for index in self._uniques():
+            key = self._key(index.key, _columns(index), index.doc or f"Key {index.key}.")
+            what = f"Finds a {live}row by {index.key}."
+            self._find(
+                f"find_by_{index.key}",
+                self.stmts.find_by(key, index),
+                key,
+                what,
+                "STELE_E_NOT_FOUND.",
+            )
+
+    def _uniques(self) -> list[Index]:
+        """Unique indexes on columns; one with an expression gives no functions."""
+        return [
+            index
+            for index in self.table.indexes
+            if index.unique and all(item.column for item in index.items)
+        ]
+
+    def _lists(self) -> None:
+        for plan in self.stmts.lists():
+            key = self._key(plan.name, plan.by, f"Key of list {plan.name}.") if plan.by else None
+            stmt, resume = self.stmts.page(plan, key)
+            members = (
+                ("stmt", f"&{stmt.name}_stmt"),
+                ("resume_arg", "2"),
+                ("limit_arg", "3"),
+                ("resume_from", str(resume[0])),
+                ("resume_to", str(resume[1])),
+            )
+            notes = [
+                ("Pages", "*page is NULL for the first; each call replaces it by the next."),
+                ("Owns", f"the caller: {self.base}_page_free(); STELE_DONE frees it."),
+                ("Errors", "STELE_E_INPUT for limit 0. *page stays as it was."),
+            ]
+            what = plan.doc or f"Lists {self.stmts.live_word}rows by {plan.name}."
+            params = [_CONN, key.param] if key else [_CONN]
+            params += self._filter_param()
+            self._function(
+                "page",
+                f"list_by_{plan.name}",
+                [*params, "uint32_t limit", f"{self.base}_page **page"],
+                doc_comment(what, notes),
+                f"st = stele_gen_page(conn, {{d}}, args, {self._flags}, limit, &base, err);",
+                stmt=stmt,
+                descriptor=f"&{stmt.name}_list",
+                args=[key.arg if key else "NULL", self._filter_arg, "NULL", "NULL"],
+                filtered=self.has_filter,
+                extra=[StmtView("list", f"{stmt.name}_list", members)],
+            )
+            self._resume(plan.name, stmt.name)
+
+    def _resume(self, plan: str, stmt: str) -> None:
+        what = (
+            f"Makes a page without rows, after which {stmt}() continues where the token was taken."
+        )
+        notes = [
+            ("Owns", f"the caller: {self.base}_page_free()."),
+            ("Errors", "STELE_E_INPUT for a token that is not of this list."),
+        ]
+        self._function(
+            "resume",
+            f"{plan}_resume",
+            ["stele_str token", f"{self.base}_page **page"],
+            doc_comment(what, notes),
+            "st = stele_gen_page_resume({d}, token, &base, err);",
+            descriptor=f"&{stmt}_list",
+        )
+
+    def _filter_param(self) -> list[str]:
+        return [f"const {self.base}_filter *filter"] if self.has_filter else []
+
+    @property
+    def _filter_arg(self) -> str:
+        return "filter" if self.has_filter else "NULL"
+
+    @property
+    def has_filter(self) -> bool:
+        return bool(self.filters or self.stmts.scopes)
+
+    @property
+    def _flags(self) -> str:
+        return "flags" if self.stmts.scopes else "0"
+
+    def _counts(self) -> None:
+        which = " `filter` NULL: all live rows." if self.stmts.scopes else " `filter` may be NULL."
+        for name, result, what in (
+            ("count", "int64_t *ret_count", "Counts rows."),
+            ("exists", "bool *ret_exists", "Tells whether there is a row."),
+        ):
+            target = result.split("*")[1]
+            self._function(
+                "value",
+                name,
+                [_CONN, *self._filter_param(), result],
+                doc_comment(what + (which if self.has_filter else "")),
+                f"return stele_gen_value(conn, {{d}}, args, {self._flags}, {target}, err);",
+                stmt=self.stmts.aggregate(name),
+                args=[self._filter_arg],
+                filtered=self.has_filter,
+            )
+
+    def _writes(self) -> None:
+        required = any(self.stmts.required(col) for col in self.table.columns)
+        errors = "STELE_E_UNIQUE and those of other constraints" + (
+            "; STELE_E_INPUT when a required column is unset." if required else "."
+        )
+        params = [f"const {self.base}_input *input"] if self.inputs else []
+        self._function(
+            "optional",
+            "insert",
+            [_CONN, *params, f"{self.row} **ret_row"],
+            doc_comment("Inserts a row.", [self._owns_row, ("Errors", errors)]),
+            _GIVE,
+            stmt=self.stmts.insert(),
+            without=_RUN,
+            args=["input" if self.inputs else "NULL"],
+        )
+        for name, columns, index in self._upserts():
+            self._upsert(name, columns, index, errors)
+        if self.primary and self.patch:
+            self._update(self.primary)
+
+    @property
+    def _owns_row(self) -> tuple[str, str]:
+        return ("Owns", f"the caller: {self.row}_free(). `ret_row` may be NULL.")
+
+    def _upserts(self) -> list[tuple[str, tuple[str, ...], Index | None]]:
+        """Keys that can arrive from the caller: (function, columns, unique index)."""
+        out: list[tuple[str, tuple[str, ...], Index | None]] = []
+        settable = {item.column.name for item in self.inputs}
+        primary = [self.columns[name] for name in self.table.primary_key]
+        if primary and all(
+            col.identity is Identity.NONE and col.name in settable for col in primary
+        ):
+            out.append(("upsert", self.table.primary_key, None))
+        for index in self._uniques():
+            columns = _columns(index)
+            if settable.issuperset(columns):
+                out.append((f"upsert_by_{index.key}", columns, index))
+        return out
+
+    def _upsert(
+        self, name: str, columns: tuple[str, ...], index: Index | None, errors: str
+    ) -> None:
+        what = (
+            f"Inserts a row, or updates the one with the same {_listed(columns)}: sets the columns "
+            "that are set here."
+        )
+        if self.table.ttl:
+            what += " An expired row is revived."
+        notes = [
+            ("Owns", f"the caller: {self.row}_free()."),
+            ("NULL", "`ret_row` and `ret_inserted` may be NULL."),
+            ("Errors", errors.replace("STELE_E_UNIQUE", "STELE_E_UNIQUE for another key")),
+        ]
+        self._function(
+            "upsert",
+            name,
+            [
+                _CONN,
+                f"const {self.base}_input *input",
+                f"{self.row} **ret_row",
+                "bool *ret_inserted",
+            ],
+            doc_comment(what, notes),
+            _GIVE,
+            stmt=self.stmts.upsert(name, columns, index),
+            without=_RUN,
+            args=["input"],
+        )
+
+    def _update(self, key: Key) -> None:
+        what = "Updates a row by primary key"
+        what += ", expired or not." if self.table.ttl else "."
+        errors = "STELE_E_NOT_FOUND; STELE_E_INPUT when nothing is set; those of constraints."
+        if self.table.version:
+            errors = f"STELE_E_CONFLICT when the row no longer has `if_version`; {errors}"
+        self._function(
+            "optional",
+            "update",
+            [_CONN, key.param, f"const {self.base}_patch *patch", f"{self.row} **ret_row"],
+            doc_comment(what, [self._owns_row, ("Errors", errors)]),
+            _GIVE,
+            stmt=self.stmts.update(key),
+            without=_RUN,
+            args=[key.arg, "patch"],
+        )
+
+    def _deletes(self, key: Key) -> None:
+        soft = bool(self.table.soft_delete)
+        missing = "STELE_E_NOT_FOUND; STELE_E_FOREIGN_KEY when others refer to it."
+        how = "softly, unless that is switched off." if soft else "for good."
+        self._by_key(
+            "delete", key, self.stmts.delete(key), f"Deletes a row by primary key, {how}", missing
+        )
+        if soft:
+            self._by_key(
+                "restore",
+                key,
+                self.stmts.restore(key),
+                "Takes a soft delete back.",
+                "STELE_E_NOT_FOUND when there is no deleted row of this key; STELE_E_UNIQUE when a "
+                "newer row has taken its place.",
+            )
+        self._by_key(
+            "hard_delete",
+            key,
+            self.stmts.hard_delete(key),
+            "Removes a row by primary key for good" + (", deleted or not." if soft else "."),
+            missing,
+        )
+
+    def _by_key(self, name: str, key: Key, stmt: Stmt, what: str, errors: str) -> None:
+        doc = doc_comment(what, [("Errors", errors)])
+        self._function("exec", name, [_CONN, key.param], doc, _RUN, stmt=stmt, args=[key.arg])
+
+    def _sweeps(self) -> tuple[str, str]:
+        """Expire and purge; the names of their statements, '' for none."""
+        expire = purge = ""
+        run = "return stele_gen_exec(conn, {d}, args, 0, false, ret_count, err);"
+        if self.table.ttl:
+            stmt = self.stmts.expire()
+            expire = f"{stmt.name}_stmt"
+            doc = doc_comment(
+                "Deletes rows whose time is over, the oldest first and at most `limit`; rows that "
+                "others hold are left for later. `ret_count` may be NULL."
+            )
+            params = [_CONN, "uint32_t limit", "uint64_t *ret_count"]
+            setup = ["int64_t max = limit;"]
+            self._function(
+                "exec", "expire", params, doc, run, stmt=stmt, args=["&max"], setup=setup
+            )
+        if self.table.soft_delete:
+            stmt = self.stmts.purge()
+            purge = f"{stmt.name}_stmt"
+            doc = doc_comment(
+                "Removes for good rows that were deleted before a time, the oldest first and at "
+                "most `limit`. `ret_count` may be NULL."
+            )
+            params = [_CONN, "stele_ts deleted_before", "uint32_t limit", "uint64_t *ret_count"]
+            args = ["&deleted_before", "&max"]
+            setup = ["int64_t max = limit;"]
+            self._function("exec", "purge", params, doc, run, stmt=stmt, args=args, setup=setup)
+        return expire, purge
+
+    def _dup(self) -> None:
+        self._function(
+            "dup",
+            "row_dup",
+            [f"const {self.row} *row", f"{self.row} **ret_row"],
+            doc_comment(
+                "Copies a row into a block of its own, for instance out of a page.",
+                [("Owns", f"the caller: {self.row}_free()."), ("Errors", "STELE_E_NOMEM.")],
+            ),
+            "stele_status st = stele_gen_dup({d}, row, &copy, err);",
+            # Any statement that returns rows describes them.
+            descriptor=f"&{self.stmts.row_stmt}_stmt",
+        )
+
+    # -- all --
+
+    def run(self) -> TableResult:
+        self._finds()
+        self._lists()
+        self._counts()
+        self._writes()
+        expire = purge = ""
+        if self.primary:
+            self._deletes(self.primary)
+            expire, purge = self._sweeps()
+        self._dup()
+        page = f"{self.base}_page"
+        view = TableView(
+            name=self.table.name,
+            heading=_heading(self.table),
+            row=self._row_struct(),
+            structs=(*self._value_structs(), *self.structs),
+            page=self._page_struct(),
+            has_pages=bool(self.stmts.lists()),
+            functions=tuple(self.functions),
+            row_type=self.row,
+            row_free=_inline("void", f"{self.row}_free", f"{self.row} *row"),
+            row_autofree=_inline("void", f"{self.row}_autofree", f"{self.row} **row"),
+            page_type=page,
+            page_free=_inline("void", f"{page}_free", f"{page} *page"),
+            page_autofree=_inline("void", f"{page}_autofree", f"{page} **page"),
+            page_token=prototype(
+                "STELE_MUST_CHECK static inline stele_status",
+                f"{page}_token",
+                [f"const {page} *page", "char *buf", "size_t size", _ERR],
+                "",
+            ),
+            upserted=f"{self.base}_upserted" if self._upserts() else "",
+            constants=self._constants(),
+            scope=self._scope(),
+            blocks=tuple(self.blocks),
+        )
+        return TableResult(view, expire, purge)
+
+    def _scope(self) -> ScopeView | None:
+        if not self.stmts.scopes:
+            return None
+        params = [f"const {self.base}_filter *filter"]
+        return ScopeView(
+            prototype("static uint32_t", f"{self.base}_scope", params, ""), self.stmts.scopes
+        )
+
+    def _constants(self) -> tuple[str, ...]:
+        out = list(self.stmts.constants())
+        if self.has_filter:
+            out.append(f"static const {self.base}_filter {self.base}_no_filter = {{0}};")
+        return tuple(
+            f"/* clang-format off */\n{text}\n/* clang-format on */"
+            if any(len(line) > COLUMNS for line in text.split("\n"))
+            else text
+            for text in out
+        )
+
+
+def _columns(index: Index) -> tuple[str, ...]:
+    return tuple(item.column for item in index.items)
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return columns[0] if len(columns) == 1 else f"({', '.join(columns)})"
+
+
+def _inline(result: str, name: str, param: str) -> str:
+    return prototype(f"static inline {result}", name, [param], "")
+
+
+def _heading(table: Table) -> str:
+    text = comment_text(f"{table.name}: {table.doc}" if table.doc else table.name)
+    line = f"/* ---- {text} ---- */"
+    return line if len(line) <= COLUMNS else comment(f"---- {text} ----")
