@@ -5,26 +5,15 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import cluster
 import pytest
+from database import Database
 
 TOP = Path(__file__).resolve().parents[1]
 _numbers = itertools.count()
-
-
-@dataclass(frozen=True)
-class Database:
-    """An empty database of a real server."""
-
-    url: str
-
-    def psql(self, sql: str) -> str:
-        """Runs SQL and returns its rows as unaligned text; an error of the server raises."""
-        return cluster.psql(self.url, sql)
 
 
 @pytest.fixture(scope="session")

@@ -49,3 +49,10 @@ def meson_list(name: str, variable: str) -> list[str]:
     match = re.search(rf"^\s*{variable} = files\((.*?)\)$", read(name), re.DOTALL | re.MULTILINE)
     assert match, f"{name} has no list {variable}"
     return re.findall(r"'([^']+)'", match[1])
+
+
+def meson_version() -> str:
+    """The version of the project, as meson.build has it."""
+    match = re.search(r"^  version: '([^']+)',", read("meson.build"), re.MULTILINE)
+    assert match
+    return match[1]
