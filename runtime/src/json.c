@@ -88,6 +88,12 @@ static stele_status load_big(stele_str text, json_t **ret_json, json_error_t *er
     return STELE_OK;
 }
 
+/* In most places where its memory ends, jansson leaves the text empty and the code as it was. */
+static bool is_out_of_memory(const json_error_t *error)
+{
+    return error->text[0] == '\0' || json_error_code(error) == json_error_out_of_memory;
+}
+
 stele_status stele_json_load(stele_str text, json_t **ret_json, stele_error *err)
 {
     if (text.data == NULL) {
@@ -95,11 +101,12 @@ stele_status stele_json_load(stele_str text, json_t **ret_json, stele_error *err
         return STELE_OK;
     }
     json_error_t error;
+    memset(&error, 0, sizeof error);
     json_t *json = json_loadb(text.data, text.len, LOAD_FLAGS, &error);
     stele_status st = STELE_OK;
     if (json == NULL && json_error_code(&error) == json_error_numeric_overflow)
         st = load_big(text, &json, &error);
-    if (st != STELE_OK || (json == NULL && json_error_code(&error) == json_error_out_of_memory))
+    if (st != STELE_OK || (json == NULL && is_out_of_memory(&error)))
         return stele__fail(err, STELE_E_NOMEM, "out of memory while reading JSON");
     if (json == NULL)
         return stele__fail(err, STELE_E_VALUE, "invalid JSON at line %d, column %d: %s", error.line,
