@@ -1,0 +1,465 @@
+/**
+ * Leases: taking a link, checking it, giving it back.
+ *
+ * Floor: pool.
+ */
+#define _GNU_SOURCE
+#include "pool_internal.h"
+
+#include <unistd.h>
+
+#include "link_pool.h"
+#include "mem_internal.h"
+#include "status_internal.h"
+#include "text_internal.h"
+
+#include "banned.h"
+
+long stele__pool_thread_id(void)
+{
+    /* Asking the kernel each time would cost more than the rest of an acquire. */
+    static _Thread_local long id;
+    static _Thread_local uint32_t epoch;
+    if (id == 0 || epoch != stele__fork_epoch) {
+        id = (long)gettid();
+        epoch = stele__fork_epoch;
+    }
+    return id;
+}
+
+/* ---- the list of leases ---- */
+
+static stele__lease *lease_new_locked(stele__pool *pool)
+{
+    stele__lease *lease = pool->free_leases;
+    if (lease != NULL) {
+        pool->free_leases = lease->next;
+        return lease;
+    }
+    lease = stele__calloc(1, sizeof *lease);
+    if (lease == NULL)
+        return NULL;
+    lease->pool = pool;
+    lease->conn.owner = lease;
+    lease->conn.ops = &pool->ops;
+    lease->conn.call_timeout_ms = pool->config.call_timeout_ms;
+    lease->gone = (stele__link){.fd = -1, .broken = true, .fork_epoch = pool->fork_epoch};
+    return lease;
+}
+
+static void lease_list(stele__pool *pool, stele__lease *lease)
+{
+    lease->next = NULL;
+    lease->prev = pool->newest_lease;
+    if (lease->prev != NULL)
+        lease->prev->next = lease;
+    else
+        pool->leases = lease;
+    pool->newest_lease = lease;
+    pool->refs++;
+}
+
+static void lease_unlist(stele__pool *pool, stele__lease *lease)
+{
+    if (lease->prev != NULL)
+        lease->prev->next = lease->next;
+    else
+        pool->leases = lease->next;
+    if (lease->next != NULL)
+        lease->next->prev = lease->prev;
+    else
+        pool->newest_lease = lease->prev;
+}
+
+static void names_drop_locked(stele__names_box *names)
+{
+    if (--names->refs == 0)
+        stele__free(names);
+}
+
+/* ---- check-out ---- */
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Whether the link can be trusted. Lock not held: this may talk to the server. */
+static bool is_fit(const stele__pool *pool, stele__slot *slot, const stele__waiter *waiter)
+{
+    const stele_pool_options *rules = &pool->config.rules;
+    uint64_t ping_after = (uint64_t)rules->ping_after_ms * STELE__MS;
+    uint64_t now = waiter->now_ns;
+    stele__link *link = slot->link;
+    if (!stele__link_alive(link))
+        return false;
+    if (now > slot->idle_since_ns && now - slot->idle_since_ns > ping_after) {
+        uint64_t cap = (uint64_t)stele__now_ns() + (uint64_t)rules->ping_timeout_ms * STELE__MS;
+        if (stele__link_ping(link, earlier(cap, waiter->deadline), NULL) != STELE_OK)
+            return false;
+    }
+    if (!stele__link_is_utc(link)) {
+        uint64_t cap = (uint64_t)stele__now_ns() + (uint64_t)rules->ping_timeout_ms * STELE__MS;
+        if (stele__link_set_utc(link, earlier(cap, waiter->deadline), NULL) != STELE_OK)
+            return false;
+    }
+    return true;
+}
+
+/* Makes the lease run on the slot. */
+static void bind_slot(stele__lease *lease, stele__slot *slot)
+{
+    stele__link *link = slot->link;
+    lease->slot = slot;
+    lease->conn.link = link;
+    lease->conn.round_trips_before -= link->round_trips;
+    link->names_id = lease->conn.names->id;
+}
+
+/*
+ * Takes slots until one is fit, at most one more than there can be. The mutex is held on entry; on
+ * success it is held again and `*ret_slot` is leased.
+ */
+static stele_status take_fit(stele__pool *pool, stele__waiter *waiter, stele__slot **ret_slot,
+                             stele_error *err)
+{
+    uint32_t attempts = pool->config.rules.max_connections + 1;
+    for (;;) {
+        stele__slot *slot = NULL;
+        stele_status st = stele__pool_take_locked(pool, waiter, &slot, err);
+        if (st != STELE_OK)
+            return st;
+        stele__pool_unlock(pool);
+        bool fit = is_fit(pool, slot, waiter);
+        stele__pool_lock(pool);
+        if (fit) {
+            *ret_slot = slot;
+            return STELE_OK;
+        }
+        pool->stats.check_failures++;
+        waiter->now_ns = (uint64_t)stele__now_ns();
+        stele__pool_note_loss_locked(pool, slot, waiter->now_ns);
+        stele__slot_retire_locked(pool, slot, STELE_CLOSED_BROKEN);
+        stele__pool_connect_locked(pool);
+        if (waiter->ticket == 0)
+            waiter->ticket = ++pool->ticket;
+        if (--attempts == 0) {
+            st = stele__fail(err, STELE_E_CONNECT, "each of %u connections tried was dead",
+                             pool->config.rules.max_connections + 1);
+            if (err != NULL)
+                err->retryable = true;
+            stele__error_hint(err, "something between here and the server cuts connections off");
+            return st;
+        }
+    }
+}
+
+/* ---- the hook ---- */
+
+/* What the hook changes in the session must not reach the next lease. */
+static stele_status run_hook(stele__lease *lease, stele__deadline deadline, stele_error *err)
+{
+    const stele__pool_config *config = &lease->pool->config;
+    stele_conn *conn = &lease->conn;
+    stele__deadline kept = conn->deadline;
+    const stele__link *link = conn->link;
+    uint64_t trips = link->round_trips;
+    conn->deadline = earlier(kept, deadline);
+    stele_status st = config->on_lease(conn, config->hook_user, err);
+    conn->deadline = kept;
+    if (conn->link != link || conn->link->round_trips != trips)
+        conn->link->dirty_session = true;
+    return st;
+}
+
+/* ---- acquire ---- */
+
+static stele_status no_lease(stele__pool *pool, stele__slot *slot, uint64_t now_ns,
+                             stele_error *err)
+{
+    stele__slot_offer_locked(pool, slot, now_ns);
+    stele__pool_unlock(pool);
+    return stele__fail(err, STELE_E_NOMEM, "out of memory while taking a connection");
+}
+
+/* Fills what differs from lease to lease, field by field: clearing all would cost more. */
+static void lease_start(stele__lease *lease, stele__names_box *names, const stele__waiter *waiter)
+{
+    stele_conn *conn = &lease->conn;
+    names->refs++;
+    lease->names = names;
+    lease->acquired_ns = waiter->now_ns;
+    lease->thread_id = stele__pool_thread_id();
+    lease->reported = false;
+    conn->names = &names->names;
+    conn->deadline = STELE__NEVER;
+    conn->tx.state = STELE__TX_NONE;
+    conn->tx.commit_sent = false;
+    conn->tx.lost = false;
+    conn->tx.pending_count = 0;
+    conn->tx.first_error = STELE_OK;
+    conn->tx.first_sqlstate[0] = '\0';
+    __atomic_store_n(&conn->last_statement, NULL, __ATOMIC_RELAXED);
+    conn->round_trips_before = 0;
+}
+
+stele_status stele__pool_acquire(stele__pool *pool, stele__names_box *names, uint32_t timeout_ms,
+                                 const char *file, int line, stele_conn **ret_conn,
+                                 stele_error *err)
+{
+    stele_status st = stele__pool_check_fork(pool, err);
+    if (st != STELE_OK)
+        return st;
+    if (timeout_ms == 0)
+        timeout_ms = pool->config.rules.acquire_timeout_ms;
+    stele__slot *slot = NULL;
+    stele__waiter waiter; /* only what is read before somebody waits */
+    waiter.ticket = 0;
+    waiter.is_relink = false;
+    waiter.warned = false;
+    waiter.names_id = names->names.id;
+    waiter.now_ns = (uint64_t)stele__now_ns();
+    uint64_t start = waiter.now_ns;
+    waiter.deadline = start + (uint64_t)timeout_ms * STELE__MS;
+
+    stele__pool_lock(pool);
+    st = take_fit(pool, &waiter, &slot, err);
+    if (waiter.ticket != 0) {
+        waiter.now_ns = (uint64_t)stele__now_ns();
+        pool->stats.wait_ns += waiter.now_ns - start;
+    }
+    if (st != STELE_OK) {
+        stele__pool_unlock(pool);
+        return st;
+    }
+    stele__lease *lease = lease_new_locked(pool);
+    if (lease == NULL)
+        return no_lease(pool, slot, waiter.now_ns, err);
+    lease_start(lease, names, &waiter);
+    lease->file = file;
+    lease->line = line;
+    lease_list(pool, lease);
+    bind_slot(lease, slot);
+    pool->stats.acquired++;
+    stele__pool_unlock(pool);
+
+    if (pool->config.on_lease != NULL) {
+        st = run_hook(lease, waiter.deadline, err);
+        if (st != STELE_OK) {
+            stele_conn_release(&lease->conn);
+            return st;
+        }
+    }
+    *ret_conn = &lease->conn;
+    return STELE_OK;
+}
+
+/* ---- release ---- */
+
+void stele__slot_return_locked(stele__pool *pool, stele__slot *slot, stele_close_reason reason,
+                               uint64_t now_ns)
+{
+    if (reason == STELE_CLOSE_REASONS) {
+        if (pool->closing)
+            reason = STELE_CLOSED_SHUTDOWN;
+        else if (slot->generation != pool->generation)
+            reason = STELE_CLOSED_GENERATION;
+        else if (now_ns >= slot->expires_ns)
+            reason = STELE_CLOSED_LIFETIME;
+        else if (slot->hold != NULL)
+            reason = STELE_CLOSED_BROKEN; /* a cancel request under way would hit the next lease */
+    }
+    if (reason == STELE_CLOSE_REASONS)
+        stele__slot_offer_locked(pool, slot, now_ns);
+    else
+        stele__slot_retire_locked(pool, slot, reason);
+}
+
+/* What became of a link during its lease. */
+typedef struct verdict {
+    stele_close_reason reason; /* STELE_CLOSE_REASONS: fit for another lease */
+    bool dirty;
+    bool lost;
+    bool demoted;
+} verdict;
+
+/* Looks at a link that comes back, and cleans it. Lock not held: this may talk to the server. */
+static verdict inspect(const stele__pool *pool, stele__link *link)
+{
+    verdict v = {.reason = STELE_CLOSE_REASONS};
+    if (link->refused_write) {
+        link->refused_write = false;
+        v.demoted = !link->broken && pool->config.read_write && stele__link_is_demoted(link);
+    }
+    if (link->broken || v.demoted) {
+        v.reason = STELE_CLOSED_BROKEN;
+        v.lost = link->broken && !stele__link_has_work(link);
+        return v;
+    }
+    switch (stele__link_tx_status(link)) {
+    case STELE__TX_IDLE:
+        break;
+    case STELE__TX_IN:
+    case STELE__TX_ERROR:
+        v.dirty = true;
+        if (stele__link_rollback(link, stele__deadline_in(STELE__ROLLBACK_MS), NULL) != STELE_OK)
+            v.reason = STELE_CLOSED_DIRTY;
+        break;
+    case STELE__TX_ACTIVE:
+        v.dirty = true;
+        v.reason = STELE_CLOSED_DIRTY;
+        break;
+    case STELE__TX_LOST:
+        v.reason = STELE_CLOSED_BROKEN;
+        v.lost = true;
+        break;
+    }
+    if (v.reason == STELE_CLOSE_REASONS && link->dirty_session &&
+        stele__link_reset_session(link, stele__deadline_in(STELE__RESET_MS), NULL) != STELE_OK)
+        v.reason = STELE_CLOSED_DIRTY;
+    return v;
+}
+
+static void note_verdict_locked(stele__pool *pool, const stele__lease *lease, verdict v,
+                                uint64_t now_ns)
+{
+    if (v.dirty)
+        pool->stats.dirty++;
+    if (v.lost)
+        stele__pool_note_loss_locked(pool, lease->slot, now_ns);
+    if (v.demoted && lease->slot->generation == pool->generation)
+        stele__pool_bump_locked(pool);
+    if (pool->failures > 0 && v.reason == STELE_CLOSE_REASONS &&
+        lease->conn.link->round_trips + lease->conn.round_trips_before > 0) {
+        pool->seen_alive = true;
+        pool->is_down = false;
+    }
+}
+
+static void release_in_child(stele__lease *lease)
+{
+    /* Memory and lock may be in any state here; the parent's session is not ours to end. */
+    if (lease->slot == NULL || lease->slot->fd < 0)
+        return;
+    (void)close(lease->slot->fd);
+    lease->slot->fd = -1;
+}
+
+static void pool_release(stele_conn *conn)
+{
+    stele__lease *lease = conn->owner;
+    stele__pool *pool = lease->pool;
+    if (stele__pool_is_foreign(pool)) {
+        release_in_child(lease);
+        return;
+    }
+    verdict v = {.reason = STELE_CLOSE_REASONS};
+    if (lease->slot != NULL)
+        v = inspect(pool, conn->link);
+    uint64_t now = (uint64_t)stele__now_ns();
+
+    stele__pool_lock(pool);
+    pool->stats.use_ns += now - lease->acquired_ns;
+    lease_unlist(pool, lease);
+    names_drop_locked(lease->names);
+    if (lease->slot != NULL) {
+        note_verdict_locked(pool, lease, v, now);
+        stele__slot_return_locked(pool, lease->slot, v.reason, now);
+        lease->slot = NULL;
+    }
+    lease->next = pool->free_leases;
+    pool->free_leases = lease;
+    if (pool->closing)
+        (void)pthread_cond_broadcast(&pool->calm);
+    stele__pool_unref_unlock(pool);
+}
+
+/* ---- another link for the same lease ---- */
+
+/* Parts with the link the lease has; the lease is left with none. */
+static void give_up_link(stele__pool *pool, stele__lease *lease)
+{
+    stele_conn *conn = &lease->conn;
+    stele__slot *slot = lease->slot;
+    verdict v = {.reason = STELE_CLOSED_BROKEN};
+    if (slot == NULL)
+        return;
+    v.demoted = conn->link->refused_write && !conn->link->broken && pool->config.read_write &&
+                stele__link_is_demoted(conn->link);
+    v.lost = conn->link->broken && !stele__link_has_work(conn->link);
+    conn->round_trips_before += conn->link->round_trips;
+    uint64_t now = (uint64_t)stele__now_ns();
+    stele__pool_lock(pool);
+    note_verdict_locked(pool, lease, v, now);
+    conn->link = &lease->gone;
+    lease->slot = NULL;
+    stele__slot_retire_locked(pool, slot, STELE_CLOSED_BROKEN);
+    stele__pool_unlock(pool);
+}
+
+static stele_status pool_relink(stele_conn *conn, stele__deadline deadline, stele_error *err)
+{
+    stele__lease *lease = conn->owner;
+    stele__pool *pool = lease->pool;
+    stele_status st = stele__pool_check_fork(pool, err);
+    if (st != STELE_OK)
+        return st;
+    give_up_link(pool, lease);
+    stele__slot *slot = NULL;
+    stele__waiter waiter = {.is_relink = true, .names_id = conn->names->id};
+    waiter.now_ns = (uint64_t)stele__now_ns();
+    waiter.deadline = earlier(deadline, waiter.now_ns + (uint64_t)STELE__MS *
+                                                            pool->config.rules.acquire_timeout_ms);
+    stele__pool_lock(pool);
+    st = take_fit(pool, &waiter, &slot, err);
+    if (st == STELE_OK)
+        bind_slot(lease, slot);
+    stele__pool_unlock(pool);
+    if (st == STELE_OK && pool->config.on_lease != NULL) {
+        st = run_hook(lease, waiter.deadline, err);
+        if (st != STELE_OK)
+            give_up_link(pool, lease); /* never run without what the hook sets up */
+    }
+    return st;
+}
+
+/* ---- names ---- */
+
+stele_status stele__pool_use(stele__pool *pool, stele_conn *conn, stele__names_box *names,
+                             stele_error *err)
+{
+    stele__lease *lease = conn->owner;
+    stele_status st = stele__pool_check_fork(pool, err);
+    if (st != STELE_OK)
+        return st;
+    if (lease->pool != pool) {
+        st = stele__fail(err, STELE_E_MISUSE, "the handle does not share the pool of this lease");
+        stele__error_hint(err, "use a handle that stele_db_derive made of the same origin");
+        return st;
+    }
+    stele__pool_lock(pool);
+    names->refs++;
+    names_drop_locked(lease->names);
+    lease->names = names;
+    stele__pool_unlock(pool);
+    conn->names = &names->names;
+    conn->link->names_id = names->names.id;
+    return STELE_OK;
+}
+
+void stele__pool_drop_names(stele__pool *pool, stele__names_box *names)
+{
+    stele__pool_lock(pool);
+    names_drop_locked(names);
+    stele__pool_unlock(pool);
+}
+
+void stele__pool_set_ops(stele__pool *pool)
+{
+    pool->ops = (stele__conn_ops){
+        .relink = pool_relink,
+        .cancel = stele__pool_cancel,
+        .release = pool_release,
+        .use = pool->config.use,
+    };
+}
