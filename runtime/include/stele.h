@@ -11,6 +11,7 @@
 #include "stele/ensure.h"
 #include "stele/mem.h"
 #include "stele/page.h"
+#include "stele/pool.h"
 #include "stele/status.h"
 #include "stele/tx.h"
 #include "stele/value.h"

@@ -3,12 +3,12 @@
  *
  * Floor: pool.
  */
-#ifndef STELE_POOL_H
-#define STELE_POOL_H
+#ifndef STELE_POOL_INSIDE_H
+#define STELE_POOL_INSIDE_H
 
 #include "conn_internal.h"
 #include "conninfo.h"
-#include "stele/db.h"
+#include "stele/pool.h"
 
 typedef struct stele__pool stele__pool;
 
