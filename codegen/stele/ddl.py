@@ -75,6 +75,7 @@ class Creation:
     concurrently: tuple[Token, ...] = ()
     unique: bool = False
     note: str = ""  # for who reads the DDL
+    label: str = ""  # tells it from others of its table
 
 
 def prefixed(name: str) -> Made:
@@ -120,25 +121,27 @@ def creations(module: Module) -> tuple[Creation, ...]:
 def _enum(one: EnumType) -> Creation:
     labels = ",\n    ".join(quote_literal(label) for label in one.labels)
     create = ("CREATE TYPE ", Ref(one.name), f" AS ENUM (\n    {labels}\n)")
-    return Creation(Kind.ENUM, "", prefixed(one.name), create, note=one.doc)
+    return Creation(Kind.ENUM, "", prefixed(one.name), create, note=one.doc, label=f"{one.name}_type")
 
 
 def _table(module: Module, table: Table) -> Creation:
     name_width = max(len(sql_ident(col.name)) for col in table.columns)
     type_width = max(
-        (len(ddl_type(col)) for col in table.columns if _tail(col) and not _is_enum(col)),
+        (len(_shown_type(col)) for col in table.columns if _tail(col)),
         default=0,
     )
     rows: list[list[Token]] = []
     for col in table.columns:
-        name = sql_ident(col.name).ljust(name_width)
+        column = sql_ident(col.name).ljust(name_width)
         tail = _tail(col)
         if _is_enum(col):
             kind = col.type
             other = "" if kind.enum_module == module.name else kind.enum_module
-            rows.append([f"{name} ", Ref(kind.name, other), f"{ddl_type(col)} {tail}".rstrip()])
+            gap = " " * (type_width - len(_shown_type(col)))
+            rest = f"{ddl_type(col)}{gap} {tail}".rstrip()
+            rows.append([f"{column} ", Ref(kind.name, other), rest])
         else:
-            rows.append([f"{name} {ddl_type(col).ljust(type_width)} {tail}".rstrip()])
+            rows.append([f"{column} {ddl_type(col).ljust(type_width)} {tail}".rstrip()])
     if table.primary_key:
         rows.append([f"PRIMARY KEY ({_names(table.primary_key)})"])
     rows += [_check(table, check) for check in table.checks]
@@ -150,7 +153,13 @@ def _table(module: Module, table: Table) -> Creation:
     if table.partition_by:
         by = table.partition_by
         create.append(f" PARTITION BY {by.method.upper()} ({_names(by.columns)})")
-    return Creation(Kind.TABLE, table.name, prefixed(table.name), tuple(create), note=table.doc)
+    name = prefixed(table.name)
+    return Creation(Kind.TABLE, table.name, name, tuple(create), note=table.doc, label="object")
+
+
+def _shown_type(col: Column) -> str:
+    """The type as it looks without schema and prefix."""
+    return (col.type.name if _is_enum(col) else "") + ddl_type(col)
 
 
 def _is_enum(col: Column) -> bool:
@@ -216,8 +225,9 @@ def _index(module: Module, table: Table, index: Index) -> Creation:
 
     # A partitioned table's index cannot be built concurrently as a whole.
     concurrently = () if table.partition_by else create("CONCURRENTLY ")
+    label = f"{index.key}_index"
     return Creation(
-        Kind.INDEX, table.name, name, create(""), concurrently, index.unique, index.doc
+        Kind.INDEX, table.name, name, create(""), concurrently, index.unique, index.doc, label
     )
 
 
@@ -240,7 +250,7 @@ def _foreign_key(module: Module, table: Table, key: ForeignKey) -> Creation:
         Ref(key.ref_table, other),
         tail,
     )
-    return Creation(Kind.FOREIGN_KEY, table.name, name, create)
+    return Creation(Kind.FOREIGN_KEY, table.name, name, create, label=f"{key.key}_fkey")
 
 
 def _comments(table: Table) -> list[Creation]:
@@ -251,7 +261,7 @@ def _comments(table: Table) -> list[Creation]:
             Ref(table.name),
             f" IS {quote_literal(table.doc)}",
         )
-        out.append(Creation(Kind.COMMENT, table.name, prefixed(table.name), create))
+        out.append(_comment(table, create, "comment"))
     for col in table.columns:
         if col.doc:
             create = (
@@ -259,8 +269,12 @@ def _comments(table: Table) -> list[Creation]:
                 Ref(table.name),
                 f".{sql_ident(col.name)} IS {quote_literal(col.doc)}",
             )
-            out.append(Creation(Kind.COMMENT, table.name, prefixed(table.name), create))
+            out.append(_comment(table, create, f"{col.name}_comment"))
     return out
+
+
+def _comment(table: Table, create: tuple[Token, ...], label: str) -> Creation:
+    return Creation(Kind.COMMENT, table.name, prefixed(table.name), create, label=label)
 
 
 def _raw(table: Table, one: RawObject) -> list[Creation]:
@@ -275,5 +289,8 @@ def _raw(table: Table, one: RawObject) -> list[Creation]:
                 tokens.append(Ref(one.key))
             elif piece:
                 tokens.append(piece)
-        out.append(Creation(Kind.RAW, table.name, prefixed(one.key), tuple(tokens)))
+        label = f"{one.key}_raw"
+        out.append(
+            Creation(Kind.RAW, table.name, prefixed(one.key), tuple(tokens), label=label)
+        )
     return out

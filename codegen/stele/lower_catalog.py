@@ -73,6 +73,18 @@ def _object(creation: Creation, base: str) -> tuple[tuple[ArrayView, ...], str]:
     return tuple(arrays), "\n".join(["    {", *lines, "    },"])
 
 
+def _base(module: Module, creation: Creation, taken: set[str]) -> str:
+    """What the names of a creation's constants begin with."""
+    owner = f"{creation.table}_" if creation.table else ""
+    base = name = c_ident(f"{module.c_prefix}{owner}{creation.label}")
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{base}_{number}"
+    taken.add(name)
+    return name
+
+
 def _column_rows(table: Table) -> list[tuple[str, ...]]:
     return [
         (
@@ -111,8 +123,9 @@ def lower_catalog(
 
     name = c_ident(module.c_prefix + module.name)
     object_rows = []
-    for number, creation in enumerate(creations(module), 1):
-        arrays, row = _object(creation, f"{module.c_prefix}{module.name}_object_{number}")
+    taken: set[str] = set()
+    for creation in creations(module):
+        arrays, row = _object(creation, _base(module, creation, taken))
         blocks.append(_block(arrays, ()))
         object_rows.append(row)
 
