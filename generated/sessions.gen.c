@@ -5993,12 +5993,12 @@ static const stele_gen_table user_states_table = {
     .purge = &user_states_purge_stmt,
 };
 
-static const stele_gen_part sessions_object_1_name[] = {
+static const stele_gen_part session_states_object_name[] = {
     STELE_PREFIX,
     STELE_SQL("session_states"),
 };
 
-static const stele_gen_part sessions_object_1_create[] = {
+static const stele_gen_part session_states_object_create[] = {
     STELE_SQL("CREATE TABLE "),
     STELE_TABLE("session_states"),
     STELE_SQL(" (\n"
@@ -6015,12 +6015,12 @@ static const stele_gen_part sessions_object_1_create[] = {
               ")"),
 };
 
-static const stele_gen_part sessions_object_2_name[] = {
+static const stele_gen_part session_events_object_name[] = {
     STELE_PREFIX,
     STELE_SQL("session_events"),
 };
 
-static const stele_gen_part sessions_object_2_create[] = {
+static const stele_gen_part session_events_object_create[] = {
     STELE_SQL("CREATE TABLE "),
     STELE_TABLE("session_events"),
     STELE_SQL(" (\n"
@@ -6037,12 +6037,12 @@ static const stele_gen_part sessions_object_2_create[] = {
               ")"),
 };
 
-static const stele_gen_part sessions_object_3_name[] = {
+static const stele_gen_part session_track_events_object_name[] = {
     STELE_PREFIX,
     STELE_SQL("session_track_events"),
 };
 
-static const stele_gen_part sessions_object_3_create[] = {
+static const stele_gen_part session_track_events_object_create[] = {
     STELE_SQL("CREATE TABLE "),
     STELE_TABLE("session_track_events"),
     STELE_SQL(" (\n"
@@ -6060,12 +6060,12 @@ static const stele_gen_part sessions_object_3_create[] = {
               ")"),
 };
 
-static const stele_gen_part sessions_object_4_name[] = {
+static const stele_gen_part session_summaries_object_name[] = {
     STELE_PREFIX,
     STELE_SQL("session_summaries"),
 };
 
-static const stele_gen_part sessions_object_4_create[] = {
+static const stele_gen_part session_summaries_object_create[] = {
     STELE_SQL("CREATE TABLE "),
     STELE_TABLE("session_summaries"),
     STELE_SQL(" (\n"
@@ -6082,12 +6082,12 @@ static const stele_gen_part sessions_object_4_create[] = {
               ")"),
 };
 
-static const stele_gen_part sessions_object_5_name[] = {
+static const stele_gen_part app_states_object_name[] = {
     STELE_PREFIX,
     STELE_SQL("app_states"),
 };
 
-static const stele_gen_part sessions_object_5_create[] = {
+static const stele_gen_part app_states_object_create[] = {
     STELE_SQL("CREATE TABLE "),
     STELE_TABLE("app_states"),
     STELE_SQL(" (\n"
@@ -6103,12 +6103,12 @@ static const stele_gen_part sessions_object_5_create[] = {
               ")"),
 };
 
-static const stele_gen_part sessions_object_6_name[] = {
+static const stele_gen_part user_states_object_name[] = {
     STELE_PREFIX,
     STELE_SQL("user_states"),
 };
 
-static const stele_gen_part sessions_object_6_create[] = {
+static const stele_gen_part user_states_object_create[] = {
     STELE_SQL("CREATE TABLE "),
     STELE_TABLE("user_states"),
     STELE_SQL(" (\n"
@@ -6125,14 +6125,14 @@ static const stele_gen_part sessions_object_6_create[] = {
               ")"),
 };
 
-static const stele_gen_part sessions_object_7_name[] = {
+static const stele_gen_part session_states_unique_active_index_name[] = {
     STELE_SQL("idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
     STELE_SQL("session_states_unique_active"),
 };
 
-static const stele_gen_part sessions_object_7_create[] = {
+static const stele_gen_part session_states_unique_active_index_create[] = {
     STELE_SQL("CREATE UNIQUE INDEX \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6143,7 +6143,7 @@ static const stele_gen_part sessions_object_7_create[] = {
               "    WHERE deleted_at IS NULL"),
 };
 
-static const stele_gen_part sessions_object_7_concurrently[] = {
+static const stele_gen_part session_states_unique_active_index_concurrently[] = {
     STELE_SQL("CREATE UNIQUE INDEX CONCURRENTLY \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6154,14 +6154,14 @@ static const stele_gen_part sessions_object_7_concurrently[] = {
               "    WHERE deleted_at IS NULL"),
 };
 
-static const stele_gen_part sessions_object_8_name[] = {
+static const stele_gen_part session_states_expires_index_name[] = {
     STELE_SQL("idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
     STELE_SQL("session_states_expires"),
 };
 
-static const stele_gen_part sessions_object_8_create[] = {
+static const stele_gen_part session_states_expires_index_create[] = {
     STELE_SQL("CREATE INDEX \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6172,7 +6172,7 @@ static const stele_gen_part sessions_object_8_create[] = {
               "    WHERE expires_at IS NOT NULL"),
 };
 
-static const stele_gen_part sessions_object_8_concurrently[] = {
+static const stele_gen_part session_states_expires_index_concurrently[] = {
     STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6183,14 +6183,14 @@ static const stele_gen_part sessions_object_8_concurrently[] = {
               "    WHERE expires_at IS NOT NULL"),
 };
 
-static const stele_gen_part sessions_object_9_name[] = {
+static const stele_gen_part session_events_lookup_index_name[] = {
     STELE_SQL("idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
     STELE_SQL("session_events_lookup"),
 };
 
-static const stele_gen_part sessions_object_9_create[] = {
+static const stele_gen_part session_events_lookup_index_create[] = {
     STELE_SQL("CREATE INDEX \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6200,7 +6200,7 @@ static const stele_gen_part sessions_object_9_create[] = {
     STELE_SQL(" (app_name, user_id, session_id, created_at)"),
 };
 
-static const stele_gen_part sessions_object_9_concurrently[] = {
+static const stele_gen_part session_events_lookup_index_concurrently[] = {
     STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6210,14 +6210,14 @@ static const stele_gen_part sessions_object_9_concurrently[] = {
     STELE_SQL(" (app_name, user_id, session_id, created_at)"),
 };
 
-static const stele_gen_part sessions_object_10_name[] = {
+static const stele_gen_part session_events_expires_index_name[] = {
     STELE_SQL("idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
     STELE_SQL("session_events_expires"),
 };
 
-static const stele_gen_part sessions_object_10_create[] = {
+static const stele_gen_part session_events_expires_index_create[] = {
     STELE_SQL("CREATE INDEX \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6228,7 +6228,7 @@ static const stele_gen_part sessions_object_10_create[] = {
               "    WHERE expires_at IS NOT NULL"),
 };
 
-static const stele_gen_part sessions_object_10_concurrently[] = {
+static const stele_gen_part session_events_expires_index_concurrently[] = {
     STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6239,14 +6239,14 @@ static const stele_gen_part sessions_object_10_concurrently[] = {
               "    WHERE expires_at IS NOT NULL"),
 };
 
-static const stele_gen_part sessions_object_11_name[] = {
+static const stele_gen_part session_track_events_lookup_index_name[] = {
     STELE_SQL("idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
     STELE_SQL("session_track_events_lookup"),
 };
 
-static const stele_gen_part sessions_object_11_create[] = {
+static const stele_gen_part session_track_events_lookup_index_create[] = {
     STELE_SQL("CREATE INDEX \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6256,7 +6256,7 @@ static const stele_gen_part sessions_object_11_create[] = {
     STELE_SQL(" (app_name, user_id, session_id, track, created_at)"),
 };
 
-static const stele_gen_part sessions_object_11_concurrently[] = {
+static const stele_gen_part session_track_events_lookup_index_concurrently[] = {
     STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6266,14 +6266,14 @@ static const stele_gen_part sessions_object_11_concurrently[] = {
     STELE_SQL(" (app_name, user_id, session_id, track, created_at)"),
 };
 
-static const stele_gen_part sessions_object_12_name[] = {
+static const stele_gen_part session_track_events_expires_index_name[] = {
     STELE_SQL("idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
     STELE_SQL("session_track_events_expires"),
 };
 
-static const stele_gen_part sessions_object_12_create[] = {
+static const stele_gen_part session_track_events_expires_index_create[] = {
     STELE_SQL("CREATE INDEX \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6284,7 +6284,7 @@ static const stele_gen_part sessions_object_12_create[] = {
               "    WHERE expires_at IS NOT NULL"),
 };
 
-static const stele_gen_part sessions_object_12_concurrently[] = {
+static const stele_gen_part session_track_events_expires_index_concurrently[] = {
     STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6295,14 +6295,14 @@ static const stele_gen_part sessions_object_12_concurrently[] = {
               "    WHERE expires_at IS NOT NULL"),
 };
 
-static const stele_gen_part sessions_object_13_name[] = {
+static const stele_gen_part session_summaries_unique_active_index_name[] = {
     STELE_SQL("idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
     STELE_SQL("session_summaries_unique_active"),
 };
 
-static const stele_gen_part sessions_object_13_create[] = {
+static const stele_gen_part session_summaries_unique_active_index_create[] = {
     STELE_SQL("CREATE UNIQUE INDEX \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6313,7 +6313,7 @@ static const stele_gen_part sessions_object_13_create[] = {
               "    WHERE deleted_at IS NULL"),
 };
 
-static const stele_gen_part sessions_object_13_concurrently[] = {
+static const stele_gen_part session_summaries_unique_active_index_concurrently[] = {
     STELE_SQL("CREATE UNIQUE INDEX CONCURRENTLY \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6324,14 +6324,14 @@ static const stele_gen_part sessions_object_13_concurrently[] = {
               "    WHERE deleted_at IS NULL"),
 };
 
-static const stele_gen_part sessions_object_14_name[] = {
+static const stele_gen_part session_summaries_expires_index_name[] = {
     STELE_SQL("idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
     STELE_SQL("session_summaries_expires"),
 };
 
-static const stele_gen_part sessions_object_14_create[] = {
+static const stele_gen_part session_summaries_expires_index_create[] = {
     STELE_SQL("CREATE INDEX \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6342,7 +6342,7 @@ static const stele_gen_part sessions_object_14_create[] = {
               "    WHERE expires_at IS NOT NULL"),
 };
 
-static const stele_gen_part sessions_object_14_concurrently[] = {
+static const stele_gen_part session_summaries_expires_index_concurrently[] = {
     STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6353,14 +6353,14 @@ static const stele_gen_part sessions_object_14_concurrently[] = {
               "    WHERE expires_at IS NOT NULL"),
 };
 
-static const stele_gen_part sessions_object_15_name[] = {
+static const stele_gen_part app_states_unique_active_index_name[] = {
     STELE_SQL("idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
     STELE_SQL("app_states_unique_active"),
 };
 
-static const stele_gen_part sessions_object_15_create[] = {
+static const stele_gen_part app_states_unique_active_index_create[] = {
     STELE_SQL("CREATE UNIQUE INDEX \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6371,7 +6371,7 @@ static const stele_gen_part sessions_object_15_create[] = {
               "    WHERE deleted_at IS NULL"),
 };
 
-static const stele_gen_part sessions_object_15_concurrently[] = {
+static const stele_gen_part app_states_unique_active_index_concurrently[] = {
     STELE_SQL("CREATE UNIQUE INDEX CONCURRENTLY \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6382,14 +6382,14 @@ static const stele_gen_part sessions_object_15_concurrently[] = {
               "    WHERE deleted_at IS NULL"),
 };
 
-static const stele_gen_part sessions_object_16_name[] = {
+static const stele_gen_part app_states_expires_index_name[] = {
     STELE_SQL("idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
     STELE_SQL("app_states_expires"),
 };
 
-static const stele_gen_part sessions_object_16_create[] = {
+static const stele_gen_part app_states_expires_index_create[] = {
     STELE_SQL("CREATE INDEX \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6400,7 +6400,7 @@ static const stele_gen_part sessions_object_16_create[] = {
               "    WHERE expires_at IS NOT NULL"),
 };
 
-static const stele_gen_part sessions_object_16_concurrently[] = {
+static const stele_gen_part app_states_expires_index_concurrently[] = {
     STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6411,14 +6411,14 @@ static const stele_gen_part sessions_object_16_concurrently[] = {
               "    WHERE expires_at IS NOT NULL"),
 };
 
-static const stele_gen_part sessions_object_17_name[] = {
+static const stele_gen_part user_states_unique_active_index_name[] = {
     STELE_SQL("idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
     STELE_SQL("user_states_unique_active"),
 };
 
-static const stele_gen_part sessions_object_17_create[] = {
+static const stele_gen_part user_states_unique_active_index_create[] = {
     STELE_SQL("CREATE UNIQUE INDEX \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6429,7 +6429,7 @@ static const stele_gen_part sessions_object_17_create[] = {
               "    WHERE deleted_at IS NULL"),
 };
 
-static const stele_gen_part sessions_object_17_concurrently[] = {
+static const stele_gen_part user_states_unique_active_index_concurrently[] = {
     STELE_SQL("CREATE UNIQUE INDEX CONCURRENTLY \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6440,14 +6440,14 @@ static const stele_gen_part sessions_object_17_concurrently[] = {
               "    WHERE deleted_at IS NULL"),
 };
 
-static const stele_gen_part sessions_object_18_name[] = {
+static const stele_gen_part user_states_expires_index_name[] = {
     STELE_SQL("idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
     STELE_SQL("user_states_expires"),
 };
 
-static const stele_gen_part sessions_object_18_create[] = {
+static const stele_gen_part user_states_expires_index_create[] = {
     STELE_SQL("CREATE INDEX \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6458,7 +6458,7 @@ static const stele_gen_part sessions_object_18_create[] = {
               "    WHERE expires_at IS NOT NULL"),
 };
 
-static const stele_gen_part sessions_object_18_concurrently[] = {
+static const stele_gen_part user_states_expires_index_concurrently[] = {
     STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
     STELE_SCHEMA_,
     STELE_PREFIX,
@@ -6469,79 +6469,79 @@ static const stele_gen_part sessions_object_18_concurrently[] = {
               "    WHERE expires_at IS NOT NULL"),
 };
 
-static const stele_gen_part sessions_object_19_name[] = {
+static const stele_gen_part session_states_comment_name[] = {
     STELE_PREFIX,
     STELE_SQL("session_states"),
 };
 
-static const stele_gen_part sessions_object_19_create[] = {
+static const stele_gen_part session_states_comment_create[] = {
     STELE_SQL("COMMENT ON TABLE "),
     STELE_TABLE("session_states"),
     STELE_SQL(" IS 'One session and its state.'"),
 };
 
-static const stele_gen_part sessions_object_20_name[] = {
+static const stele_gen_part session_states_state_comment_name[] = {
     STELE_PREFIX,
     STELE_SQL("session_states"),
 };
 
-static const stele_gen_part sessions_object_20_create[] = {
+static const stele_gen_part session_states_state_comment_create[] = {
     STELE_SQL("COMMENT ON COLUMN "),
     STELE_TABLE("session_states"),
     STELE_SQL(".state IS 'The session as the peer keeps it: id, state, createdAt, updatedAt.'"),
 };
 
-static const stele_gen_part sessions_object_21_name[] = {
+static const stele_gen_part session_events_comment_name[] = {
     STELE_PREFIX,
     STELE_SQL("session_events"),
 };
 
-static const stele_gen_part sessions_object_21_create[] = {
+static const stele_gen_part session_events_comment_create[] = {
     STELE_SQL("COMMENT ON TABLE "),
     STELE_TABLE("session_events"),
     STELE_SQL(" IS 'What happened in a session, in order.'"),
 };
 
-static const stele_gen_part sessions_object_22_name[] = {
+static const stele_gen_part session_track_events_comment_name[] = {
     STELE_PREFIX,
     STELE_SQL("session_track_events"),
 };
 
-static const stele_gen_part sessions_object_22_create[] = {
+static const stele_gen_part session_track_events_comment_create[] = {
     STELE_SQL("COMMENT ON TABLE "),
     STELE_TABLE("session_track_events"),
     STELE_SQL(" IS 'Events of one track of a session, such as a tool''s own log.'"),
 };
 
-static const stele_gen_part sessions_object_23_name[] = {
+static const stele_gen_part session_summaries_comment_name[] = {
     STELE_PREFIX,
     STELE_SQL("session_summaries"),
 };
 
-static const stele_gen_part sessions_object_23_create[] = {
+static const stele_gen_part session_summaries_comment_create[] = {
     STELE_SQL("COMMENT ON TABLE "),
     STELE_TABLE("session_summaries"),
     STELE_SQL(" IS 'Summaries of a session, one for each filter key; the empty key is the whole "
               "session.'"),
 };
 
-static const stele_gen_part sessions_object_24_name[] = {
+static const stele_gen_part app_states_comment_name[] = {
     STELE_PREFIX,
     STELE_SQL("app_states"),
 };
 
-static const stele_gen_part sessions_object_24_create[] = {
+static const stele_gen_part app_states_comment_create[] = {
     STELE_SQL("COMMENT ON TABLE "),
     STELE_TABLE("app_states"),
     STELE_SQL(" IS 'State that all users of an application share.'"),
 };
 
-static const stele_gen_part sessions_object_25_name[] = {
+static const stele_gen_part user_states_comment_name[] = {
     STELE_PREFIX,
     STELE_SQL("user_states"),
 };
 
-static const stele_gen_part sessions_object_25_create[] = {
+static const stele_gen_part user_states_comment_create[] = {
     STELE_SQL("COMMENT ON TABLE "),
     STELE_TABLE("user_states"),
     STELE_SQL(" IS 'State that all sessions of a user share.'"),
@@ -6559,236 +6559,239 @@ static const stele_gen_table *const sessions_tables[] = {
 
 /* clang-format on */
 
+/* clang-format off */
 static const stele_gen_object sessions_objects[] = {
     {
         .kind = STELE_GEN_OBJECT_TABLE,
         .table = "session_states",
-        .name = sessions_object_1_name,
-        .name_count = STELE_COUNT(sessions_object_1_name),
-        .create = sessions_object_1_create,
-        .create_count = STELE_COUNT(sessions_object_1_create),
+        .name = session_states_object_name,
+        .name_count = STELE_COUNT(session_states_object_name),
+        .create = session_states_object_create,
+        .create_count = STELE_COUNT(session_states_object_create),
     },
     {
         .kind = STELE_GEN_OBJECT_TABLE,
         .table = "session_events",
-        .name = sessions_object_2_name,
-        .name_count = STELE_COUNT(sessions_object_2_name),
-        .create = sessions_object_2_create,
-        .create_count = STELE_COUNT(sessions_object_2_create),
+        .name = session_events_object_name,
+        .name_count = STELE_COUNT(session_events_object_name),
+        .create = session_events_object_create,
+        .create_count = STELE_COUNT(session_events_object_create),
     },
     {
         .kind = STELE_GEN_OBJECT_TABLE,
         .table = "session_track_events",
-        .name = sessions_object_3_name,
-        .name_count = STELE_COUNT(sessions_object_3_name),
-        .create = sessions_object_3_create,
-        .create_count = STELE_COUNT(sessions_object_3_create),
+        .name = session_track_events_object_name,
+        .name_count = STELE_COUNT(session_track_events_object_name),
+        .create = session_track_events_object_create,
+        .create_count = STELE_COUNT(session_track_events_object_create),
     },
     {
         .kind = STELE_GEN_OBJECT_TABLE,
         .table = "session_summaries",
-        .name = sessions_object_4_name,
-        .name_count = STELE_COUNT(sessions_object_4_name),
-        .create = sessions_object_4_create,
-        .create_count = STELE_COUNT(sessions_object_4_create),
+        .name = session_summaries_object_name,
+        .name_count = STELE_COUNT(session_summaries_object_name),
+        .create = session_summaries_object_create,
+        .create_count = STELE_COUNT(session_summaries_object_create),
     },
     {
         .kind = STELE_GEN_OBJECT_TABLE,
         .table = "app_states",
-        .name = sessions_object_5_name,
-        .name_count = STELE_COUNT(sessions_object_5_name),
-        .create = sessions_object_5_create,
-        .create_count = STELE_COUNT(sessions_object_5_create),
+        .name = app_states_object_name,
+        .name_count = STELE_COUNT(app_states_object_name),
+        .create = app_states_object_create,
+        .create_count = STELE_COUNT(app_states_object_create),
     },
     {
         .kind = STELE_GEN_OBJECT_TABLE,
         .table = "user_states",
-        .name = sessions_object_6_name,
-        .name_count = STELE_COUNT(sessions_object_6_name),
-        .create = sessions_object_6_create,
-        .create_count = STELE_COUNT(sessions_object_6_create),
+        .name = user_states_object_name,
+        .name_count = STELE_COUNT(user_states_object_name),
+        .create = user_states_object_create,
+        .create_count = STELE_COUNT(user_states_object_create),
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
         .unique = true,
         .table = "session_states",
-        .name = sessions_object_7_name,
-        .name_count = STELE_COUNT(sessions_object_7_name),
-        .create = sessions_object_7_create,
-        .create_count = STELE_COUNT(sessions_object_7_create),
-        .create_concurrently = sessions_object_7_concurrently,
-        .create_concurrently_count = STELE_COUNT(sessions_object_7_concurrently),
+        .name = session_states_unique_active_index_name,
+        .name_count = STELE_COUNT(session_states_unique_active_index_name),
+        .create = session_states_unique_active_index_create,
+        .create_count = STELE_COUNT(session_states_unique_active_index_create),
+        .create_concurrently = session_states_unique_active_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_states_unique_active_index_concurrently),
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
         .table = "session_states",
-        .name = sessions_object_8_name,
-        .name_count = STELE_COUNT(sessions_object_8_name),
-        .create = sessions_object_8_create,
-        .create_count = STELE_COUNT(sessions_object_8_create),
-        .create_concurrently = sessions_object_8_concurrently,
-        .create_concurrently_count = STELE_COUNT(sessions_object_8_concurrently),
+        .name = session_states_expires_index_name,
+        .name_count = STELE_COUNT(session_states_expires_index_name),
+        .create = session_states_expires_index_create,
+        .create_count = STELE_COUNT(session_states_expires_index_create),
+        .create_concurrently = session_states_expires_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_states_expires_index_concurrently),
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
         .table = "session_events",
-        .name = sessions_object_9_name,
-        .name_count = STELE_COUNT(sessions_object_9_name),
-        .create = sessions_object_9_create,
-        .create_count = STELE_COUNT(sessions_object_9_create),
-        .create_concurrently = sessions_object_9_concurrently,
-        .create_concurrently_count = STELE_COUNT(sessions_object_9_concurrently),
+        .name = session_events_lookup_index_name,
+        .name_count = STELE_COUNT(session_events_lookup_index_name),
+        .create = session_events_lookup_index_create,
+        .create_count = STELE_COUNT(session_events_lookup_index_create),
+        .create_concurrently = session_events_lookup_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_events_lookup_index_concurrently),
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
         .table = "session_events",
-        .name = sessions_object_10_name,
-        .name_count = STELE_COUNT(sessions_object_10_name),
-        .create = sessions_object_10_create,
-        .create_count = STELE_COUNT(sessions_object_10_create),
-        .create_concurrently = sessions_object_10_concurrently,
-        .create_concurrently_count = STELE_COUNT(sessions_object_10_concurrently),
+        .name = session_events_expires_index_name,
+        .name_count = STELE_COUNT(session_events_expires_index_name),
+        .create = session_events_expires_index_create,
+        .create_count = STELE_COUNT(session_events_expires_index_create),
+        .create_concurrently = session_events_expires_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_events_expires_index_concurrently),
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
         .table = "session_track_events",
-        .name = sessions_object_11_name,
-        .name_count = STELE_COUNT(sessions_object_11_name),
-        .create = sessions_object_11_create,
-        .create_count = STELE_COUNT(sessions_object_11_create),
-        .create_concurrently = sessions_object_11_concurrently,
-        .create_concurrently_count = STELE_COUNT(sessions_object_11_concurrently),
+        .name = session_track_events_lookup_index_name,
+        .name_count = STELE_COUNT(session_track_events_lookup_index_name),
+        .create = session_track_events_lookup_index_create,
+        .create_count = STELE_COUNT(session_track_events_lookup_index_create),
+        .create_concurrently = session_track_events_lookup_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_track_events_lookup_index_concurrently),
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
         .table = "session_track_events",
-        .name = sessions_object_12_name,
-        .name_count = STELE_COUNT(sessions_object_12_name),
-        .create = sessions_object_12_create,
-        .create_count = STELE_COUNT(sessions_object_12_create),
-        .create_concurrently = sessions_object_12_concurrently,
-        .create_concurrently_count = STELE_COUNT(sessions_object_12_concurrently),
+        .name = session_track_events_expires_index_name,
+        .name_count = STELE_COUNT(session_track_events_expires_index_name),
+        .create = session_track_events_expires_index_create,
+        .create_count = STELE_COUNT(session_track_events_expires_index_create),
+        .create_concurrently = session_track_events_expires_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_track_events_expires_index_concurrently),
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
         .unique = true,
         .table = "session_summaries",
-        .name = sessions_object_13_name,
-        .name_count = STELE_COUNT(sessions_object_13_name),
-        .create = sessions_object_13_create,
-        .create_count = STELE_COUNT(sessions_object_13_create),
-        .create_concurrently = sessions_object_13_concurrently,
-        .create_concurrently_count = STELE_COUNT(sessions_object_13_concurrently),
+        .name = session_summaries_unique_active_index_name,
+        .name_count = STELE_COUNT(session_summaries_unique_active_index_name),
+        .create = session_summaries_unique_active_index_create,
+        .create_count = STELE_COUNT(session_summaries_unique_active_index_create),
+        .create_concurrently = session_summaries_unique_active_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_summaries_unique_active_index_concurrently),
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
         .table = "session_summaries",
-        .name = sessions_object_14_name,
-        .name_count = STELE_COUNT(sessions_object_14_name),
-        .create = sessions_object_14_create,
-        .create_count = STELE_COUNT(sessions_object_14_create),
-        .create_concurrently = sessions_object_14_concurrently,
-        .create_concurrently_count = STELE_COUNT(sessions_object_14_concurrently),
+        .name = session_summaries_expires_index_name,
+        .name_count = STELE_COUNT(session_summaries_expires_index_name),
+        .create = session_summaries_expires_index_create,
+        .create_count = STELE_COUNT(session_summaries_expires_index_create),
+        .create_concurrently = session_summaries_expires_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_summaries_expires_index_concurrently),
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
         .unique = true,
         .table = "app_states",
-        .name = sessions_object_15_name,
-        .name_count = STELE_COUNT(sessions_object_15_name),
-        .create = sessions_object_15_create,
-        .create_count = STELE_COUNT(sessions_object_15_create),
-        .create_concurrently = sessions_object_15_concurrently,
-        .create_concurrently_count = STELE_COUNT(sessions_object_15_concurrently),
+        .name = app_states_unique_active_index_name,
+        .name_count = STELE_COUNT(app_states_unique_active_index_name),
+        .create = app_states_unique_active_index_create,
+        .create_count = STELE_COUNT(app_states_unique_active_index_create),
+        .create_concurrently = app_states_unique_active_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(app_states_unique_active_index_concurrently),
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
         .table = "app_states",
-        .name = sessions_object_16_name,
-        .name_count = STELE_COUNT(sessions_object_16_name),
-        .create = sessions_object_16_create,
-        .create_count = STELE_COUNT(sessions_object_16_create),
-        .create_concurrently = sessions_object_16_concurrently,
-        .create_concurrently_count = STELE_COUNT(sessions_object_16_concurrently),
+        .name = app_states_expires_index_name,
+        .name_count = STELE_COUNT(app_states_expires_index_name),
+        .create = app_states_expires_index_create,
+        .create_count = STELE_COUNT(app_states_expires_index_create),
+        .create_concurrently = app_states_expires_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(app_states_expires_index_concurrently),
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
         .unique = true,
         .table = "user_states",
-        .name = sessions_object_17_name,
-        .name_count = STELE_COUNT(sessions_object_17_name),
-        .create = sessions_object_17_create,
-        .create_count = STELE_COUNT(sessions_object_17_create),
-        .create_concurrently = sessions_object_17_concurrently,
-        .create_concurrently_count = STELE_COUNT(sessions_object_17_concurrently),
+        .name = user_states_unique_active_index_name,
+        .name_count = STELE_COUNT(user_states_unique_active_index_name),
+        .create = user_states_unique_active_index_create,
+        .create_count = STELE_COUNT(user_states_unique_active_index_create),
+        .create_concurrently = user_states_unique_active_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(user_states_unique_active_index_concurrently),
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
         .table = "user_states",
-        .name = sessions_object_18_name,
-        .name_count = STELE_COUNT(sessions_object_18_name),
-        .create = sessions_object_18_create,
-        .create_count = STELE_COUNT(sessions_object_18_create),
-        .create_concurrently = sessions_object_18_concurrently,
-        .create_concurrently_count = STELE_COUNT(sessions_object_18_concurrently),
+        .name = user_states_expires_index_name,
+        .name_count = STELE_COUNT(user_states_expires_index_name),
+        .create = user_states_expires_index_create,
+        .create_count = STELE_COUNT(user_states_expires_index_create),
+        .create_concurrently = user_states_expires_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(user_states_expires_index_concurrently),
     },
     {
         .kind = STELE_GEN_OBJECT_OTHER,
         .table = "session_states",
-        .name = sessions_object_19_name,
-        .name_count = STELE_COUNT(sessions_object_19_name),
-        .create = sessions_object_19_create,
-        .create_count = STELE_COUNT(sessions_object_19_create),
+        .name = session_states_comment_name,
+        .name_count = STELE_COUNT(session_states_comment_name),
+        .create = session_states_comment_create,
+        .create_count = STELE_COUNT(session_states_comment_create),
     },
     {
         .kind = STELE_GEN_OBJECT_OTHER,
         .table = "session_states",
-        .name = sessions_object_20_name,
-        .name_count = STELE_COUNT(sessions_object_20_name),
-        .create = sessions_object_20_create,
-        .create_count = STELE_COUNT(sessions_object_20_create),
+        .name = session_states_state_comment_name,
+        .name_count = STELE_COUNT(session_states_state_comment_name),
+        .create = session_states_state_comment_create,
+        .create_count = STELE_COUNT(session_states_state_comment_create),
     },
     {
         .kind = STELE_GEN_OBJECT_OTHER,
         .table = "session_events",
-        .name = sessions_object_21_name,
-        .name_count = STELE_COUNT(sessions_object_21_name),
-        .create = sessions_object_21_create,
-        .create_count = STELE_COUNT(sessions_object_21_create),
+        .name = session_events_comment_name,
+        .name_count = STELE_COUNT(session_events_comment_name),
+        .create = session_events_comment_create,
+        .create_count = STELE_COUNT(session_events_comment_create),
     },
     {
         .kind = STELE_GEN_OBJECT_OTHER,
         .table = "session_track_events",
-        .name = sessions_object_22_name,
-        .name_count = STELE_COUNT(sessions_object_22_name),
-        .create = sessions_object_22_create,
-        .create_count = STELE_COUNT(sessions_object_22_create),
+        .name = session_track_events_comment_name,
+        .name_count = STELE_COUNT(session_track_events_comment_name),
+        .create = session_track_events_comment_create,
+        .create_count = STELE_COUNT(session_track_events_comment_create),
     },
     {
         .kind = STELE_GEN_OBJECT_OTHER,
         .table = "session_summaries",
-        .name = sessions_object_23_name,
-        .name_count = STELE_COUNT(sessions_object_23_name),
-        .create = sessions_object_23_create,
-        .create_count = STELE_COUNT(sessions_object_23_create),
+        .name = session_summaries_comment_name,
+        .name_count = STELE_COUNT(session_summaries_comment_name),
+        .create = session_summaries_comment_create,
+        .create_count = STELE_COUNT(session_summaries_comment_create),
     },
     {
         .kind = STELE_GEN_OBJECT_OTHER,
         .table = "app_states",
-        .name = sessions_object_24_name,
-        .name_count = STELE_COUNT(sessions_object_24_name),
-        .create = sessions_object_24_create,
-        .create_count = STELE_COUNT(sessions_object_24_create),
+        .name = app_states_comment_name,
+        .name_count = STELE_COUNT(app_states_comment_name),
+        .create = app_states_comment_create,
+        .create_count = STELE_COUNT(app_states_comment_create),
     },
     {
         .kind = STELE_GEN_OBJECT_OTHER,
         .table = "user_states",
-        .name = sessions_object_25_name,
-        .name_count = STELE_COUNT(sessions_object_25_name),
-        .create = sessions_object_25_create,
-        .create_count = STELE_COUNT(sessions_object_25_create),
+        .name = user_states_comment_name,
+        .name_count = STELE_COUNT(user_states_comment_name),
+        .create = user_states_comment_create,
+        .create_count = STELE_COUNT(user_states_comment_create),
     },
 };
+
+/* clang-format on */
 
 const stele_module sessions_module = {
     .abi = &stele_gen_abi_1,

@@ -103,10 +103,11 @@ def prototype(prefix: str, name: str, params: Sequence[str], tail: str) -> str:
     after_macro = prefix.startswith("STELE_") and " static " not in prefix
     name_cost = _COST_NAME_AFTER_MACRO if after_macro else _COST_NAME
     ways: list[tuple[int, list[str]]] = []
-    for lead, head, cost in (
+    heads: list[tuple[list[str], str, int]] = [
         ([], f"{prefix}{tight}{name}(", 0),
         ([prefix], f"{name}(", name_cost),
-    ):
+    ]
+    for lead, head, cost in heads:
         behind = fill(words, head, " " * _width(head))
         below = [head, *fill(words, INDENT, INDENT)]
         for lines, more in (
@@ -117,10 +118,6 @@ def prototype(prefix: str, name: str, params: Sequence[str], tail: str) -> str:
             over = sum(max(0, _width(line) - COLUMNS) for line in [*lead, *lines])
             ways.append((cost + more + over * _COST_OVER, [*lead, *lines]))
     return "\n".join(min(ways, key=lambda way: way[0])[1])
-
-
-def _fits(lines: Iterable[str]) -> bool:
-    return all(_width(line) <= COLUMNS for line in lines)
 
 
 def statement(left: str, right: str, depth: int = 1) -> str:

@@ -186,7 +186,7 @@ class Statements:
     # -- building --
 
     def _row_columns(self, struct: str, member: str = "") -> list[tuple[str, ...]]:
-        out = []
+        out: list[tuple[str, ...]] = []
         for col in self.table.columns:
             ctype = self.types[col.name]
             out.append(

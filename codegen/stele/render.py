@@ -12,9 +12,9 @@ from stele.lower_view import ModuleView
 TEMPLATES: Final = Path(__file__).with_name("templates")
 
 
-def template_files() -> list[Path]:
-    """What output depends on beside the schema."""
-    return sorted(TEMPLATES.glob("*.j2"))
+def generator_files() -> list[Path]:
+    """What output depends on beside the schema: the templates and the generator itself."""
+    return sorted([*TEMPLATES.glob("*.j2"), *TEMPLATES.parent.glob("*.py")])
 
 
 def environment() -> Environment:

@@ -1,0 +1,5 @@
+"""python -m stele."""
+
+from stele.cli import main
+
+raise SystemExit(main())
