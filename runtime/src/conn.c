@@ -54,7 +54,7 @@ void stele_conn_set_deadline(stele_conn *conn, uint32_t deadline_ms)
 
 stele_status stele_conn_cancel(stele_conn *conn, stele_error *err)
 {
-    return stele__link_cancel(conn->link, err);
+    return conn->ops->cancel(conn, err);
 }
 
 stele_status stele_conn_use(stele_conn *conn, stele_db *db, stele_error *err)
