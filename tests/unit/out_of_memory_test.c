@@ -43,7 +43,6 @@ static int install(void **state)
 {
     (void)state;
     static const stele_allocator allocator = {failing_alloc, failing_realloc, counting_free};
-    json_set_alloc_funcs(failing_alloc, counting_free);
     return stele_set_allocator(&allocator) == STELE_OK ? 0 : -1;
 }
 
@@ -145,6 +144,7 @@ static bool codec_path(void)
            round_trip(STELE_GEN_ENUM | STELE_GEN_ARRAY, &enums);
 }
 
+/* Our own memory only: jansson keeps its allocator, and asserts when that fails within a number. */
 static bool json_path(void)
 {
     json_t *json = NULL;
@@ -153,7 +153,7 @@ static bool json_path(void)
         stele_json_load(stele_s("{\"a\": [1, 2.5, \"x\", 99999999999999999999]}"), &json, &err);
     if (st == STELE_OK)
         json_decref(json);
-    else if (st != STELE_E_VALUE) /* what jansson says when its memory ends within a string */
+    else
         assert_int_equal(st, STELE_E_NOMEM);
     return st == STELE_OK;
 }
