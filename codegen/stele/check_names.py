@@ -36,12 +36,10 @@ class _Owners:
         other, place = self.taken.setdefault(name, (owner, span))
         if place == span and other == owner:
             return True
-        self.diags.error(
-            span,
-            self.code,
-            f'{owner} takes the name "{name}", which {other} has (line {place.line})',
-            remedy,
-        )
+        line = f"line {place.line}"
+        where = line if place.path == span.path else f"{place.path}, {line}"
+        message = f'{owner} takes the name "{name}", which {other} has ({where})'
+        self.diags.error(span, self.code, message, remedy)
         return False
 
 

@@ -81,7 +81,8 @@ def _check_target(view: View, key: ForeignKey, columns: list[Column | None], tar
                 f" is {text_of(other.type)}",
                 "give both the same type",
             )
-    if None not in others and not _is_unique(target, key.ref_columns):
+    keys_known = target.known and set(target.table.primary_key) <= set(target.columns)
+    if None not in others and keys_known and not _is_unique(target, key.ref_columns):
         names = ", ".join(key.ref_columns)
         view.diags.error(
             span,

@@ -42,6 +42,8 @@ class Gaps:
 
     tables: set[tuple[str, str]] = field(default_factory=set)
     modules: set[str] = field(default_factory=set)
+    # Indexes whose predicate could not be read: module, table, key.
+    predicates: set[tuple[str, str, str]] = field(default_factory=set)
     files: bool = False
 
 

@@ -24,6 +24,9 @@ _BITS: Final = {Scalar.INT2: 16, Scalar.INT4: 32, Scalar.INT8: 64}
 
 _EXAMPLES: Final = {
     Scalar.BOOL: "true or false",
+    Scalar.NUMERIC: "1.5",
+    Scalar.FLOAT4: "1.5",
+    Scalar.FLOAT8: "1.5",
     Scalar.UUID: "00000000-0000-0000-0000-000000000000",
     Scalar.DATE: "2000-01-31",
     Scalar.TIME: "08:00",
@@ -100,7 +103,7 @@ def _fits(text: str, type_: Type, labels: tuple[str, ...]) -> bool:
     if scalar is Scalar.BOOL:
         return text in ("true", "false")
     if scalar is Scalar.ENUM:
-        return text in labels
+        return text in labels or not labels  # labels that could not be read
     if scalar in (Scalar.JSON, Scalar.JSONB):
         return _is_json(text)
     if scalar in (Scalar.VARCHAR, Scalar.CHAR) and type_.length is not None:

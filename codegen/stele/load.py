@@ -295,7 +295,9 @@ class _Builder:
             return
         at = line[mark.column : mark.column + 1]
         hint = "correct the syntax"
-        if at and at in "[]{}?":
+        if "a flow" in (error.context or "") and at not in ("[", "{", "?"):
+            hint = "close it, and put a value that holds a bracket or a comma in double quotes"
+        elif at and at in "[]{}?":
             hint = f"a value that holds '{at}' must stand in double quotes here"
         elif at and at in "@`%&*!|>":
             hint = f"a value that starts with '{at}' must stand in double quotes"
@@ -303,11 +305,11 @@ class _Builder:
             hint = "a value that holds ': ' must stand in double quotes"
         elif at == "\t":
             hint = "use spaces"
-        context = f" {error.context}" if error.context else ""
+        context = f"{error.context}, " if error.context else ""
         self.diags.error(
             self.span(mark),
             "S002",
-            f"not valid YAML:{context} {error.problem}".replace(": while", ", while"),
+            f"not valid YAML: {context}{error.problem}",
             hint,
         )
 

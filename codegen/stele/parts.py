@@ -67,6 +67,7 @@ class Parts:
     roles: dict[str, Word] = field(default_factory=dict)
     places: dict[Place, Span] = field(default_factory=dict)
     spans_deleted: set[str] = field(default_factory=set)
+    unread_predicates: set[str] = field(default_factory=set)  # keys of uniques
     whole: bool = True  # every column could at least be named
 
 
@@ -120,7 +121,10 @@ class PartsReader:
             parts.whole = False
         elif not node.entries:
             self.reader.diags.error(node.span, "S024", "there are no columns", "add 'name: type'")
-        for entry in self.reader.entries(node, "columns", "name: type"):
+        entries = self.reader.entries(node, "columns", "name: type")
+        if isinstance(node, Mapping) and len(entries) < len(node.entries):
+            parts.whole = False
+        for entry in entries:
             parts.columns.append(self._column(entry.key.text, entry.key.span, entry.value, parts))
 
     def _column(self, name: str, span: Span, node: Node, parts: Parts) -> Column:
@@ -291,6 +295,9 @@ class PartsReader:
         if "method" in fields:
             method = self.reader.choice(fields["method"], METHODS, "method") or method
         nulls = fields.get("nulls_not_distinct")
+        predicate = self._predicate(fields)
+        if unique and predicate is None and "where" in fields:
+            parts.unread_predicates.add(key)
         return Index(
             span,
             key,
@@ -298,7 +305,7 @@ class PartsReader:
             self._items(fields["columns"]),
             include=include,
             method=method,
-            predicate=self._predicate(fields),
+            predicate=predicate,
             nulls_not_distinct=nulls is not None and self.reader.flag(nulls, "nulls_not_distinct"),
             with_options=self._sql(fields, "with"),
             doc=self._text(fields, "doc"),

@@ -190,15 +190,8 @@ class Reader:
             return False
         plain = _PLAIN_SQL.fullmatch(node.text)
         if node.style is Style.SINGLE or (node.style is Style.PLAIN and node.text and not plain):
-            quoted = node.text.replace("\\", "\\\\").replace('"', '\\"')
-            hint = (
-                f'write "{quoted}"'
-                if len(quoted) <= 60 and "\n" not in quoted
-                else "or in a block ('|')"
-            )
-            self.diags.error(
-                node.span, "S014", "SQL of more than a word stands in double quotes", hint
-            )
+            message = "SQL of more than a word stands in double quotes"
+            self.diags.error(node.span, "S014", message, _quoting_hint(node))
             return False
         return True
 
@@ -226,6 +219,15 @@ class Reader:
             )
             return None
         return Predicate(policy is not None, rest)
+
+
+def _quoting_hint(node: Scalar) -> str:
+    quoted = node.text.replace("\\", "\\\\").replace('"', '\\"')
+    if len(quoted) > 60 or "\n" in quoted:
+        return "put it there, or in a block ('|')"
+    if node.style is Style.SINGLE and (not quoted or _PLAIN_SQL.fullmatch(node.text)):
+        return f"write \"'{quoted}'\" for a string"
+    return f'write "{quoted}"'
 
 
 def _short(text: str) -> str:

@@ -23,7 +23,7 @@ from stele.model import (
     Table,
 )
 from stele.names import SQL_NAME_MAX, byte_length
-from stele.nodes import Broken, Mapping, Node, Scalar, Sequence as Items
+from stele.nodes import Broken, Entry, Mapping, Node, Scalar, Sequence as Items
 from stele.parts import Enums, Parts, PartsReader
 from stele.reader import Reader, Word
 from stele.suggest import remedy
@@ -95,15 +95,21 @@ class _Resolver:
     def read_enums(self, source: _Source) -> Iterable[EnumType]:
         if "enums" not in source.fields:
             return
-        if not isinstance(source.fields["enums"], Mapping):
-            self.gaps.modules.add(source.name)
-        for entry in self.reader.entries(source.fields["enums"], "enums", "name: [label, label]"):
+        for entry in self.declared(source, "enums", "name: [label, label]"):
             node, doc = entry.value, ""
             if not isinstance(node, Items):
                 fields = self.reader.fields(node, "enum", f'enum "{entry.key.text}"') or {}
                 doc = (self.reader.text(fields["doc"]) or "") if "doc" in fields else ""
                 node = fields.get("labels", Broken(node.span))
             yield EnumType(entry.key.span, entry.key.text, self.labels(node), doc)
+
+    def declared(self, source: _Source, key: str, example: str) -> tuple[Entry, ...]:
+        """Entries of the module's tables or enums; notes when some of them stay unknown."""
+        node = source.fields[key]
+        entries = self.reader.entries(node, key, example)
+        if not isinstance(node, Mapping) or len(entries) < len(node.entries):
+            self.gaps.modules.add(source.name)
+        return entries
 
     def labels(self, node: Node) -> tuple[str, ...]:
         if not isinstance(node, Items):
@@ -187,24 +193,25 @@ class _Resolver:
     ) -> Iterable[Table]:
         if "tables" not in source.fields:
             return
-        if not isinstance(source.fields["tables"], Mapping):
-            self.gaps.modules.add(source.name)
-        for entry in self.reader.entries(source.fields["tables"], "tables", "name: {columns: …}"):
+        for entry in self.declared(source, "tables", "name: {columns: …}"):
             fields = self.reader.fields(entry.value, "table", f'table "{entry.key.text}"')
             name = Word(entry.key.text, entry.key.span)
-            yield self.table(source, name, fields, reader, traits)
+            misspelt = not isinstance(entry.value, Mapping) or len(fields or {}) < len(
+                entry.value.entries
+            )
+            if misspelt and "columns" not in (fields or {}):
+                self.gaps.tables.add((source.name, name.text))
+            yield self.table(source, name, fields or {}, reader, traits)
 
     def table(
         self,
         source: _Source,
         name: Word,
-        fields: dict[str, Node] | None,
+        fields: dict[str, Node],
         reader: PartsReader,
         traits: dict[str, Parts],
     ) -> Table:
-        own = reader.read(fields or {})
-        own.whole = own.whole and fields is not None
-        fields = fields or {}
+        own = reader.read(fields)
         for word in self.uses(fields):
             if word.text not in traits:
                 own.whole = False
@@ -219,7 +226,7 @@ class _Resolver:
             self.merge(own, traits[word.text], word)
         if not own.whole:
             self.gaps.tables.add((source.name, name.text))
-        elif not own.columns:
+        if not own.columns and (source.name, name.text) not in self.gaps.tables:
             self.reader.diags.error(
                 name.span, "S024", f'table "{name.text}" has no columns', "add 'columns:'"
             )
@@ -231,6 +238,8 @@ class _Resolver:
         for role, word in own.roles.items():
             self.places.put(source.name, name.text, (role,), word.span)
         self.spans_deleted.update((source.name, name.text, key) for key in own.spans_deleted)
+        for key in own.unread_predicates:
+            self.gaps.predicates.add((source.name, name.text, key))
         primary_key = self.words(source, name, fields, "primary_key")
         distribute = self.words(source, name, fields, "distribute_by")
         renamed = self.words(source, name, fields, "renamed_from")
@@ -335,6 +344,7 @@ class _Resolver:
         for place, span in trait.places.items():
             own.places.setdefault(place, span)
         own.spans_deleted |= trait.spans_deleted
+        own.unread_predicates |= trait.unread_predicates
         own.whole = own.whole and trait.whole
 
 
