@@ -7,20 +7,20 @@
 
 static stele_status put(stele_conn *conn, const char *sku, int32_t pieces, stele_error *err)
 {
-    stock_items_input input = {};
+    items_input input = {};
     input.sku = stele_text_v(sku);
     input.shelf = stele_i32_v(3);
     input.pieces = stele_i32_v(pieces);
-    return stock_items_insert(conn, &input, nullptr, err);
+    return items_insert(conn, &input, nullptr, err);
 }
 
 static stele_status count(stele_conn *conn, stele_error *err)
 {
-    stock_items_filter filter = {};
+    items_filter filter = {};
     filter.shelf = stele_i32_v(3);
     filter.pieces_from = stele_i32_v(5); // 5 or more
     int64_t kinds = 0;
-    stele_status st = stock_items_count(conn, &filter, &kinds, err);
+    stele_status st = items_count(conn, &filter, &kinds, err);
     if (st == STELE_OK)
         std::printf("kinds with 5 pieces or more: %lld\n", static_cast<long long>(kinds));
     return st;
@@ -28,9 +28,9 @@ static stele_status count(stele_conn *conn, stele_error *err)
 
 static stele_status take_too_many(stele_conn *conn, stele_error *err)
 {
-    stock_items_patch patch = {};
+    items_patch patch = {};
     patch.pieces = stele_i32_v(-1);
-    stele_status st = stock_items_update(conn, stele_s("chisel"), &patch, nullptr, err);
+    stele_status st = items_update(conn, stele_s("chisel"), &patch, nullptr, err);
     if (st != STELE_E_CHECK)
         return st;
     std::printf("refused by %s\n", err->constraint);

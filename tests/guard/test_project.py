@@ -98,3 +98,18 @@ def test_links_in_the_documents_lead_somewhere() -> None:
 def test_continuous_integration_runs_what_the_readme_says() -> None:
     assert "./dev test" in project.read(".ci/run")
     assert "./dev test" in project.read("README.md")
+
+
+def test_the_committed_generated_files_are_fresh() -> None:
+    """Byte for byte what the generator writes; otherwise: ./dev stele generate, as it says."""
+    command = ["stele", "check", "--sql", "--generated", "generated", "schema"]
+    done = subprocess.run(
+        [project.TOP / "dev", *command], cwd=project.TOP, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}(in this tree: ./dev stele ...)"
+
+
+def test_meson_names_every_module() -> None:
+    names = first(r"^modules = \[\n([^\]]*)^\]", "generated/meson.build")
+    listed = re.findall(r"'(\w+)'", names)
+    assert [f"schema/{name}.yaml" for name in listed] == project.files(r"schema/[^/]*\.yaml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -38,11 +39,19 @@ def test_types(files: list[str]) -> None:
 def test_c_is_formatted() -> None:
     formatter = shutil.which("clang-format-14") or shutil.which("clang-format")
     assert formatter
-    run(formatter, "--dry-run", "--Werror", "--style=file", *project.files(r".*\.[ch]"))
+    done = subprocess.run(
+        [formatter, "--dry-run", "--Werror", "--style=file", *project.files(r".*\.[ch]")],
+        cwd=project.TOP,
+        capture_output=True,
+        text=True,
+    )
+    wrong = sorted(set(re.findall(r"^(\S+?):\d+:\d+: error", done.stderr, re.MULTILINE)))
+    assert not wrong, "run ./dev format"
+    assert done.returncode == 0, done.stderr
 
 
 if RUFF:  # no package of Debian 12; ./dev test fetches it where a registry can be reached
 
     def test_python_is_clean() -> None:
         assert RUFF
-        run(RUFF, "check", "--no-fix", "--no-cache", ".")
+        run(RUFF, "check", "--no-fix", "--no-cache", "--output-format=concise", ".")

@@ -108,8 +108,8 @@ def call(command: Sequence[str | Path], env: Mapping[str, str]) -> int:
 def run_meson(suite: str, setup: str, env: Mapping[str, str], verbose: bool) -> Sum:
     """Runs the C tests of a suite in one setup."""
     build = BUILD / ("plain" if setup == "valgrind" else setup)
-    log = f"log-{suite}-{setup}"
-    results = build / "meson-logs" / f"{log}.junit.xml"
+    log = f"log-{suite}"  # to which Meson adds the name of a test setup
+    results = build / "meson-logs" / f"{log}{'-valgrind' * (setup == 'valgrind')}.junit.xml"
     results.unlink(missing_ok=True)
     command: list[str | Path] = ["meson", "test", "-C", build, "--no-rebuild", "--logbase", log]
     command += ["--num-processes", "2", "--suite", suite]
