@@ -61,6 +61,8 @@ class Stmt:
     name: str
     arrays: tuple[ArrayView, ...]  # parts, params, columns
     members: tuple[tuple[str, str], ...]  # of the descriptor, beside the arrays
+    parts: tuple[Part, ...]
+    params: tuple[tuple[str, ...], ...]
 
 
 @dataclass(slots=True)
@@ -124,17 +126,17 @@ class Statements:
         self.used.add("live")
         return [shared(f"{self.base}_live")]
 
-    def constants(self) -> tuple[str, ...]:
-        """Texts that several statements share, as definitions."""
+    def shared_texts(self) -> dict[str, str]:
+        """What the shared constants hold, by name."""
         texts = {
             "select": ", ".join(select_item(col) for col in self.table.columns),
             "live": and_all(self.policy.live()),
         }
-        return tuple(
-            _constant(f"{self.base}_{key}", text)
-            for key, text in texts.items()
-            if key in self.used
-        )
+        return {f"{self.base}_{key}": text for key, text in texts.items() if key in self.used}
+
+    def constants(self) -> tuple[str, ...]:
+        """The same as definitions."""
+        return tuple(_constant(name, text) for name, text in self.shared_texts().items())
 
     # -- parameters --
 
@@ -232,11 +234,12 @@ class Statements:
             members.append(("row_size", f"sizeof({size})"))
         if params:
             arrays.append(rows_array("param", f"{name}_params", list(params)))
-        arrays.append(parts_array(f"{name}_parts", merge(parts)))
+        merged = merge(parts)
+        arrays.append(parts_array(f"{name}_parts", merged))
         members.append(("shape_from", str(shape_from)))
         if properties:
             members.append(("properties", " | ".join(f"STELE_STMT_{p}" for p in properties)))
-        return Stmt(name, tuple(arrays), tuple([*members, *extra]))
+        return Stmt(name, tuple(arrays), tuple([*members, *extra]), merged, tuple(params))
 
     def _from(self) -> list[Part]:
         return [sql("\nFROM "), table(self.table.name), sql(" AS t")]

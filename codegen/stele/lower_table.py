@@ -14,12 +14,11 @@ from stele.layout import (
     comment,
     comment_text,
     doc_comment,
-    fields,
     prototype,
     statement,
 )
-from stele.lower_stmt import Input, Key, Stmt, Statements
-from stele.lower_types import CType, c_type, has_equality, has_range, row_note
+from stele.lower_stmt import Key, Statements, Stmt
+from stele.lower_struct import Structs
 from stele.lower_view import (
     ArrayView,
     BlockView,
@@ -30,8 +29,7 @@ from stele.lower_view import (
     TableView,
     too_wide,
 )
-from stele.model import Column, Identity, Index, Module, Scalar, Table
-from stele.names import c_ident, c_param
+from stele.model import Identity, Index, Module, Table
 
 _CONN = "stele_conn *conn"
 _ERR = "stele_error *err"
@@ -46,6 +44,7 @@ class TableResult:
     view: TableView
     expire: str  # statement constants, '' for none
     purge: str
+    stmts: tuple[Stmt, ...]
 
 
 class TableLowering:
@@ -55,175 +54,28 @@ class TableLowering:
         self.table = table
         self.base = module.c_prefix + table.name
         self.module = f"{module.c_prefix}{module.name}_module"
-        self.types: dict[str, CType] = {
-            col.name: c_type(col.type, c_prefixes) for col in table.columns
-        }
-        self.columns = {col.name: col for col in table.columns}
-        self.structs: list[StructView] = []
-        self.functions: list[FunctionView] = []
-        self.blocks: list[BlockView] = []
-        self.keys: dict[str, tuple[str, ...]] = {}
-        self.seen: dict[tuple[str, tuple[str, ...]], str] = {}
         self.row = f"{self.base}_row"
-        self.inputs = self._inputs()
-        self.patch = self._patch()
-        self.filters = self._filters()
-        self.primary = (
-            self._key("", table.primary_key, "Primary key.") if table.primary_key else None
+        self.columns = {col.name: col for col in table.columns}
+        self.structs = Structs(table, self.base, c_prefixes)
+        self.inputs = self.structs.inputs()
+        self.patch = self.structs.patch()
+        self.filters = self.structs.filters()
+        self.key = (
+            self.structs.key("", table.primary_key, "Primary key.") if table.primary_key else None
         )
         self.stmts = Statements(
             table=table,
             base=self.base,
-            types=self.types,
+            types=self.structs.types,
             row=self.row,
             inputs=self.inputs,
             patch=self.patch,
             filters=self.filters,
         )
-
-    # -- structs --
-
-    def _inputs(self) -> tuple[Input, ...]:
-        """The columns that insert takes."""
-        return tuple(
-            self._input(col, f"{self.base}_input")
-            for col in self.table.columns
-            if not col.generated and col.identity is not Identity.ALWAYS
-        )
-
-    def _patch(self) -> tuple[Input, ...]:
-        fixed = {*self.table.primary_key, self.table.version}
-        return tuple(
-            self._input(col, f"{self.base}_patch")
-            for col in self.table.columns
-            if col.name not in fixed
-            and not col.generated
-            and col.identity is not Identity.ALWAYS
-        )
-
-    def _input(self, col: Column, struct: str) -> Input:
-        return Input(
-            column=col,
-            member=c_ident(col.name),
-            struct=struct,
-            operator="EQ",
-            nullable=col.nullable,
-        )
-
-    def _filters(self) -> tuple[Input, ...]:
-        out: list[Input] = []
-        struct = f"{self.base}_filter"
-        taken = {c_ident(col.name) for col in self.table.columns}
-        for col in self.table.columns:
-            if has_equality(col.type):
-                out.append(self._input(col, struct))
-            if has_range(col.type):
-                for suffix, operator in (("from", "GE"), ("before", "LT")):
-                    member = f"{col.name}_{suffix}"
-                    if member not in taken:
-                        out.append(Input(col, member, struct, operator, False))
-        return tuple(out)
-
-    def _key(self, name: str, columns: Sequence[str], doc: str) -> Key:
-        """How functions take a key: a struct for two columns or more, else a plain value."""
-        if len(columns) == 1:
-            ctype = self.types[columns[0]]
-            param = c_param(columns[0])
-            return Key(
-                tuple(columns), f"{ctype.value} {param}", f"&{param}", ("0",)
-            )
-        struct = f"{self.base}_{name}_key" if name else f"{self.base}_key"
-        members = tuple(c_ident(column) for column in columns)
-        if struct not in self.keys:
-            self.keys[struct] = tuple(columns)
-            lines = [
-                ("", f"{self.types[column].value} {member};", "")
-                for column, member in zip(columns, members, strict=True)
-            ]
-            self.structs.append(StructView(struct, doc_comment(doc), fields(lines)))
-        return Key(
-            tuple(columns),
-            f"const {struct} *key",
-            "key",
-            tuple(f"offsetof({struct}, {member})" for member in members),
-        )
-
-    def _row_struct(self) -> StructView:
-        lines = []
-        for col in self.table.columns:
-            ctype = self.types[col.name]
-            kind = ctype.optional if col.nullable else ctype.value
-            lines.append((col.doc, f"{kind} {c_ident(col.name)};", row_note(col)))
-        return StructView(self.row, doc_comment(f"A row of {self.table.name}."), fields(lines))
-
-    def _wrapper(self, item: Input) -> str:
-        return self.types[item.column.name].input + ("_n" if item.nullable else "")
-
-    def _value_structs(self) -> list[StructView]:
-        out = []
-        if self.inputs:
-            out.append(self._input_struct())
-        if self.primary and self.patch:
-            out.append(self._patch_struct())
-        if self.filters or self.stmts.scopes:
-            out.append(self._filter_struct())
-        return out
-
-    def _input_struct(self) -> StructView:
-        lines = [
-            (
-                "",
-                f"{self._wrapper(item)} {item.member};",
-                "required" if self.stmts.required(item.column) else "",
-            )
-            for item in self.inputs
-        ]
-        has_required = any(note for _, _, note in lines)
-        takers = "insert and upsert take" if self._upserts() else "insert takes"
-        doc = f"What {takers}. Unset columns get their default" + (
-            "; required ones are marked." if has_required else "."
-        )
-        return StructView(f"{self.base}_input", doc_comment(doc), fields(lines))
-
-    def _patch_struct(self) -> StructView:
-        table = self.table
-        lines = [
-            (
-                "",
-                f"{self._wrapper(item)} {item.member};",
-                "unset: now" if item.column.name == table.touch else "",
-            )
-            for item in self.patch
-        ]
-        if table.version:
-            note = "only if the row still has this version"
-            lines.append(("", "stele_in_i64 if_version;", note))
-        doc = doc_comment("What update changes. Unset columns stay as they are.")
-        return StructView(f"{self.base}_patch", doc, fields(lines))
-
-    def _filter_struct(self) -> StructView:
-        notes = {"GE": "at or after", "LT": "before"}
-        numbers = {"GE": "at least", "LT": "less than"}
-        lines = []
-        times = {Scalar.DATE, Scalar.TIME, Scalar.TIMESTAMP, Scalar.TIMESTAMPTZ}
-        for item in self.filters:
-            words = notes if item.column.type.scalar in times else numbers
-            note = words.get(item.operator, "")
-            lines.append(("", f"{self._wrapper(item)} {item.member};", note))
-        lines += [("", f"stele_scope {scope};", "") for scope, _ in self.stmts.scopes]
-        doc = doc_comment("Restricts list, count and exists. Unset members do not restrict.")
-        return StructView(f"{self.base}_filter", doc, fields(lines))
-
-    def _page_struct(self) -> StructView:
-        body = fields(
-            [
-                ("", f"const {self.row} *rows;", ""),
-                ("", "size_t count;", ""),
-                ("", "bool more;", ""),
-            ]
-        )
-        doc = doc_comment(f"A page of {self.table.name}; see stele/page.h.")
-        return StructView(f"{self.base}_page", doc, body)
+        self.functions: list[FunctionView] = []
+        self.blocks: list[BlockView] = []
+        self.made: list[Stmt] = []
+        self.seen: dict[tuple[str, tuple[str, ...]], str] = {}
 
     # -- functions --
 
@@ -279,6 +131,7 @@ class TableLowering:
 
     def _describe(self, stmt: Stmt) -> tuple[tuple[ArrayView, ...], tuple[StmtView, ...]]:
         """A statement's arrays, those not yet there, and its descriptor."""
+        self.made.append(stmt)
         arrays: list[ArrayView] = []
         names: dict[str, str] = {}
         for array in stmt.arrays:
@@ -314,11 +167,11 @@ class TableLowering:
 
     def _finds(self) -> None:
         live = self.stmts.live_word
-        if self.primary:
+        if self.key:
             self._find(
                 "find",
-                self.stmts.find(self.primary),
-                self.primary,
+                self.stmts.find(self.key),
+                self.key,
                 f"Finds a {live}row by primary key.",
                 "STELE_E_NOT_FOUND.",
             )
@@ -339,10 +192,10 @@ class TableLowering:
             )
             for name, clause, how, errors in locks:
                 what = f"Finds a {live}row by primary key and locks it, {how}."
-                stmt = self.stmts.find_for_update(self.primary, name, clause)
-                self._find(name, stmt, self.primary, what, errors)
+                stmt = self.stmts.find_for_update(self.key, name, clause)
+                self._find(name, stmt, self.key, what, errors)
         for index in self._uniques():
-            key = self._key(index.key, _columns(index), index.doc or f"Key {index.key}.")
+            key = self.structs.key(index.key, _columns(index), index.doc or f"Key {index.key}.")
             what = f"Finds a {live}row by {index.key}."
             self._find(
                 f"find_by_{index.key}",
@@ -362,7 +215,7 @@ class TableLowering:
 
     def _lists(self) -> None:
         for plan in self.stmts.lists():
-            key = self._key(plan.name, plan.by, f"Key of list {plan.name}.") if plan.by else None
+            key = self.structs.key(plan.name, plan.by, f"Key of list {plan.name}.") if plan.by else None
             stmt, resume = self.stmts.page(plan, key)
             members = (
                 ("stmt", f"&{stmt.name}_stmt"),
@@ -461,8 +314,8 @@ class TableLowering:
         )
         for name, columns, index in self._upserts():
             self._upsert(name, columns, index, errors)
-        if self.primary and self.patch:
-            self._update(self.primary)
+        if self.key and self.patch:
+            self._update(self.key)
 
     @property
     def _owns_row(self) -> tuple[str, str]:
@@ -609,17 +462,17 @@ class TableLowering:
         self._counts()
         self._writes()
         expire = purge = ""
-        if self.primary:
-            self._deletes(self.primary)
+        if self.key:
+            self._deletes(self.key)
             expire, purge = self._sweeps()
         self._dup()
         page = f"{self.base}_page"
         view = TableView(
             name=self.table.name,
             heading=_heading(self.table),
-            row=self._row_struct(),
-            structs=(*self._value_structs(), *self.structs),
-            page=self._page_struct(),
+            row=self.structs.row(),
+            structs=self._structs(),
+            page=self.structs.page(),
             has_pages=bool(self.stmts.lists()),
             functions=tuple(self.functions),
             row_type=self.row,
@@ -639,7 +492,19 @@ class TableLowering:
             scope=self._scope(),
             blocks=tuple(self.blocks),
         )
-        return TableResult(view, expire, purge)
+        return TableResult(view, expire, purge, tuple(self.made))
+
+    def _structs(self) -> tuple[StructView, ...]:
+        out = []
+        if self.inputs:
+            takers = "insert and upsert take" if self._upserts() else "insert takes"
+            out.append(self.structs.input(self.inputs, self.stmts.required, takers))
+        if self.key and self.patch:
+            out.append(self.structs.patch_struct(self.patch))
+        if self.has_filter:
+            scopes = [member for member, _ in self.stmts.scopes]
+            out.append(self.structs.filter(self.filters, scopes))
+        return (*out, *self.structs.keys)
 
     def _scope(self) -> ScopeView | None:
         if not self.stmts.scopes:

@@ -70,9 +70,11 @@ def shape_from(stmt: Stmt) -> int:
 
 
 def plain(stmt: Stmt) -> tuple[str, ...]:
-    """States with every input unset."""
+    """States with every input unset that may be."""
     first = shape_from(stmt)
-    return tuple(VALUE if i < first else UNSET for i in range(len(stmt.params)))
+    return tuple(
+        VALUE if i < first or param[3] == "true" else UNSET for i, param in enumerate(stmt.params)
+    )
 
 
 def states_of(param: Sequence[str]) -> list[str]:

@@ -1,0 +1,156 @@
+"""The structs of one table: rows, inputs, patches, filters, keys and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from stele.layout import doc_comment, fields
+from stele.lower_stmt import Input, Key
+from stele.lower_types import CType, c_type, has_equality, has_range, row_note
+from stele.lower_view import StructView
+from stele.model import Column, Identity, Scalar, Table
+from stele.names import c_ident, c_param
+
+_TIMES = {Scalar.DATE, Scalar.TIME, Scalar.TIMESTAMP, Scalar.TIMESTAMPTZ}
+
+
+class Structs:
+    """Makes the structs of a table; keys are collected as functions ask for them."""
+
+    def __init__(self, table: Table, base: str, c_prefixes: dict[str, str]) -> None:
+        self.table = table
+        self.base = base
+        self.types: dict[str, CType] = {
+            col.name: c_type(col.type, c_prefixes) for col in table.columns
+        }
+        self.keys: list[StructView] = []
+
+    def inputs(self) -> tuple[Input, ...]:
+        """The columns that insert takes."""
+        return tuple(
+            self._input(col, f"{self.base}_input")
+            for col in self.table.columns
+            if not col.generated and col.identity is not Identity.ALWAYS
+        )
+
+    def patch(self) -> tuple[Input, ...]:
+        fixed = {*self.table.primary_key, self.table.version}
+        return tuple(
+            self._input(col, f"{self.base}_patch")
+            for col in self.table.columns
+            if col.name not in fixed
+            and not col.generated
+            and col.identity is not Identity.ALWAYS
+        )
+
+    def _input(self, col: Column, struct: str) -> Input:
+        return Input(
+            column=col,
+            member=c_ident(col.name),
+            struct=struct,
+            operator="EQ",
+            nullable=col.nullable,
+        )
+
+    def filters(self) -> tuple[Input, ...]:
+        out: list[Input] = []
+        struct = f"{self.base}_filter"
+        taken = {c_ident(col.name) for col in self.table.columns}
+        for col in self.table.columns:
+            if has_equality(col.type):
+                out.append(self._input(col, struct))
+            if has_range(col.type):
+                for suffix, operator in (("from", "GE"), ("before", "LT")):
+                    member = f"{col.name}_{suffix}"
+                    if member not in taken:
+                        out.append(Input(col, member, struct, operator, False))
+        return tuple(out)
+
+    def key(self, name: str, columns: Sequence[str], doc: str) -> Key:
+        """How functions take a key: a struct for two columns or more, else a plain value."""
+        if len(columns) == 1:
+            ctype = self.types[columns[0]]
+            param = c_param(columns[0])
+            return Key(
+                tuple(columns), f"{ctype.value} {param}", f"&{param}", ("0",)
+            )
+        struct = f"{self.base}_{name}_key" if name else f"{self.base}_key"
+        members = tuple(c_ident(column) for column in columns)
+        if all(known.name != struct for known in self.keys):
+            lines = [
+                ("", f"{self.types[column].value} {member};", "")
+                for column, member in zip(columns, members, strict=True)
+            ]
+            self.keys.append(StructView(struct, doc_comment(doc), fields(lines)))
+        return Key(
+            tuple(columns),
+            f"const {struct} *key",
+            "key",
+            tuple(f"offsetof({struct}, {member})" for member in members),
+        )
+
+    def row(self) -> StructView:
+        lines = []
+        for col in self.table.columns:
+            ctype = self.types[col.name]
+            kind = ctype.optional if col.nullable else ctype.value
+            lines.append((col.doc, f"{kind} {c_ident(col.name)};", row_note(col)))
+        return StructView(f"{self.base}_row", doc_comment(f"A row of {self.table.name}."), fields(lines))
+
+    def _wrapper(self, item: Input) -> str:
+        return self.types[item.column.name].input + ("_n" if item.nullable else "")
+
+    def input(
+        self, inputs: Sequence[Input], required: Callable[[Column], bool], takers: str
+    ) -> StructView:
+        lines = [
+            (
+                "",
+                f"{self._wrapper(item)} {item.member};",
+                "required" if required(item.column) else "",
+            )
+            for item in inputs
+        ]
+        has_required = any(note for _, _, note in lines)
+        doc = f"What {takers}. Unset columns get their default" + (
+            "; required ones are marked." if has_required else "."
+        )
+        return StructView(f"{self.base}_input", doc_comment(doc), fields(lines))
+
+    def patch_struct(self, patch: Sequence[Input]) -> StructView:
+        lines = [
+            (
+                "",
+                f"{self._wrapper(item)} {item.member};",
+                "unset: now" if item.column.name == self.table.touch else "",
+            )
+            for item in patch
+        ]
+        if self.table.version:
+            note = "only if the row still has this version"
+            lines.append(("", "stele_in_i64 if_version;", note))
+        doc = doc_comment("What update changes. Unset columns stay as they are.")
+        return StructView(f"{self.base}_patch", doc, fields(lines))
+
+    def filter(self, filters: Sequence[Input], scopes: Sequence[str]) -> StructView:
+        notes = {"GE": "at or after", "LT": "before"}
+        numbers = {"GE": "at least", "LT": "less than"}
+        lines = []
+        for item in filters:
+            words = notes if item.column.type.scalar in _TIMES else numbers
+            note = words.get(item.operator, "")
+            lines.append(("", f"{self._wrapper(item)} {item.member};", note))
+        lines += [("", f"stele_scope {scope};", "") for scope in scopes]
+        doc = doc_comment("Restricts list, count and exists. Unset members do not restrict.")
+        return StructView(f"{self.base}_filter", doc, fields(lines))
+
+    def page(self) -> StructView:
+        body = fields(
+            [
+                ("", f"const {self.base}_row *rows;", ""),
+                ("", "size_t count;", ""),
+                ("", "bool more;", ""),
+            ]
+        )
+        doc = doc_comment(f"A page of {self.table.name}; see stele/page.h.")
+        return StructView(f"{self.base}_page", doc, body)
