@@ -107,7 +107,7 @@ stele_status stele_conn_exec(stele_conn *conn, const char *sql, const stele_str 
 {
     char space[512];
     stele__block block;
-    const char **values;
+    const char **values = NULL;
     struct pg_result *result = NULL;
     if (param_count > 65535)
         return stele__fail(err, STELE_E_INPUT, "%zu parameters; the protocol takes 65535",
