@@ -1,6 +1,5 @@
 #define _GNU_SOURCE
 #include <locale.h>
-#include <math.h>
 #include <stdlib.h>
 
 #include "stele/value.h"
@@ -132,8 +131,11 @@ static bool take_fraction(reader *in, int64_t *ret_micros)
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     if (c == (locale_t)0)
         return false;
-    *ret_micros = (int64_t)rint(strtod_l(digits, NULL, c) * 1000000);
+    double micros = strtod_l(digits, NULL, c) * 1000000;
     freelocale(c);
+    int64_t whole = (int64_t)micros;
+    double rest = micros - (double)whole;
+    *ret_micros = whole + (rest > 0.5 || (rest == 0.5 && whole % 2 != 0));
     return true;
 }
 

@@ -364,16 +364,27 @@ static inline stele_interval stele_days(int32_t n)
 /** Writes RFC 3339 in UTC ("2026-01-31T09:05:00.25Z", "infinity", "-infinity"); returns buf. */
 STELE_API char *stele_ts_format(stele_ts ts, char buf[STELE_TS_TEXT_SIZE]);
 
-/** Reads RFC 3339 (any offset), or a PostgreSQL timestamp without a zone, taken as UTC. */
+/**
+ * Reads RFC 3339 (any offset), or a PostgreSQL timestamp without a zone, taken as UTC. Fractions are
+ * rounded to microseconds as the server does. All _parse functions: STELE_E_INPUT for malformed text.
+ * STELE_E_VALUE for a time outside 4714-11-24 BC to 294247-01-10.
+ */
 STELE_API STELE_MUST_CHECK stele_status stele_ts_parse(stele_str text, stele_ts *ret_ts);
 
 /** Writes "2026-01-31" (years beyond 9999 and "BC" as PostgreSQL does); returns buf. */
 STELE_API char *stele_date_format(stele_date date, char buf[STELE_DATE_TEXT_SIZE]);
+
+/** Reads what stele_date_format() writes. STELE_E_VALUE for a date the server does not have. */
 STELE_API STELE_MUST_CHECK stele_status stele_date_parse(stele_str text, stele_date *ret_date);
 
-/** A date of the proleptic Gregorian calendar; month 1-12. STELE_E_INPUT if there is none such. */
+/**
+ * A date of the proleptic Gregorian calendar, year 0 being 1 BC; month 1-12. STELE_E_INPUT if there is
+ * none such.
+ */
 STELE_API STELE_MUST_CHECK stele_status stele_date_from_ymd(int32_t year, int month, int day,
                                                             stele_date *ret_date);
+
+/** The parts of a date that is not infinite. */
 STELE_API void stele_date_to_ymd(stele_date date, int32_t *ret_year, int *ret_month, int *ret_day);
 
 /** Writes ISO 8601 ("P1M2DT3.5S"); returns buf. */
@@ -381,13 +392,17 @@ STELE_API char *stele_interval_format(stele_interval interval, char buf[STELE_IN
 
 /** Writes 8-4-4-4-12 in lower case; returns buf. */
 STELE_API char *stele_uuid_format(stele_uuid uuid, char buf[STELE_UUID_TEXT_SIZE]);
+
+/** Reads 32 hex digits, with a hyphen after any four and in braces, as the server does. */
 STELE_API STELE_MUST_CHECK stele_status stele_uuid_parse(stele_str text, stele_uuid *ret_uuid);
 
-/** A random (version 4) uuid from the kernel's generator. */
+/** A random (version 4) uuid from the kernel's generator; STELE_E_UNSUPPORTED if it has none. */
 STELE_API STELE_MUST_CHECK stele_status stele_uuid_v4(stele_uuid *ret_uuid);
 
 /** Writes "10.0.0.0/8" ("/32" and "/128" left out); returns buf. */
 STELE_API char *stele_inet_format(stele_inet inet, char buf[STELE_INET_TEXT_SIZE]);
+
+/** Reads four decimal numbers, or IPv6 in any of its forms, with or without "/bits". */
 STELE_API STELE_MUST_CHECK stele_status stele_inet_parse(stele_str text, stele_inet *ret_inet);
 
 /**
@@ -395,8 +410,10 @@ STELE_API STELE_MUST_CHECK stele_status stele_inet_parse(stele_str text, stele_i
  *
  * _to_i64: STELE_E_VALUE when it has a fraction other than zero, or does not fit.
  * _to_scaled: the value times 10^scale ("12.50", 2 → 1250), exact or STELE_E_VALUE.
- * _to_f64: nearest double.
- * _from_scaled: writes into `buf` (at least 48 bytes), returns it.
+ * _to_f64: nearest double; STELE_E_VALUE past the largest.
+ * _from_scaled: writes into `buf`, returns it; outside scales -20 to 40 with an exponent ("7e-41").
+ *
+ * Text that is no number is STELE_E_INPUT; NaN and infinities are STELE_E_VALUE to the integers.
  */
 STELE_API STELE_MUST_CHECK stele_status stele_numeric_to_i64(stele_str text, int64_t *ret_value);
 STELE_API STELE_MUST_CHECK stele_status stele_numeric_to_scaled(stele_str text, int scale,
