@@ -1,0 +1,285 @@
+"""Runs the benchmarks: Stele's work and a floor's, in turn, on a private PostgreSQL.
+
+A bench-<name> program does one case once; this program starts them under Callgrind, strace or the
+clock, takes medians, and prints a table, or with --json one line for each number:
+
+    {"bench", "case", "threads", "ours", "floor", "ratio", "unit", "runs"}
+
+`ratio` is ours / floor. docs/performance.md tells how to read the numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import TypedDict
+
+TOP = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TOP / "tests/support"))
+
+from cluster import Cluster, ClusterError, Interrupted, interruptible  # noqa: E402
+
+SETTINGS = {
+    "autovacuum": "off",
+    "shared_buffers": "256MB",
+    "max_connections": "200",
+    "max_wal_size": "4GB",
+}
+INSTRUCTION_RUNS = 3
+TIMED_RUNS = 5
+TIMED_MS = 400
+
+
+class BenchError(Exception):
+    """A program failed; its words are the message."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One number, and beside it the floor's."""
+
+    bench: str
+    case: str
+    threads: int
+    ours: float
+    floor: float
+    ratio: float
+    unit: str
+    runs: int
+
+
+class Outcome(TypedDict):
+    """What a program prints."""
+
+    count: int
+    wall_ns: int
+    cpu_ns: int
+    allocations: int
+    most: int
+    least: int
+    memory: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way of a program to do the work."""
+
+    bench: str
+    name: str
+    options: tuple[str, ...] = ()
+
+
+def rounded(value: float) -> float:
+    return round(value, 4 if value < 10 else 1)
+
+
+def line(case: str, ours: float, floor: float, unit: str, bench: str, runs: int, threads: int) -> Line:
+    ratio = round(ours / floor, 4) if floor else 0.0
+    return Line(bench, case, threads, rounded(ours), rounded(floor), ratio, unit, runs)
+
+
+class Runner:
+    """Starts programs. `say` prints what only people read."""
+
+    def __init__(self, programs: Path, url: str, say: Callable[[str], None]):
+        self.programs = programs
+        self.env = {**os.environ, "STELE_DSN": url}
+        self.say = say
+
+    def command(self, case: Case, *options: str) -> list[str]:
+        program = self.programs / f"bench-{case.bench}"
+        return [str(program), "--case", case.name, *case.options, *options]
+
+    def start(self, command: Sequence[str], preload: str = "") -> Outcome:
+        env = {**self.env, "LD_PRELOAD": preload} if preload else self.env
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise BenchError(f"{' '.join(command)}: {done.stderr.strip()}")
+        outcome: Outcome = json.loads(done.stdout)
+        return outcome
+
+    def timed(self, case: Case, threads: int) -> Outcome:
+        return self.start(self.command(case, "--threads", str(threads), "--ms", str(TIMED_MS)))
+
+    def instructions(self, case: Case, count: int) -> float:
+        """User-space instructions of one operation, as Callgrind counts them."""
+        with tempfile.NamedTemporaryFile(prefix="stele-callgrind-") as out:
+            callgrind = [
+                "valgrind",
+                "--quiet",
+                "--tool=callgrind",
+                f"--callgrind-out-file={out.name}",
+                "--collect-atstart=no",
+                "--toggle-collect=bench_measured",
+            ]
+            self.start([*callgrind, *self.command(case, "--count", str(count))])
+            for text in Path(out.name).read_text().splitlines():
+                if text.startswith("totals:"):
+                    return int(text.split()[1]) / count
+        raise BenchError("Callgrind counted nothing")
+
+    def allocations(self, case: Case, count: int) -> float:
+        library = str(self.programs / "libcount.so")
+        return self.start(self.command(case, "--count", str(count)), library)["allocations"] / count
+
+    def system_calls(self, case: Case, count: int) -> dict[str, float]:
+        """Calls of one operation: what more operations cost more, by strace."""
+        more = self.strace(case, 2 * count)
+        less = self.strace(case, count)
+        each = {name: (calls - less.get(name, 0)) / count for name, calls in more.items()}
+        return {name: calls for name, calls in sorted(each.items()) if abs(calls) >= 0.01}
+
+    def strace(self, case: Case, count: int) -> dict[str, int]:
+        with tempfile.NamedTemporaryFile(prefix="stele-strace-") as out:
+            strace = ["strace", "-f", "-c", "-o", out.name]
+            self.start([*strace, *self.command(case, "--count", str(count))])
+            table = [text.split() for text in Path(out.name).read_text().splitlines()]
+        return {row[-1]: int(row[3]) for row in table if len(row) >= 5 and row[3].isdigit() and row[-1] != "total"}
+
+
+# ---- ways to compare ---------------------------------------------------------------------------
+
+
+def compare_instructions(run: Runner, name: str, ours: Case, floor: Case, count: int) -> Line:
+    mine: list[float] = []
+    theirs: list[float] = []
+    for _ in range(INSTRUCTION_RUNS):
+        mine.append(run.instructions(ours, count))
+        theirs.append(run.instructions(floor, count))
+    return line(name, median(mine), median(theirs), "instructions", ours.bench, len(mine), 1)
+
+
+def say_counts(run: Runner, ours: Case, floor: Case, count: int) -> None:
+    """Allocations and system calls, which are the same or are not."""
+    for case in (ours, floor):
+        calls = ", ".join(f"{k} {v:.2f}" for k, v in run.system_calls(case, count).items())
+        run.say(f"  {case.name}: {run.allocations(case, count):.2f} allocations; {calls}")
+
+
+Rate = Callable[[Outcome], float]
+
+
+def per_second(scale: float = 1) -> Rate:
+    return lambda outcome: outcome["count"] * scale * 1e9 / outcome["wall_ns"]
+
+
+def compare_times(
+    run: Runner, name: str, ours: Case, floor: Case, threads: int, unit: str, rate: Rate
+) -> Line:
+    """In each round the floor runs twice, so that its own spread shows: the A/A ratio."""
+    mine: list[float] = []
+    first: list[float] = []
+    second: list[float] = []
+    for _ in range(TIMED_RUNS):
+        first.append(rate(run.timed(floor, threads)))
+        mine.append(rate(run.timed(ours, threads)))
+        second.append(rate(run.timed(floor, threads)))
+    run.say(
+        f"  {name}, {threads} threads: A/A {median(second) / median(first):.3f}, "
+        f"rounds {min(a / b for a, b in zip(mine, first, strict=True)):.2f} to "
+        f"{max(a / b for a, b in zip(mine, first, strict=True)):.2f}"
+    )
+    return line(name, median(mine), median(first + second), unit, ours.bench, len(mine), threads)
+
+
+# ---- the benchmarks ----------------------------------------------------------------------------
+
+
+def bench_statement(
+    run: Runner, name: str, count: int, unit: str, rate: Rate, threads: Sequence[int]
+) -> Iterator[Line]:
+    stele, prepared, params = (Case(name, c) for c in ("stele", "prepared", "params"))
+    yield compare_instructions(run, "instructions", stele, prepared, count)
+    yield compare_instructions(run, "instructions-params", stele, params, count)
+    say_counts(run, stele, prepared, count)
+    for n in threads:
+        yield compare_times(run, "rate", stele, prepared, n, unit, rate)
+    yield compare_times(run, "rate-params", stele, params, 1, unit, rate)
+
+
+def bench_point_get(run: Runner) -> Iterator[Line]:
+    yield from bench_statement(run, "point-get", 1000, "ops/s", per_second(), (1, 2, 8))
+
+
+def bench_insert(run: Runner) -> Iterator[Line]:
+    yield from bench_statement(run, "insert", 1000, "rows/s", per_second(), (1, 8))
+
+
+def bench_list(run: Runner) -> Iterator[Line]:
+    yield from bench_statement(run, "list-100", 50, "rows/s", per_second(100), (1, 2))
+
+
+BENCHES: dict[str, Callable[[Runner], Iterator[Line]]] = {
+    "point-get": bench_point_get,
+    "insert": bench_insert,
+    "list-100": bench_list,
+}
+
+
+# ---- output ------------------------------------------------------------------------------------
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def print_line(found: Line) -> None:
+    better = "higher" if found.unit.endswith("/s") else "lower"
+    print(
+        f"{found.bench:10} {found.case:22} {found.threads:3} {number(found.ours):>12} "
+        f"{number(found.floor):>12} {found.ratio:7.3f}  {found.unit} ({better} is better)",
+        flush=True,
+    )
+
+
+def run_all(programs: Path, names: Sequence[str], as_json: bool) -> None:
+    schema = (TOP / "generated/sessions.sql").read_text()
+    data = (TOP / "bench/data.sql").read_text()
+    if not as_json:
+        print(f"{'bench':10} {'case':22} {'thr':>3} {'ours':>12} {'floor':>12} {'ratio':>7}  unit")
+    for name in names:
+        with Cluster(SETTINGS) as cluster:
+            cluster.psql(schema)
+            cluster.psql(data)
+            say = (lambda text: None) if as_json else (lambda text: print(text, flush=True))
+            for found in BENCHES[name](Runner(programs, cluster.url(), say)):
+                if as_json:
+                    print(json.dumps(asdict(found)), flush=True)
+                else:
+                    print_line(found)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Runs the benchmarks; start it by ./dev bench.")
+    parser.add_argument("programs", type=Path, help="folder of the programs")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run: all")
+    parser.add_argument("--json", action="store_true", help="print JSON lines")
+    parser.add_argument("--list", action="store_true", help="print the names and stop")
+    options = parser.parse_args()
+    if options.list:
+        print("\n".join(BENCHES))
+        return 0
+    for name in options.names:
+        if name not in BENCHES:
+            parser.error(f"no such benchmark: {name}; there are {', '.join(BENCHES)}")
+    try:
+        with interruptible():
+            run_all(options.programs, options.names or list(BENCHES), options.json)
+    except (BenchError, ClusterError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ClusterError) else 1
+    except Interrupted as stop:
+        return 128 + stop.number
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
