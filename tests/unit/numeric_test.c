@@ -3,74 +3,78 @@
 #include "stele/value.h"
 #include "unit.h"
 
+static const struct {
+    const char *text;
+    int scale;
+    int64_t value;
+} integers[] = {
+    {"0", 0, 0},
+    {"-0.00", 0, 0},
+    {"12.50", 2, 1250},
+    {"12.5", 1, 125},
+    {"12.50", 1, 125},
+    {"-12", 3, -12000},
+    {"12000", -3, 12},
+    {"9223372036854775807", 0, INT64_MAX},
+    {"-9223372036854775808", 0, INT64_MIN},
+    {"-9223372036854775808.000", 0, INT64_MIN},
+    {"92233720368547758.07", 2, INT64_MAX},
+    {"000000000000000000000000000000012", 0, 12},
+    {"+5", 0, 5},
+    {".5", 1, 5},
+    {"5.", 0, 5},
+    {"1e3", 0, 1000},
+    {"1500E-2", 0, 15},
+    {" 7 ", 0, 7},
+    {"0", 2000000000, 0},
+    {"0e1000000000", 0, 0},
+};
+
+static const struct {
+    const char *text;
+    int scale;
+    stele_status status;
+} no_integers[] = {
+    {"12.5", 0, STELE_E_VALUE},
+    {"12.505", 2, STELE_E_VALUE},
+    {"9223372036854775808", 0, STELE_E_VALUE},
+    {"-9223372036854775809", 0, STELE_E_VALUE},
+    {"18446744073709551616", 0, STELE_E_VALUE},
+    {"92233720368547758.08", 2, STELE_E_VALUE},
+    {"1", 19, STELE_E_VALUE},
+    {"1", 2000000000, STELE_E_VALUE},
+    {"1", -1, STELE_E_VALUE},
+    {"NaN", 0, STELE_E_VALUE},
+    {"Infinity", 0, STELE_E_VALUE},
+    {"-inf", 0, STELE_E_VALUE},
+    {"", 0, STELE_E_INPUT},
+    {".", 0, STELE_E_INPUT},
+    {"-", 0, STELE_E_INPUT},
+    {"1e", 0, STELE_E_INPUT},
+    {"1e+", 0, STELE_E_INPUT},
+    {"1e9999999999", 0, STELE_E_INPUT},
+    {"1.2.3", 0, STELE_E_INPUT},
+    {"1 2", 0, STELE_E_INPUT},
+    {"0x10", 0, STELE_E_INPUT},
+    {"-NaN", 0, STELE_E_INPUT},
+    {"infinite", 0, STELE_E_INPUT},
+};
+
 static void to_integers(void **state)
 {
     (void)state;
-    static const struct {
-        const char *text;
-        int scale;
-        int64_t value;
-    } good[] = {
-        {"0", 0, 0},
-        {"-0.00", 0, 0},
-        {"12.50", 2, 1250},
-        {"12.5", 1, 125},
-        {"12.50", 1, 125},
-        {"-12", 3, -12000},
-        {"12000", -3, 12},
-        {"9223372036854775807", 0, INT64_MAX},
-        {"-9223372036854775808", 0, INT64_MIN},
-        {"-9223372036854775808.000", 0, INT64_MIN},
-        {"92233720368547758.07", 2, INT64_MAX},
-        {"000000000000000000000000000000012", 0, 12},
-        {"+5", 0, 5},
-        {".5", 1, 5},
-        {"5.", 0, 5},
-        {"1e3", 0, 1000},
-        {"1500E-2", 0, 15},
-        {" 7 ", 0, 7},
-        {"0", 2000000000, 0},
-        {"0e1000000000", 0, 0},
-    };
-    static const struct {
-        const char *text;
-        int scale;
-        stele_status status;
-    } bad[] = {
-        {"12.5", 0, STELE_E_VALUE},
-        {"12.505", 2, STELE_E_VALUE},
-        {"9223372036854775808", 0, STELE_E_VALUE},
-        {"-9223372036854775809", 0, STELE_E_VALUE},
-        {"18446744073709551616", 0, STELE_E_VALUE},
-        {"92233720368547758.08", 2, STELE_E_VALUE},
-        {"1", 19, STELE_E_VALUE},
-        {"1", 2000000000, STELE_E_VALUE},
-        {"1", -1, STELE_E_VALUE},
-        {"NaN", 0, STELE_E_VALUE},
-        {"Infinity", 0, STELE_E_VALUE},
-        {"-inf", 0, STELE_E_VALUE},
-        {"", 0, STELE_E_INPUT},
-        {".", 0, STELE_E_INPUT},
-        {"-", 0, STELE_E_INPUT},
-        {"1e", 0, STELE_E_INPUT},
-        {"1e+", 0, STELE_E_INPUT},
-        {"1e9999999999", 0, STELE_E_INPUT},
-        {"1.2.3", 0, STELE_E_INPUT},
-        {"1 2", 0, STELE_E_INPUT},
-        {"0x10", 0, STELE_E_INPUT},
-        {"-NaN", 0, STELE_E_INPUT},
-        {"infinite", 0, STELE_E_INPUT},
-    };
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+    for (size_t i = 0; i < sizeof integers / sizeof *integers; i++) {
         int64_t value = 99;
-        assert_int_equal(stele_numeric_to_scaled(stele_s(good[i].text), good[i].scale, &value),
-                         STELE_OK);
-        assert_true(value == good[i].value);
+        assert_int_equal(
+            stele_numeric_to_scaled(stele_s(integers[i].text), integers[i].scale, &value),
+            STELE_OK);
+        assert_true(value == integers[i].value);
     }
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    for (size_t i = 0; i < sizeof no_integers / sizeof *no_integers; i++) {
         int64_t value = 99;
-        assert_int_equal(stele_numeric_to_scaled(stele_s(bad[i].text), bad[i].scale, &value),
-                         bad[i].status);
+        assert_int_equal(
+            stele_numeric_to_scaled(stele_s(no_integers[i].text), no_integers[i].scale, &value),
+            no_integers[i].status);
         assert_true(value == 99);
     }
     int64_t value;
