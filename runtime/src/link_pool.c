@@ -35,11 +35,19 @@ bool stele__link_is_demoted(const stele__link *link)
            says_on(link, "default_transaction_read_only", false);
 }
 
+int stele__link_socket(const stele__link *link)
+{
+    /* Not link->fd: libpq closes a dead connection's socket itself, and the number lives on as
+     * another's. */
+    return link->pg != NULL ? PQsocket(link->pg) : -1;
+}
+
 int stele__link_end(stele__link *link)
 {
     int watch = -1;
-    if (link->fd >= 0 && !stele__link_is_foreign(link))
-        watch = fcntl(link->fd, F_DUPFD_CLOEXEC, 0);
+    int fd = stele__link_socket(link);
+    if (fd >= 0 && !stele__link_is_foreign(link))
+        watch = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     stele__link_close(link);
     return watch;
 }
@@ -57,6 +65,7 @@ bool stele__end_is_seen(int fd)
 
 void stele__link_shutdown(const stele__link *link)
 {
-    if (link->fd >= 0)
-        (void)shutdown(link->fd, SHUT_RDWR);
+    int fd = stele__link_socket(link);
+    if (fd >= 0)
+        (void)shutdown(fd, SHUT_RDWR);
 }

@@ -15,6 +15,9 @@ bool stele__link_has_work(const stele__link *link);
 /** True if the server says that it takes no writes (or is too old to say), now that it refused one. */
 bool stele__link_is_demoted(const stele__link *link);
 
+/** The socket as it is now, -1 if there is none any more. */
+int stele__link_socket(const stele__link *link);
+
 /**
  * Closes the link, and gives a descriptor that reads end-of-file once the server's process is gone:
  * only then is a new connection in its place not one too many. -1 if that cannot be watched.

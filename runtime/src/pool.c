@@ -120,7 +120,6 @@ static stele__pool *new_pool(const stele__pool_config *config)
     pool->jitter ^= (uint64_t)getpid() << 32;
     for (uint32_t i = max; i > 0; i--) {
         stele__slot *slot = &pool->slots[i - 1];
-        slot->fd = -1;
         slot->watch_fd = -1;
         slot->next = pool->free_slots;
         pool->free_slots = slot;

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "link_pool.h"
 #include "mem_internal.h"
 #include "status_internal.h"
 #include "text_internal.h"
@@ -32,6 +33,14 @@ bool stele__pool_attach(stele__pool *pool, stele_error *err)
     return open;
 }
 
+void stele__slot_close_in_child(stele__slot *slot)
+{
+    int fd = slot->open ? stele__link_socket(slot->link) : -1;
+    slot->open = false;
+    if (fd >= 0)
+        (void)close(fd);
+}
+
 /* The parent's sessions live on: only our copies of their descriptors go. The rest is left as the
  * fork left it, since another thread may have been in the middle of changing it. */
 static void close_in_child(stele__pool *pool)
@@ -40,8 +49,7 @@ static void close_in_child(stele__pool *pool)
         return;
     pool->child_closed = true;
     for (uint32_t i = 0; i < pool->config.rules.max_connections; i++)
-        if (pool->slots[i].fd >= 0)
-            (void)close(pool->slots[i].fd);
+        stele__slot_close_in_child(&pool->slots[i]);
     (void)close(pool->wake_fd);
 }
 

@@ -69,7 +69,7 @@ void stele__slot_connected_locked(stele__pool *pool, stele__slot *slot, stele__l
 {
     uint64_t life = (uint64_t)pool->config.rules.max_lifetime_ms * STELE__MS;
     slot->link = link;
-    slot->fd = link->fd;
+    slot->open = true;
     slot->expires_ns = now_ns + life - stele__pool_random_locked(pool, life / 4);
     pool->stats.created++;
     pool->failures = 0;

@@ -42,7 +42,7 @@ typedef struct stele__hold {
 /** One of the at most `max_connections` server connections. */
 struct stele__slot {
     stele__slot_state state;
-    int fd; /* what a forked child may close; -1 for nothing */
+    bool open; /* `link` is valid, as far as a forked child can tell, and its socket open */
     stele__link *link;
     stele__slot *prev; /* in the idle list, newest first; `next` also in the other lists */
     stele__slot *next;
@@ -252,6 +252,11 @@ bool stele__slot_cancel_locked(stele__pool *pool, stele__slot *slot);
 
 /** Parts with a link that somebody still holds: the last holder closes it. */
 void stele__slot_abandon_locked(stele__slot *slot);
+
+/* ---- pool_close.c ---- */
+
+/** In a forked child: closes the copy of the descriptor, and leaves the session to the parent. */
+void stele__slot_close_in_child(stele__slot *slot);
 
 /* ---- pool_reap.c ---- */
 

@@ -339,10 +339,8 @@ static void note_verdict_locked(stele__pool *pool, const stele__lease *lease, ve
 static void release_in_child(stele__lease *lease)
 {
     /* Memory and lock may be in any state here; the parent's session is not ours to end. */
-    if (lease->slot == NULL || lease->slot->fd < 0)
-        return;
-    (void)close(lease->slot->fd);
-    lease->slot->fd = -1;
+    if (lease->slot != NULL)
+        stele__slot_close_in_child(lease->slot);
 }
 
 static void pool_release(stele_conn *conn)

@@ -71,7 +71,7 @@ static bool advance(keeper *k, stele__slot *slot, uint64_t now_ns)
             return false;
         if (slot->link == NULL)
             return true;
-        slot->fd = -1; /* a child forked from here on must not close the number */
+        slot->open = false; /* for a child that is forked from here on */
         slot->watch_fd = stele__link_end(slot->link);
         slot->link = NULL;
         if (slot->watch_fd < 0)
@@ -173,8 +173,8 @@ static uint64_t sweep_interval_ns(const stele_pool_options *rules)
 
 /* ---- the thread ---- */
 
-/* Takes over what was retired since. False when it is time to end. */
-static bool take_over(keeper *k)
+/* Takes over what was retired since, and sweeps when that is due. */
+static void take_over(keeper *k)
 {
     stele__pool *pool = k->pool;
     stele__pool_lock(pool);
@@ -188,12 +188,6 @@ static bool take_over(keeper *k)
     for (stele__slot *slot = pool->stopping ? k->working : NULL; slot != NULL; slot = slot->next)
         if (slot->give_up_ns == 0 || slot->give_up_ns > now + LAST_RETIRE_NS)
             slot->give_up_ns = now + LAST_RETIRE_NS;
-    if (pool->stopping && k->working == NULL) {
-        pool->keeper.ended = true;
-        (void)pthread_cond_broadcast(&pool->calm);
-        stele__pool_unref_unlock(pool);
-        return false;
-    }
     bool due = now >= k->next_sweep_ns;
     if (due && !pool->closing) {
         k->next_sweep_ns = now + sweep_interval_ns(&pool->config.rules);
@@ -204,6 +198,20 @@ static bool take_over(keeper *k)
     stele__pool_unlock(pool);
     if (due)
         report_leaks(pool, now);
+}
+
+/* True, and the pool may be gone, when nothing is left to do. */
+static bool has_ended(const keeper *k)
+{
+    stele__pool *pool = k->pool;
+    stele__pool_lock(pool);
+    if (!pool->stopping || pool->retire_first != NULL || k->working != NULL) {
+        stele__pool_unlock(pool);
+        return false;
+    }
+    pool->keeper.ended = true;
+    (void)pthread_cond_broadcast(&pool->calm);
+    stele__pool_unref_unlock(pool);
     return true;
 }
 
@@ -230,9 +238,11 @@ static void wait_until_needed(keeper *k)
 void *stele__pool_keeper(void *arg)
 {
     keeper k = {.pool = arg};
-    while (take_over(&k)) {
+    for (;;) {
+        take_over(&k);
         advance_all(&k);
+        if (has_ended(&k))
+            return NULL;
         wait_until_needed(&k);
     }
-    return NULL;
 }

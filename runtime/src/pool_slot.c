@@ -25,7 +25,7 @@ void stele__slot_free_locked(stele__pool *pool, stele__slot *slot)
 {
     slot->state = STELE__SLOT_FREE;
     slot->link = NULL;
-    slot->fd = -1;
+    slot->open = false;
     slot->hold = NULL;
     slot->prev = NULL;
     slot->next = pool->free_slots;
@@ -87,7 +87,7 @@ void stele__slot_offer_locked(stele__pool *pool, stele__slot *slot, uint64_t now
 /* A lease that outlived its pool: no keeper is there, and nobody to keep waiting for the mutex. */
 static void close_late(stele__pool *pool, stele__slot *slot)
 {
-    slot->fd = -1;
+    slot->open = false;
     if (slot->hold != NULL)
         stele__slot_abandon_locked(slot);
     else
