@@ -12,6 +12,7 @@ from pathlib import PurePath
 
 import csource
 import project
+import pytest
 
 TABLE = tomllib.loads(project.read("runtime/floors.toml"))
 ORDER: list[str] = TABLE["order"]
@@ -76,6 +77,25 @@ def test_includes_go_down() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.parametrize(
+    ("file", "include", "fine"),
+    [
+        ("src/text.c", '"text_internal.h"', True),
+        ("src/text.c", "<string.h>", True),
+        ("src/text.c", '"link.h"', False),
+        ("src/text.c", "<libpq-fe.h>", False),
+        ("src/text.c", "<stele.h>", False),
+        ("src/text.c", '"missing.h"', False),
+        ("src/status_internal.h", '"mem_internal.h"', False),
+        ("src/link.c", "<libpq-fe.h>", True),
+        ("src/link.h", '"link_internal.h"', False),
+    ],
+)
+def test_the_rule_itself(file: str, include: str, fine: bool) -> None:
+    (parsed,) = csource.includes(f"/* #include <no.h> */\n#include {include}\n")
+    assert (wrong_include(file, parsed) == "") == fine
+
+
 def test_public_headers_need_no_private_ones() -> None:
     for file in RUNTIME:
         if file.startswith("include/"):
@@ -101,6 +121,20 @@ SQL = re.compile(
     r"|NOTIFY|LISTEN|LOCK TABLE)\b"
     r"|(?i:\b(select\s.*\sfrom|insert\s+into|delete\s+from|update\s.*\sset)\b)"
 )
+
+
+@pytest.mark.parametrize(
+    ("code", "fine"),
+    [
+        ('f("SELECT 1");', False),
+        ('f("the text " /* SELECT */ "select id "\n  "from t");', False),
+        ('f("delete " "from t"); // joined', False),
+        ('f("cannot update the session"); /* UPDATE t SET */', True),
+        ("g('S', \"a summary of \\\"all\\\" deleted rows\");", True),
+    ],
+)
+def test_sql_is_recognised(code: str, fine: bool) -> None:
+    assert (not any(SQL.search(text) for _, text in csource.strings(code))) == fine
 
 
 def test_the_stores_contain_no_sql() -> None:

@@ -80,6 +80,19 @@ def test_every_command_in_the_documents_exists() -> None:
             assert option in text, f"./dev {command} does not know {option}"
 
 
+def test_every_command_of_the_generator_in_the_documents_exists() -> None:
+    help_text = subprocess.run(
+        [project.TOP / "dev", "stele", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    used = {
+        word
+        for name in DOCUMENTS
+        for word in re.findall(r"(?:`|^|\./dev )stele ([a-z]+)", project.read(name), re.MULTILINE)
+    }
+    assert "generate" in used
+    assert not [word for word in used if not re.search(rf"^    {word}\b", help_text, re.MULTILINE)]
+
+
 def test_an_unknown_command_is_refused() -> None:
     done = subprocess.run([project.TOP / "dev", "tset"], capture_output=True, text=True)
     assert done.returncode == 2 and "unknown command: tset" in done.stderr

@@ -112,6 +112,16 @@ def test_the_command_works_under_destdir(build: Path, tmp_path: Path) -> None:
     assert version_of(commands[0]) == f"stele {VERSION}"
 
 
+def test_the_committed_files_build_without_the_generator(tmp_path: Path) -> None:
+    """For adopters without Jinja2 and PyYAML: -Dgenerator=disabled compiles generated/."""
+    options = ["-Dgenerator=disabled", "-Dpython=/nonexistent", "-Doptimization=0"]
+    run("meson", "setup", tmp_path, project.TOP, *options)
+    run("ninja", "-C", tmp_path)
+    symbols = run("nm", tmp_path / "generated/libgenerated.a")
+    assert re.search(r" [DR] \w+_module$", symbols, re.MULTILINE)
+    assert not (tmp_path / "codegen/stele").exists()
+
+
 def test_make(example: Path, env: dict[str, str]) -> None:
     run("make", cwd=example, env=env)
     assert run("./tasks", cwd=example, env=env) == shown("examples/make/README.md", "text")[0]
