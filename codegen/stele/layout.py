@@ -12,6 +12,8 @@ INDENT: Final = "    "
 
 def c_string(text: str) -> str:
     """A C string literal; what is not ASCII stands as it is (UTF-8)."""
+    if text.isascii() and text.isprintable() and not set(text) & set('\\"?'):
+        return f'"{text}"'
     escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
     out = []
     for char in text:
@@ -28,11 +30,13 @@ def c_string(text: str) -> str:
 
 def comment_text(text: str) -> str:
     """Text that cannot end the comment it stands in."""
-    return " ".join(text.replace("*/", "* /").replace("/*", "/ *").split())
+    return " ".join(text.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").split())
 
 
 def _width(text: str) -> int:
     """Columns that text takes; clang-format counts wide characters as two."""
+    if text.isascii():
+        return len(text)
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
         for c in text

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import posixpath
 
-from stele.layout import c_string, comment, comment_text, doc_comment, fields, prototype
+from stele.layout import (
+    COLUMNS,
+    INDENT,
+    c_string,
+    comment,
+    comment_text,
+    doc_comment,
+    fields,
+    prototype,
+    statement,
+)
 from stele.lower_catalog import lower_catalog
 from stele.lower_table import TableLowering
 from stele.lower_types import enum_name
@@ -76,8 +86,19 @@ def _enum(one: EnumType, module: Module) -> EnumView:
         type_name=c_string(one.name),
         name_head=prototype("const char *", f"{name}_name", name_params, ";"),
         name_define=prototype("const char *", f"{name}_name", name_params, ""),
+        name_body=_enum_call("stele_gen_enum_label", f"{name}_labels", "(int)value"),
         name_doc=doc_comment("The label of a value, NULL for an unknown one. Not to be freed."),
         parse_head=prototype(name, f"{name}_parse", parse_params, ";"),
         parse_define=prototype(name, f"{name}_parse", parse_params, ""),
+        parse_body=_enum_call(f"({name})stele_gen_enum_value", f"{name}_labels", "label"),
         parse_doc=doc_comment(f"The value of a label; {upper}_UNKNOWN if there is none such."),
     )
+
+
+def _enum_call(function: str, labels: str, argument: str) -> str:
+    """The body of a function that asks the runtime about labels."""
+    line = f"{INDENT}return {function}(&{labels}, {argument});"
+    if len(line) <= COLUMNS:
+        return line
+    bind = statement("const stele_gen_enum *labels", f"&{labels}")
+    return f"{bind}\n{INDENT}return {function}(labels, {argument});"

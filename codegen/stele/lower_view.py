@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stele.layout import COLUMNS, row
+from stele.layout import COLUMNS, c_string, literal_lines, row
 from stele.sql import Part
 
 
@@ -98,9 +98,11 @@ class EnumView:
     type_name: str
     name_head: str
     name_define: str
+    name_body: str
     name_doc: str
     parse_head: str
     parse_define: str
+    parse_body: str
     parse_doc: str
 
 
@@ -121,8 +123,6 @@ class ModuleView:
 
 def part_row(part: Part) -> str:
     """A part as a line, or lines, of its array."""
-    from stele.layout import c_string, literal_lines
-
     macro = f"    STELE_{part.macro}"
     arguments = [str(number) for number in part.numbers]
     if part.flags:
