@@ -42,24 +42,36 @@ static stele_status null_error(const stele__row_shape *shape, const stele_gen_co
     return st;
 }
 
+/* Clears a field; nearly all nullable ones are texts or times, of 16 bytes. */
+static inline void clear_field(char *field, size_t size)
+{
+    if (size == 16)
+        memset(field, 0, 16);
+    else
+        memset(field, 0, size);
+}
+
 static stele_status decode_row(PGresult *result, const stele__row_shape *shape, int row, char *out,
                                stele_error *err)
 {
-    for (int i = 0; i < shape->count; i++) {
-        const stele_gen_column *column = &shape->columns[i];
-        const stele__layout *layout = stele__layout_of(column->type);
+    const stele_gen_column *column = shape->columns;
+    for (int i = 0; i < shape->count; i++, column++) {
         char *field = out + column->offset;
         int len = PQgetlength(result, row, i);
         /* libpq says 0 for NULL as well, so that only empty values need the second question. */
-        if (len == 0 && PQgetisnull(result, row, i)) {
-            if (!column->nullable)
-                return null_error(shape, column, row, err);
-            memset(field, 0, (size_t)layout->opt + layout->size);
-            continue;
-        }
-        if (column->nullable && layout->opt != 0) {
-            *(bool *)field = true;
-            field += layout->opt;
+        bool null = len == 0 && PQgetisnull(result, row, i);
+        if (column->nullable) {
+            const stele__layout *layout = stele__layout_of(column->type);
+            if (null) {
+                clear_field(field, (size_t)layout->opt + layout->size);
+                continue;
+            }
+            if (layout->opt != 0) {
+                *(bool *)field = true;
+                field += layout->opt;
+            }
+        } else if (null) {
+            return null_error(shape, column, row, err);
         }
         int code = stele__decode_value(column->type, column->labels, PQgetvalue(result, row, i),
                                        (size_t)len, field, result_mem, result);
