@@ -109,9 +109,8 @@ static stele_status check_version(const stele__link *link, stele_error *err)
 {
     if (link->server_version >= MIN_SERVER_VERSION)
         return STELE_OK;
-    stele_status st =
-        stele__fail(err, STELE_E_UNSUPPORTED, "server version %d.%d is too old",
-                    link->server_version / 10000, link->server_version / 100 % 100);
+    stele_status st = stele__fail(err, STELE_E_UNSUPPORTED, "server version %d.%d is too old",
+                                  link->server_version / 10000, link->server_version / 100 % 100);
     stele__error_hint(err, "Stele needs PostgreSQL 12 or newer");
     return st;
 }
@@ -238,7 +237,7 @@ bool stele__link_is_utc(const stele__link *link)
 static stele_status run_simple(stele__link *link, const char *const *sqls, int count,
                                stele__deadline deadline, stele_error *err)
 {
-    stele__step steps[4];
+    stele__step steps[6];
     PGresult *result = NULL;
     for (int i = 0; i < count; i++)
         steps[i] = (stele__step){.kind = STELE__STEP_SIMPLE, .sql = sqls[i]};
@@ -262,16 +261,18 @@ stele_status stele__link_rollback(stele__link *link, stele__deadline deadline, s
     return run_simple(link, (const char *const[]){"ROLLBACK"}, 1, deadline, err);
 }
 
-stele_status stele__link_reset_session(stele__link *link, stele__deadline deadline, stele_error *err)
+stele_status stele__link_reset_session(stele__link *link, stele__deadline deadline,
+                                       stele_error *err)
 {
     /* DISCARD ALL would also throw the prepared statements away. RESET ALL brings back the role's
      * own TimeZone, hence the last one. */
-    static const char *const sqls[] = {"RESET ALL", "RESET SESSION AUTHORIZATION",
-                                       "SELECT pg_catalog.pg_advisory_unlock_all()", "UNLISTEN *"};
-    static const char *const more[] = {"DISCARD TEMP", "SET TimeZone = 'UTC'"};
-    stele_status st = run_simple(link, sqls, 4, deadline, err);
-    if (st == STELE_OK)
-        st = run_simple(link, more, 2, deadline, err);
+    static const char *const sqls[] = {"RESET ALL",
+                                       "RESET SESSION AUTHORIZATION",
+                                       "SELECT pg_catalog.pg_advisory_unlock_all()",
+                                       "UNLISTEN *",
+                                       "DISCARD TEMP",
+                                       "SET TimeZone = 'UTC'"};
+    stele_status st = run_simple(link, sqls, 6, deadline, err);
     if (st == STELE_OK)
         link->dirty_session = false;
     return st;

@@ -47,16 +47,18 @@ typedef struct stele__link {
     struct pg_conn *pg;
     struct pg_cancel *cancel; /* made at once, so that any thread may use it */
     int fd;
-    bool broken;            /* never to be used again */
-    bool dirty_session;     /* SET, LISTEN, temp tables, …: reset before another lease */
-    bool refused_write;     /* 25006 was answered: the pool looks whether the server was demoted */
-    uint32_t fork_epoch;    /* see stele__fork_epoch */
-    uint64_t round_trips;   /* waits for the server since it was opened */
-    uint64_t names_id;      /* names it was last used under: tenant affinity */
+    bool broken;          /* never to be used again */
+    bool dirty_session;   /* SET, LISTEN, temp tables, …: reset before another lease */
+    bool sent;            /* the last exchange got as far as sending its last step */
+    uint32_t forgiven;    /* bits of its steps whose error was taken as done */
+    bool refused_write;   /* 25006 was answered: the pool looks whether the server was demoted */
+    uint32_t fork_epoch;  /* see stele__fork_epoch */
+    uint64_t round_trips; /* waits for the server since it was opened */
+    uint64_t names_id;    /* names it was last used under: tenant affinity */
     struct stele__cache *cache; /* of the stmt floor; made there on first use */
     void (*free_cache)(struct stele__cache *cache);
     uint32_t cache_capacity;
-    bool unnamed;         /* never prepare */
+    bool unnamed; /* never prepare */
     stele__notice_fn on_notice;
     void *notice_user;
     int server_version;
@@ -117,9 +119,9 @@ stele_status stele__link_reset_session(stele__link *link, stele__deadline deadli
 typedef enum stele__step_kind {
     STELE__STEP_DEALLOCATE, /* sql; a segment (Sync) of its own; that the name is gone is no error */
     STELE__STEP_PREPARE,    /* name, sql, types; a segment of its own */
-    STELE__STEP_SIMPLE,  /* sql without parameters; same segment as what follows */
-    STELE__STEP_EXECUTE, /* name, values */
-    STELE__STEP_QUERY    /* sql, types, values; the unnamed statement */
+    STELE__STEP_SIMPLE,     /* sql without parameters; same segment as what follows */
+    STELE__STEP_EXECUTE,    /* name, values */
+    STELE__STEP_QUERY       /* sql, types, values; the unnamed statement */
 } stele__step_kind;
 
 typedef struct stele__step {
@@ -139,8 +141,9 @@ typedef struct stele__step {
  *
  * The first error of any step is the answer (its stele_error filled); `*ret_failed_step` (may be
  * NULL) gets its index. A prepare that fails with 42P05 (the name is there already) is taken as
- * done. After a lost connection or an expired deadline the link is broken; `err->outcome_unknown`
- * is set when the last step had been sent.
+ * done (and so is a DEALLOCATE with 26000), noted in link->forgiven. After a lost connection or an
+ * expired deadline the link is broken; `err->outcome_unknown` is set when the last step was sent and
+ * the server did not tell that it failed.
  * Owns: the caller, on success: stele__result_clear().
  */
 stele_status stele__link_exchange(stele__link *link, const stele__step *steps, int count,

@@ -70,6 +70,12 @@ static const char *remedy(stele_status status)
         return "the value breaks a rule that the schema declares for this column or table";
     case STELE_E_NOT_NULL:
         return "set the column";
+    case STELE_E_EXCLUSION:
+        return "another row is in the way: choose values that do not conflict with it";
+    case STELE_E_VALUE:
+        return "change the value, or the column's type";
+    case STELE_E_ABORTED:
+        return "roll back; the first error in the transaction is the cause";
     case STELE_E_PERMISSION:
         return "GRANT the role what it needs on this object, or connect as another role";
     case STELE_E_SCHEMA:
@@ -89,29 +95,6 @@ static void take_field(char *dst, size_t size, const PGresult *result, int field
     (void)stele__copy_text(dst, size, PQresultErrorField(result, field));
 }
 
-stele_status stele__link_server_error(const PGresult *result, stele_error *err)
-{
-    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-    bool retryable = false;
-    stele_status status = sqlstate != NULL ? status_of(sqlstate, &retryable) : STELE_E_LOST;
-    if (err == NULL)
-        return status;
-    (void)stele__fail(err, status, "%s",
-                      message != NULL ? message : "the server closed the connection");
-    err->retryable = retryable;
-    take_field(err->sqlstate, sizeof err->sqlstate, result, PG_DIAG_SQLSTATE);
-    take_field(err->schema, sizeof err->schema, result, PG_DIAG_SCHEMA_NAME);
-    take_field(err->table, sizeof err->table, result, PG_DIAG_TABLE_NAME);
-    take_field(err->column, sizeof err->column, result, PG_DIAG_COLUMN_NAME);
-    take_field(err->constraint, sizeof err->constraint, result, PG_DIAG_CONSTRAINT_NAME);
-    take_field(err->detail, sizeof err->detail, result, PG_DIAG_MESSAGE_DETAIL);
-    take_field(err->hint, sizeof err->hint, result, PG_DIAG_MESSAGE_HINT);
-    if (err->hint[0] == '\0')
-        (void)stele__copy_text(err->hint, sizeof err->hint, remedy(status));
-    return status;
-}
-
 /* libpq's text in one line: line ends become "; ", the verbose LOCATION lines go. */
 static void flatten(const char *text, char *out, size_t size)
 {
@@ -129,6 +112,41 @@ static void flatten(const char *text, char *out, size_t size)
         used += stele__copy(out + used, size - used, line, len);
     }
     out[used] = '\0';
+}
+
+/* What libpq itself reports: the connection ended, or the answer could not be taken. */
+static stele_status own_error(const PGresult *result, stele_error *err)
+{
+    char text[512];
+    flatten(PQresultErrorMessage(result), text, sizeof text);
+    (void)stele__fail(err, STELE_E_LOST, "connection lost: %s",
+                      text[0] != '\0' ? text : "the server closed it");
+    err->retryable = true;
+    return STELE_E_LOST;
+}
+
+stele_status stele__link_server_error(const PGresult *result, stele_error *err)
+{
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    bool retryable = false;
+    stele_status status = sqlstate != NULL ? status_of(sqlstate, &retryable) : STELE_E_LOST;
+    if (err == NULL)
+        return status;
+    if (sqlstate == NULL)
+        return own_error(result, err);
+    (void)stele__fail(err, status, "%s", message != NULL ? message : "");
+    err->retryable = retryable;
+    take_field(err->sqlstate, sizeof err->sqlstate, result, PG_DIAG_SQLSTATE);
+    take_field(err->schema, sizeof err->schema, result, PG_DIAG_SCHEMA_NAME);
+    take_field(err->table, sizeof err->table, result, PG_DIAG_TABLE_NAME);
+    take_field(err->column, sizeof err->column, result, PG_DIAG_COLUMN_NAME);
+    take_field(err->constraint, sizeof err->constraint, result, PG_DIAG_CONSTRAINT_NAME);
+    take_field(err->detail, sizeof err->detail, result, PG_DIAG_MESSAGE_DETAIL);
+    take_field(err->hint, sizeof err->hint, result, PG_DIAG_MESSAGE_HINT);
+    if (err->hint[0] == '\0')
+        (void)stele__copy_text(err->hint, sizeof err->hint, remedy(status));
+    return status;
 }
 
 static bool is_sqlstate(const char *s)

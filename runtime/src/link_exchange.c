@@ -11,17 +11,17 @@
 
 #include "banned.h"
 
-static stele_status expired(stele__link *link, bool sent, stele_error *err)
+static stele_status expired(stele__link *link, stele_error *err)
 {
     /* The answer may still come, so nobody may use this link again. */
     link->broken = true;
-    stele_status st = stele__fail(err, STELE_E_TIMEOUT, "no answer from the server in time");
-    if (err != NULL)
-        err->outcome_unknown = sent;
-    return st;
+    return stele__fail(err, STELE_E_TIMEOUT, "no answer from the server in time");
 }
 
-/* Pushes out what libpq has buffered, reading meanwhile so that neither side blocks the other. */
+/*
+ * Pushes out what libpq has buffered, reading meanwhile so that neither side blocks the other. What
+ * fails here has not sent the Sync at the end, so nothing was stored.
+ */
 static stele_status flush(stele__link *link, stele__deadline deadline, stele_error *err)
 {
     for (;;) {
@@ -32,7 +32,7 @@ static stele_status flush(stele__link *link, stele__deadline deadline, stele_err
             return stele__link_lost(link, err);
         int ready = stele__link_wait(link, POLLIN | POLLOUT, deadline);
         if (ready == 0)
-            return expired(link, true, err);
+            return expired(link, err);
         if (ready < 0 || ((ready & POLLIN) && !PQconsumeInput(link->pg)))
             return stele__link_lost(link, err);
     }
@@ -44,7 +44,7 @@ static stele_status await(stele__link *link, stele__deadline deadline, stele_err
     while (PQisBusy(link->pg)) {
         int ready = stele__link_wait(link, POLLIN, deadline);
         if (ready == 0)
-            return expired(link, true, err);
+            return expired(link, err);
         if (ready < 0 || !PQconsumeInput(link->pg)) {
             /* The server's last words may be in the buffer already. */
             if (PQisBusy(link->pg))
@@ -66,6 +66,21 @@ static bool is_error(const PGresult *result)
     default:
         return true;
     }
+}
+
+/* Nobody here feeds or drains a COPY, and libpq reports it over and over until somebody does. */
+static bool is_copy(const PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+    return status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
+}
+
+static stele_status refuse_copy(stele__link *link, PGresult *result, stele_error *err)
+{
+    PQclear(result);
+    link->broken = true;
+    link->sent = false; /* a COPY that is never fed stores nothing */
+    return stele__fail(err, STELE_E_UNSUPPORTED, "COPY from or to the client cannot run like this");
 }
 
 static int send_step(const stele__link *link, const stele__step *step)
@@ -106,12 +121,19 @@ static stele_status send_failed(stele__link *link, stele_error *err)
 
 /* What the reading of one exchange has seen so far. */
 typedef struct reading {
-    PGresult *result;     /* of the last step, when it succeeded */
-    stele_status status;  /* of the first error */
+    PGresult *result;    /* of the last step, when it succeeded */
+    stele_status status; /* of the first error */
     int failed_step;
-    bool last_words;      /* the server told an error for the last step before it fell silent */
-    bool completed;       /* the last step said "done"; only a Sync makes that true */
+    bool last_words; /* the server told that the last step failed, or that it ends the session */
+    bool completed;  /* the last step said "done"; only a Sync makes that true */
+    bool unread;     /* an answer is missing: it never came, or libpq could not take it */
 } reading;
+
+static bool ends_session(const PGresult *result)
+{
+    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    return severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
+}
 
 static void take_error(reading *got, PGresult *result, int step, int last, stele_error *err)
 {
@@ -119,41 +141,84 @@ static void take_error(reading *got, PGresult *result, int step, int last, stele
         got->status = stele__link_server_error(result, err);
         got->failed_step = step;
     }
-    if (step == last && PQresultErrorField(result, PG_DIAG_SQLSTATE) != NULL)
+    /* What libpq itself reports has no SQLSTATE. */
+    if (PQresultErrorField(result, PG_DIAG_SQLSTATE) == NULL)
+        got->unread = true;
+    else if (step == last || ends_session(result))
         got->last_words = true;
+    /* An error at the Sync undoes what was done; the end of the session may have come after it. */
+    if (got->last_words && !ends_session(result))
+        got->completed = false;
     PQclear(result);
 }
 
-/* An answer that never came: lost, and nobody knows whether the last step was done. */
-static stele_status lost_reading(stele__link *link, const reading *got, stele_error *err)
+/* The exchange ends without all answers; tells whether the last step may have been done. */
+static stele_status give_up(stele__link *link, const reading *got, stele_status st,
+                            stele_error *err)
 {
     link->broken = true;
-    stele_status st = got->status;
-    if (st == STELE_OK)
-        st = stele__link_lost(link, err);
-    if (err != NULL)
+    if (err != NULL && st != STELE_E_UNSUPPORTED)
         err->outcome_unknown = got->completed || !got->last_words;
     return st;
 }
 
-static stele_status finish(stele__link *link, reading *got, PGresult **ret_result,
-                           int *ret_failed_step)
+/* An answer that never came: lost, unless the server had told an error before. */
+static stele_status lost_reading(stele__link *link, const reading *got, stele_error *err)
 {
-    if (got->status != STELE_OK) {
-        PQclear(got->result);
-        if (ret_failed_step != NULL)
-            *ret_failed_step = got->failed_step;
-        if (got->status == STELE_E_LOST)
-            link->broken = true;
-        if (got->status == STELE_E_READ_ONLY)
-            link->refused_write = true;
-        return got->status;
+    stele_status st = got->status;
+    if (st == STELE_OK)
+        st = stele__link_lost(link, err);
+    return give_up(link, got, st, err);
+}
+
+static stele_status finish(stele__link *link, reading *got, PGresult **ret_result,
+                           int *ret_failed_step, stele_error *err)
+{
+    if (got->status == STELE_OK) {
+        *ret_result = got->result;
+        return STELE_OK;
     }
-    *ret_result = got->result;
-    return STELE_OK;
+    PQclear(got->result);
+    if (ret_failed_step != NULL)
+        *ret_failed_step = got->failed_step;
+    if (got->unread)
+        return lost_reading(link, got, err);
+    if (got->status == STELE_E_LOST) {
+        /* The session went on: a function or a foreign server reported a loss of its own. */
+        got->status = STELE_E_SERVER;
+        if (err != NULL)
+            err->status = STELE_E_SERVER;
+    }
+    if (got->status == STELE_E_READ_ONLY)
+        link->refused_write = true;
+    return got->status;
 }
 
 /* ---- one statement, outside pipeline mode ---- */
+
+/* Reads all results of one statement; STELE_OK when there are no more, whatever they say. */
+static stele_status read_one(stele__link *link, stele__deadline deadline, reading *got,
+                             stele_error *err)
+{
+    for (;;) {
+        stele_status st = await(link, deadline, err);
+        if (st != STELE_OK)
+            return st;
+        PGresult *result = PQgetResult(link->pg);
+        if (result == NULL)
+            return STELE_OK;
+        /* A second result after success is the error that struck at the Sync. */
+        if (is_copy(result)) {
+            return refuse_copy(link, result, err);
+        } else if (is_error(result)) {
+            take_error(got, result, 0, 0, err);
+        } else {
+            PQclear(got->result);
+            got->result = result;
+            got->completed = true;
+        }
+    }
+}
 
 static stele_status exchange_one(stele__link *link, const stele__step *step,
                                  stele__deadline deadline, PGresult **ret_result,
@@ -161,40 +226,21 @@ static stele_status exchange_one(stele__link *link, const stele__step *step,
 {
     if (!send_step(link, step))
         return send_failed(link, err);
+    link->sent = true;
     stele_status st = flush(link, deadline, err);
     if (st != STELE_OK)
         return st;
     link->round_trips++;
 
     reading got = {.status = STELE_OK};
-    for (;;) {
-        st = await(link, deadline, err);
-        if (st != STELE_OK) {
-            PQclear(got.result);
-            if (err != NULL && st == STELE_E_LOST)
-                err->outcome_unknown = true;
-            return st;
-        }
-        PGresult *result = PQgetResult(link->pg);
-        if (result == NULL)
-            break;
-        /* A second result after success is the error that struck at the Sync. */
-        if (is_error(result)) {
-            take_error(&got, result, 0, 0, err);
-        } else {
-            PQclear(got.result);
-            got.result = result;
-            got.completed = true;
-        }
-    }
+    st = read_one(link, deadline, &got, err);
     PGTransactionStatusType tx = PQtransactionStatus(link->pg);
-    if (tx == PQTRANS_UNKNOWN || tx == PQTRANS_ACTIVE) {
-        PQclear(got.result);
-        if (ret_failed_step != NULL)
-            *ret_failed_step = 0;
-        return lost_reading(link, &got, err);
-    }
-    return finish(link, &got, ret_result, ret_failed_step);
+    if (st == STELE_OK && tx != PQTRANS_UNKNOWN && tx != PQTRANS_ACTIVE)
+        return finish(link, &got, ret_result, ret_failed_step, err);
+    PQclear(got.result);
+    if (ret_failed_step != NULL)
+        *ret_failed_step = 0;
+    return st == STELE_OK ? lost_reading(link, &got, err) : give_up(link, &got, st, err);
 }
 
 /* ---- several statements, in pipeline mode ---- */
@@ -227,11 +273,15 @@ static stele_status read_step(stele__link *link, const stele__step *step, int in
             PQclear(result);
             if (got->status == STELE_OK && PQstatus(link->pg) != CONNECTION_OK)
                 return stele__link_lost(link, err);
+        } else if (is_copy(result)) {
+            return refuse_copy(link, result, err);
         } else if (is_error(result)) {
-            if (is_harmless(step, result))
+            if (is_harmless(step, result)) {
+                link->forgiven |= 1u << index;
                 PQclear(result);
-            else
+            } else {
                 take_error(got, result, index, last, err);
+            }
         } else if (index == last) {
             PQclear(got->result);
             got->result = result;
@@ -254,8 +304,10 @@ static stele_status read_sync(stele__link *link, int index, int last, reading *g
         PGresult *result = PQgetResult(link->pg);
         if (result == NULL) {
             /* One NULL may separate; a second means that the Sync's answer will never come. */
-            if (PQstatus(link->pg) != CONNECTION_OK || ++nulls > 1)
-                return lost_reading(link, got, err);
+            if (PQstatus(link->pg) != CONNECTION_OK || ++nulls > 1) {
+                got->unread = true;
+                return STELE_OK;
+            }
             continue;
         }
         if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
@@ -274,29 +326,27 @@ static stele_status send_all(stele__link *link, const stele__step *steps, int co
     for (int i = 0; i < count; i++)
         if (!send_step(link, &steps[i]))
             return send_failed(link, err);
+    link->sent = true;
     /* The last step is never one with a segment of its own. */
     if (!PQpipelineSync(link->pg))
         return send_failed(link, err);
     return flush(link, deadline, err);
 }
 
+/* Reads the answers to all steps; STELE_OK when they were read, whatever they say. */
 static stele_status read_all(stele__link *link, const stele__step *steps, int count,
                              stele__deadline deadline, reading *got, stele_error *err)
 {
     int last = count - 1;
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count && !got->unread; i++) {
         stele_status st = read_step(link, &steps[i], i, last, got, deadline, err);
         if (st == STELE_OK && (has_own_segment(&steps[i]) || i == last))
             st = read_sync(link, i, last, got, deadline, err);
-        if (st != STELE_OK) {
-            if (err != NULL && !link->broken)
-                err->outcome_unknown = true;
-            link->broken = true;
+        if (st != STELE_OK)
             return st;
-        }
     }
-    if (!PQexitPipelineMode(link->pg))
-        return lost_reading(link, got, err);
+    if (!got->unread && !PQexitPipelineMode(link->pg))
+        got->unread = true;
     return STELE_OK;
 }
 
@@ -310,13 +360,12 @@ static stele_status exchange_many(stele__link *link, const stele__step *steps, i
         return st;
     link->round_trips++;
     st = read_all(link, steps, count, deadline, &got, err);
-    if (st != STELE_OK) {
-        PQclear(got.result);
-        if (ret_failed_step != NULL)
-            *ret_failed_step = got.status != STELE_OK ? got.failed_step : count - 1;
-        return st;
-    }
-    return finish(link, &got, ret_result, ret_failed_step);
+    if (st == STELE_OK && !got.unread)
+        return finish(link, &got, ret_result, ret_failed_step, err);
+    PQclear(got.result);
+    if (ret_failed_step != NULL)
+        *ret_failed_step = got.status != STELE_OK ? got.failed_step : count - 1;
+    return st == STELE_OK ? lost_reading(link, &got, err) : give_up(link, &got, st, err);
 }
 
 stele_status stele__link_exchange(stele__link *link, const stele__step *steps, int count,
@@ -325,6 +374,8 @@ stele_status stele__link_exchange(stele__link *link, const stele__step *steps, i
 {
     if (link->broken)
         return stele__fail(err, STELE_E_LOST, "connection lost earlier");
+    link->sent = false;
+    link->forgiven = 0;
     if (count == 1)
         return exchange_one(link, steps, deadline, ret_result, ret_failed_step, err);
     return exchange_many(link, steps, count, deadline, ret_result, ret_failed_step, err);
