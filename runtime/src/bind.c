@@ -11,6 +11,9 @@
 
 #include "banned.h"
 
+/* Bytes of a message that the server takes, less room for a type and a length. */
+#define MESSAGE_MAX (0x3fffffffu - 64)
+
 static stele_status column_error(const stele_gen_stmt *stmt, const stele_gen_param *param,
                                  stele_error *err, stele_status status, const char *what,
                                  const char *hint)
@@ -174,23 +177,36 @@ static bool make_room(stele__bound *bound, int count, stele__encoded **ret_encod
            *ret_encoded != NULL;
 }
 
+/* The server ends the session at a message of a gigabyte, without saying why. */
+static stele_status check_size(const stele_gen_stmt *stmt, size_t size, stele_error *err)
+{
+    if (size <= MESSAGE_MAX)
+        return STELE_OK;
+    stele_status st =
+        stele__fail(err, STELE_E_VALUE, "%s: the values are too long together", stmt->name);
+    stele__error_place(err, stmt->table, NULL);
+    stele__error_hint(err, "a statement's parameters may take one gigabyte");
+    return st;
+}
+
 stele_status stele__bind(const stele_gen_stmt *stmt, const void *const *args, const uint8_t *states,
                          const uint16_t *order, int count, stele__bound *bound, stele_error *err)
 {
     stele__encoded *encoded;
+    size_t size = 64; /* what stands around the values */
     if (!make_room(bound, count, &encoded))
         return stele__fail(err, STELE_E_NOMEM, "%s: out of memory for parameters", stmt->name);
     bound->count = count;
     for (int i = 0; i < count; i++) {
         const stele_gen_param *param = &stmt->params[order[i]];
         uint8_t state = states != NULL ? states[order[i]] : (uint8_t)STELE__PARAM;
-        stele_status st =
-            encode_one(stmt, param, args, state, &encoded[i], &bound->block, err);
+        stele_status st = encode_one(stmt, param, args, state, &encoded[i], &bound->block, err);
         if (st != STELE_OK)
             return st;
         bound->values[i] = encoded[i].data;
         bound->lengths[i] = encoded[i].len;
         bound->formats[i] = encoded[i].format;
+        size += encoded[i].data != NULL ? (size_t)encoded[i].len + 6 : 6;
     }
-    return STELE_OK;
+    return check_size(stmt, size, err);
 }

@@ -26,7 +26,7 @@ stele_status stele__conn_unusable(const stele_conn *conn, stele_error *err)
         stele__error_hint(err, "open a handle of its own in the child");
         return st;
     }
-    if (conn->tx.lost) {
+    if (conn->tx.lost || conn->tx.state == STELE__TX_OPEN) {
         stele_status st =
             stele__fail(err, STELE_E_ABORTED, "the connection was lost inside the transaction");
         stele__error_hint(err, "roll back, and run the whole transaction again");
@@ -102,6 +102,26 @@ static stele_status text_params(const stele_str *params, size_t count, stele__bl
     return STELE_OK;
 }
 
+/*
+ * BEGIN and COMMIT as plain SQL: what the lease takes for its transaction decides what a lost
+ * connection means and whether a statement may move to another one, so the two must not part.
+ */
+static stele_status check_transaction(stele_conn *conn, stele_error *err)
+{
+    stele_error ignored;
+    stele__tx_status now = stele__link_tx_status(conn->link);
+    bool is_in = now == STELE__TX_IN || now == STELE__TX_ERROR;
+    if (conn->link->broken || is_in == (conn->tx.state == STELE__TX_OPEN))
+        return STELE_OK;
+    if (is_in)
+        (void)stele__link_rollback(conn->link, stele__conn_deadline(conn), &ignored);
+    conn->tx.state = STELE__TX_NONE;
+    conn->tx.pending_count = 0;
+    stele_status st = stele__fail(err, STELE_E_MISUSE, "SQL may not begin or end a transaction");
+    stele__error_hint(err, "use stele_tx_begin, stele_tx_commit and stele_tx_rollback");
+    return st;
+}
+
 stele_status stele_conn_exec(stele_conn *conn, const char *sql, const stele_str *params,
                              size_t param_count, uint64_t *ret_rows, stele_error *err)
 {
@@ -115,13 +135,13 @@ stele_status stele_conn_exec(stele_conn *conn, const char *sql, const stele_str 
     stele__block_init(&block, space, sizeof space);
     stele_status st = text_params(params, param_count, &block, &values, err);
     if (st == STELE_OK) {
-        conn->link->dirty_session = true;
         st = stele__run_sql(conn, sql, values, (int)param_count, &result, err);
+        conn->link->dirty_session = true; /* of the link it ran on, which may be a new one */
     }
     if (st == STELE_OK && ret_rows != NULL)
         *ret_rows = stele__result_affected(result);
-    if (st == STELE_OK)
-        stele__result_clear(result);
+    stele__result_clear(result);
     stele__block_release(&block);
-    return st;
+    stele_status moved = check_transaction(conn, st == STELE_OK ? err : NULL);
+    return st == STELE_OK ? moved : st;
 }

@@ -39,10 +39,11 @@ typedef enum stele__tx_state {
 /** A transaction as this client sees it. */
 typedef struct stele__tx {
     stele__tx_state state;
+    uint32_t serial; /* of the last transaction begun on the lease */
     bool commit_sent;
-    bool lost;                /* the link was lost inside it */
-    bool stale;               /* it failed only because a cached plan no longer fitted */
-    int pending_count;        /* BEGIN, SAVEPOINT … to send with the next statement */
+    bool lost;         /* the link was lost inside it */
+    bool stale;        /* it failed only because a cached plan no longer fitted */
+    int pending_count; /* BEGIN, SAVEPOINT … to send with the next statement */
     char pending[STELE__PENDING_MAX][STELE__PENDING_SIZE];
     stele_status first_error; /* status of the first error the server sent in it, or OK */
     char first_sqlstate[6];
@@ -66,14 +67,15 @@ struct stele_conn {
     stele__link *link; /* never NULL while leased, but may be broken */
     const stele__names *names;
     const stele__conn_ops *ops;
-    stele__deadline deadline;  /* of the lease; STELE__NEVER when none was set */
+    stele__deadline deadline; /* of the lease; STELE__NEVER when none was set */
     uint32_t call_timeout_ms;
     stele__tx tx;
     /* Static string of generated code, or NULL. Leak reports read it from another thread: set it with
      * __atomic_store_n(…, __ATOMIC_RELAXED). */
     const char *last_statement;
-    uint64_t round_trips_before; /* of links this lease has left, minus what the present one began with */
-    void *owner; /* the pool's own record of this lease */
+    uint64_t
+        round_trips_before; /* of links this lease has left, minus what the present one began with */
+    void *owner;            /* the pool's own record of this lease */
 };
 
 /** The earlier of the lease's deadline and now plus the call timeout. */

@@ -11,13 +11,14 @@
 
 #include "run.h"
 #include "status_internal.h"
+#include "stele/json.h"
 #include "text_internal.h"
 
 #include "banned.h"
 
 /* What is wrong with one value, in words; "" if nothing is. */
 typedef struct finding {
-    char what[160];
+    char what[256];
 } finding;
 
 static bool is_text(uint8_t type)
@@ -59,6 +60,32 @@ static void check_length(const stele_gen_param *param, stele_str text, finding *
                        param->modifier);
 }
 
+/* The server quotes the label that it does not know. */
+static void check_label(const stele_gen_param *param, const void *value, const char *message,
+                        finding *f)
+{
+    char quoted[2 * STELE_NAME_SIZE];
+    int label;
+    memcpy(&label, value, sizeof label);
+    const char *text = stele_gen_enum_label(param->labels, label);
+    if (text == NULL)
+        return;
+    (void)snprintf(quoted, sizeof quoted, "\"%s\"", text);
+    if (strstr(message, quoted) != NULL)
+        (void)snprintf(f->what, sizeof f->what, "is %s, a label that the database lacks", quoted);
+}
+
+static void check_json(stele_str text, finding *f)
+{
+    json_t *json;
+    stele_error why;
+    stele_status st = stele_json_load(text, &json, &why);
+    if (st == STELE_OK)
+        json_decref(json);
+    else if (st == STELE_E_VALUE)
+        (void)snprintf(f->what, sizeof f->what, "is %.150s", why.message);
+}
+
 /* Digits before the point, without leading zeros. */
 static size_t integer_digits(stele_str text)
 {
@@ -91,7 +118,9 @@ static void check_value(const stele_gen_param *param, const char *sqlstate, cons
             check_numeric(param, text, f);
         return;
     }
-    if (strcmp(sqlstate, "22021") == 0)
+    if (strcmp(sqlstate, "22P02") == 0 && is_json(param->type))
+        check_json(text, f);
+    else if (strcmp(sqlstate, "22021") == 0)
         check_encoding(text, f);
     else if (strcmp(sqlstate, "22001") == 0)
         check_length(param, text, f);
@@ -142,7 +171,9 @@ void stele__name_culprit(const stele__call *call, stele_error *err)
             continue;
         candidates++;
         only = param;
-        if (is_text(param->type) || param->type == STELE_GEN_NUMERIC)
+        if (param->type == STELE_GEN_ENUM)
+            check_label(param, value, err->message, &f);
+        else if (is_text(param->type) || param->type == STELE_GEN_NUMERIC)
             check_value(param, err->sqlstate, value, &f);
         if (f.what[0] != '\0') {
             name_column(call, param, f.what, err);

@@ -33,9 +33,10 @@ stele_status stele_gen_one(stele_conn *conn, const stele_gen_stmt *stmt, const v
     stele__row_shape shape = shape_of(stmt);
     stele__rows *rows;
     st = stele__result_rows(result, &shape, 0, &rows, err);
-    if (st == STELE_OK)
-        *ret_row = rows + 1;
-    return st;
+    if (st != STELE_OK)
+        return stele__undelivered(conn, &call, st, err);
+    *ret_row = rows + 1;
+    return STELE_OK;
 }
 
 stele_status stele_gen_many(stele_conn *conn, const stele_gen_stmt *stmt, const void *const *args,
@@ -49,11 +50,11 @@ stele_status stele_gen_many(stele_conn *conn, const stele_gen_stmt *stmt, const 
     stele__row_shape shape = shape_of(stmt);
     stele__rows *rows;
     st = stele__result_rows(result, &shape, 0, &rows, err);
-    if (st == STELE_OK) {
-        *ret_rows = rows + 1;
-        *ret_count = rows->count;
-    }
-    return st;
+    if (st != STELE_OK)
+        return stele__undelivered(conn, &call, st, err);
+    *ret_rows = rows + 1;
+    *ret_count = rows->count;
+    return STELE_OK;
 }
 
 stele_status stele_gen_value(stele_conn *conn, const stele_gen_stmt *stmt, const void *const *args,
@@ -65,10 +66,13 @@ stele_status stele_gen_value(stele_conn *conn, const stele_gen_stmt *stmt, const
     if (st != STELE_OK)
         return st;
     stele__row_shape shape = shape_of(stmt);
-    if (stele__result_count(result) == 0)
+    if (stele__result_count(result) == 0) {
         st = stele__no_row(&call, err);
-    else
+    } else {
         st = stele__result_row(result, &shape, ret_value, err);
+        if (st != STELE_OK)
+            st = stele__undelivered(conn, &call, st, err);
+    }
     stele__result_clear(result);
     return st;
 }

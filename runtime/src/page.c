@@ -25,6 +25,9 @@ typedef struct full_page {
 
 #define TOKEN_VERSION 1
 
+/* Room for the texts of numerics that a token may stand for. */
+#define CURSOR_MAX ((size_t)16 * 1024 * 1024)
+
 void stele_page_free(stele_page *page)
 {
     if (page != NULL)
@@ -80,7 +83,10 @@ stele_status stele_gen_page(stele_conn *conn, const stele_gen_list *list, const 
     stele__call call = {list->stmt, args, flags};
     struct pg_result *result;
     stele_status st = stele__run(conn, &call, &result, err);
-    return st == STELE_OK ? take_page(list, result, limit, page, err) : st;
+    if (st != STELE_OK)
+        return st;
+    st = take_page(list, result, limit, page, err);
+    return st < 0 ? stele__undelivered(conn, &call, st, err) : st;
 }
 
 /* ---- tokens ---------------------------------------------------------------------------------
@@ -208,27 +214,46 @@ static full_page *empty_page(const stele_gen_list *list, size_t bytes, char **re
     return full;
 }
 
-stele_status stele_gen_page_resume(const stele_gen_list *list, stele_str token,
-                                   stele_page **ret_page, stele_error *err)
+/* NULL with STELE_E_NOMEM or, for what is no token of this list, STELE_E_INPUT in *ret_status. */
+static full_page *page_of_token(const stele_gen_list *list, stele_str token, size_t room,
+                                bool *ret_short, stele_status *ret_status)
 {
-    /* Only numeric needs room beside the token's bytes: its text is longer than its digits. */
-    size_t room = token.len * 8 + 1024;
     char *bytes;
     size_t len = 0;
     full_page *full = empty_page(list, token.len + room, &bytes);
+    *ret_status = STELE_E_NOMEM;
     if (full == NULL)
-        return stele__fail(err, STELE_E_NOMEM, "out of memory for a page token");
+        return NULL;
     stele__block block;
     stele__block_init(&block, bytes + token.len, room);
-    bool fine = token.data != NULL &&
-                stele__base64_decode(token.data, token.len, (uint8_t *)bytes, &len) &&
-                read_cursor(list, bytes, len, (char *)(uintptr_t)full->last_row, &block) &&
-                block.chunks == NULL;
+    bool fine = stele__base64_decode(token.data, token.len, (uint8_t *)bytes, &len) &&
+                read_cursor(list, bytes, len, (char *)(uintptr_t)full->last_row, &block);
+    *ret_short = block.chunks != NULL;
     stele__block_release(&block);
-    if (!fine) {
-        stele_page_free(&full->head);
-        return stele__fail(err, STELE_E_INPUT, "%s: not a token of this list", list->stmt->name);
+    *ret_status = fine ? STELE_OK : STELE_E_INPUT;
+    if (fine && !*ret_short)
+        return full;
+    stele_page_free(&full->head);
+    return NULL;
+}
+
+stele_status stele_gen_page_resume(const stele_gen_list *list, stele_str token,
+                                   stele_page **ret_page, stele_error *err)
+{
+    stele_status st = STELE_E_INPUT;
+    bool is_short = true;
+    full_page *full = NULL;
+    /* Only numeric needs room beside the token's bytes: its text is longer than its digits. */
+    for (size_t room = token.len * 8 + 1024; is_short && room <= CURSOR_MAX; room *= 16) {
+        if (token.data == NULL)
+            break;
+        full = page_of_token(list, token, room, &is_short, &st);
+        if (full != NULL) {
+            *ret_page = &full->head;
+            return STELE_OK;
+        }
     }
-    *ret_page = &full->head;
-    return STELE_OK;
+    if (st == STELE_E_NOMEM)
+        return stele__fail(err, STELE_E_NOMEM, "out of memory for a page token");
+    return stele__fail(err, STELE_E_INPUT, "%s: not a token of this list", list->stmt->name);
 }

@@ -121,17 +121,40 @@ static stele_status new_entry(const stele_conn *conn, const stele__call *call,
 typedef struct attempt {
     stele__step steps[MAX_STEPS];
     int count;
-    bool prepares;
-    int prepare_step;
-    char deallocate[2][48];
+    bool is_open;         /* the server was in our transaction before */
+    int deallocate_step;  /* -1: none */
+    int prepare_step;     /* -1: none */
+    stele__entry *victim; /* what is deallocated; the entry itself when its plan is stale */
+    char deallocate[48];
 } attempt;
 
-static void add_deallocate(attempt *a, int slot, const char *name)
+static void add_pending(const stele_conn *conn, attempt *a)
 {
-    size_t len = stele__copy_text(a->deallocate[slot], sizeof a->deallocate[slot], "DEALLOCATE ");
-    (void)stele__copy_text(a->deallocate[slot] + len, sizeof a->deallocate[slot] - len, name);
-    a->steps[a->count++] =
-        (stele__step){.kind = STELE__STEP_DEALLOCATE, .sql = a->deallocate[slot]};
+    for (int i = 0; i < conn->tx.pending_count; i++)
+        a->steps[a->count++] =
+            (stele__step){.kind = STELE__STEP_SIMPLE, .sql = conn->tx.pending[i]};
+}
+
+static void add_deallocate(attempt *a, stele__entry *victim)
+{
+    size_t len = stele__copy_text(a->deallocate, sizeof a->deallocate, "DEALLOCATE ");
+    (void)stele__copy_text(a->deallocate + len, sizeof a->deallocate - len, victim->name);
+    a->victim = victim;
+    a->deallocate_step = a->count;
+    a->steps[a->count++] = (stele__step){.kind = STELE__STEP_DEALLOCATE, .sql = a->deallocate};
+}
+
+static void add_prepare(const stele__cache *cache, stele__entry *entry, attempt *a)
+{
+    stele__entry *victim = entry->state == STELE__ENTRY_STALE ? entry : stele__cache_victim(cache);
+    if (victim != NULL)
+        add_deallocate(a, victim);
+    a->prepare_step = a->count;
+    a->steps[a->count++] = (stele__step){.kind = STELE__STEP_PREPARE,
+                                         .name = entry->name,
+                                         .sql = entry->sql,
+                                         .param_count = entry->param_count,
+                                         .types = entry->types};
 }
 
 /* Inside a failed transaction nothing can be prepared; an unnamed statement fails just as well. */
@@ -145,28 +168,24 @@ static bool should_prepare(const stele_conn *conn, const stele__cache *cache,
     return entry->state == STELE__ENTRY_STALE || stele__cache_is_recent(cache, entry);
 }
 
-static void plan_attempt(stele_conn *conn, const stele__cache *cache, const stele__entry *entry,
+/*
+ * A prepare that fails must neither be seen by BEGIN nor escape a pending savepoint: it comes before
+ * the one and after the other.
+ */
+static void plan_attempt(stele_conn *conn, const stele__cache *cache, stele__entry *entry,
                          bool fresh, const stele__bound *bound, attempt *a)
 {
     a->count = 0;
-    a->prepares = !fresh && should_prepare(conn, cache, entry);
-    if (a->prepares) {
-        const char *victim = stele__cache_victim(cache);
-        if (entry->state == STELE__ENTRY_STALE)
-            add_deallocate(a, 0, entry->name);
-        else if (victim != NULL)
-            add_deallocate(a, 1, victim);
-        a->prepare_step = a->count;
-        a->steps[a->count++] = (stele__step){.kind = STELE__STEP_PREPARE,
-                                             .name = entry->name,
-                                             .sql = entry->sql,
-                                             .param_count = entry->param_count,
-                                             .types = entry->types};
-    }
-    for (int i = 0; i < conn->tx.pending_count; i++)
-        a->steps[a->count++] =
-            (stele__step){.kind = STELE__STEP_SIMPLE, .sql = conn->tx.pending[i]};
-    bool named = a->prepares || entry->state == STELE__ENTRY_PREPARED;
+    a->deallocate_step = -1;
+    a->prepare_step = -1;
+    a->is_open = conn->tx.state == STELE__TX_OPEN;
+    if (a->is_open)
+        add_pending(conn, a);
+    if (!fresh && should_prepare(conn, cache, entry))
+        add_prepare(cache, entry, a);
+    if (!a->is_open)
+        add_pending(conn, a);
+    bool named = a->prepare_step >= 0 || entry->state == STELE__ENTRY_PREPARED;
     a->steps[a->count++] = (stele__step){.kind = named ? STELE__STEP_EXECUTE : STELE__STEP_QUERY,
                                          .name = entry->name,
                                          .sql = entry->sql,
@@ -188,23 +207,33 @@ static void settle_transaction(stele_conn *conn)
     }
 }
 
+static bool may_be_stored(const stele_conn *conn, bool in_tx, stele__effect effect,
+                          const stele_error *err)
+{
+    if (effect == STELE__ANYTHING && conn->link->sent && (!in_tx || conn->tx.commit_sent))
+        return true;
+    return !in_tx && effect != STELE__READS && err->outcome_unknown;
+}
+
 /*
  * What a lost or late answer means. Inside a transaction nothing is stored before COMMIT; once that
  * was sent, or for a write outside a transaction, nobody knows.
  */
-static stele_status judge_loss(stele_conn *conn, bool in_tx, bool reads, stele_status st,
+static stele_status judge_loss(stele_conn *conn, bool in_tx, stele__effect effect, stele_status st,
                                stele_error *err)
 {
-    bool unknown = in_tx ? conn->tx.commit_sent : err->outcome_unknown && !reads;
+    bool unknown = may_be_stored(conn, in_tx, effect, err);
     err->outcome_unknown = unknown;
     err->retryable = !unknown && st == STELE_E_LOST;
     if (in_tx)
         conn->tx.lost = true;
-    if (!unknown || (st != STELE_E_LOST && !conn->tx.commit_sent))
+    if (!unknown)
         return st;
-    err->status = STELE_E_UNKNOWN;
     stele__error_hint(err, "it may or may not be stored: look before repeating it, or make it "
                            "idempotent");
+    if (st != STELE_E_LOST && !conn->tx.commit_sent)
+        return st;
+    err->status = STELE_E_UNKNOWN;
     return STELE_E_UNKNOWN;
 }
 
@@ -216,8 +245,9 @@ static void note_first_error(stele_conn *conn, stele_status st, const stele_erro
     (void)stele__copy_text(conn->tx.first_sqlstate, sizeof conn->tx.first_sqlstate, err->sqlstate);
 }
 
-stele_status stele__exchange(stele_conn *conn, const stele__step *steps, int count, bool reads,
-                             struct pg_result **ret_result, int *ret_failed_step, stele_error *err)
+stele_status stele__exchange(stele_conn *conn, const stele__step *steps, int count,
+                             stele__effect effect, struct pg_result **ret_result,
+                             int *ret_failed_step, stele_error *err)
 {
     bool in_tx = conn->tx.state != STELE__TX_NONE;
     bool begins = conn->tx.pending_count > 0;
@@ -228,7 +258,7 @@ stele_status stele__exchange(stele_conn *conn, const stele__step *steps, int cou
     if (st == STELE_OK)
         return st;
     if (conn->link->broken)
-        st = judge_loss(conn, in_tx, reads, st, err);
+        st = judge_loss(conn, in_tx, effect, st, err);
     note_first_error(conn, st, err);
     return st;
 }
@@ -245,21 +275,29 @@ static bool is_stale_plan(const stele_error *err)
     return false;
 }
 
+/* How often in a row a plan made anew may be stale again before the error is taken at its word. */
+#define STALE_RUNS_MAX 3
+
 /* True if the statement may be sent again at once, prepared anew. */
 static bool renew(stele_conn *conn, const stele__call *call, const uint8_t *states,
                   stele__entry *entry, stele_error *err)
 {
     stele_status st;
     stele_error ignored;
-    if (conn->link->broken)
+    stele__cache *cache = conn->link->cache;
+    if (conn->link->broken || entry->stale_runs >= STALE_RUNS_MAX)
         return false;
     if (entry->sql == NULL && !render_entry(conn, call, states, entry, &st, &ignored))
         return false;
-    entry->state = STELE__ENTRY_STALE;
+    entry->stale_runs++;
     entry->checked = false;
-    /* What lost one statement lost all: DISCARD ALL, or another backend behind a pooler. */
-    if (strcmp(err->sqlstate, "26000") == 0)
-        stele__cache_clear(conn->link->cache, entry);
+    if (strcmp(err->sqlstate, "26000") == 0) {
+        /* What lost one statement lost all: DISCARD ALL, or another backend behind a pooler. */
+        stele__cache_unprepared(cache, entry);
+        stele__cache_clear(cache, entry);
+    } else {
+        entry->state = STELE__ENTRY_STALE;
+    }
     if (conn->tx.state == STELE__TX_NONE)
         return true;
     /* The transaction is aborted; running it again will do. */
@@ -275,17 +313,33 @@ typedef struct running {
     const stele__call *call;
     const uint8_t *states;
     stele__entry *entry;
-    bool fresh; /* the entry is new and in no list yet */
+    bool fresh; /* the entry is new */
 } running;
+
+/* Brings the cache up to date with what the server has now. */
+static void settle_cache(stele__cache *cache, stele__entry *entry, const attempt *a,
+                         stele_status st, int failed)
+{
+    if (a->deallocate_step >= 0 && (st == STELE_OK || failed > a->deallocate_step)) {
+        if (a->victim == entry)
+            stele__cache_unprepared(cache, entry);
+        else
+            stele__cache_drop(cache, a->victim);
+    }
+    /* An error of the execution leaves the statement prepared, one of the prepare does not. */
+    if (a->prepare_step >= 0 && (st == STELE_OK || failed > a->prepare_step))
+        stele__cache_prepared(cache, entry);
+}
 
 /* `ret_named` says, after an error, whether it was a prepared statement's execution that failed. */
 static stele_status send(const running *r, const stele__bound *bound, bool *ret_named,
                          struct pg_result **ret_result, stele_error *err)
 {
     attempt a;
-    stele__cache *cache = r->conn->link->cache;
+    stele_conn *conn = r->conn;
     bool reads = (r->call->stmt->properties & STELE_STMT_READ) != 0;
-    if (r->entry->state == STELE__ENTRY_PREPARED && r->conn->tx.pending_count == 0) {
+    stele__effect effect = reads ? STELE__READS : STELE__WRITES;
+    if (r->entry->state == STELE__ENTRY_PREPARED && conn->tx.pending_count == 0) {
         /* The frequent case needs no plan. */
         stele__step step = {.kind = STELE__STEP_EXECUTE,
                             .name = r->entry->name,
@@ -295,15 +349,20 @@ static stele_status send(const running *r, const stele__bound *bound, bool *ret_
                             .formats = bound->formats,
                             .result_format = 1};
         *ret_named = true;
-        return stele__exchange(r->conn, &step, 1, reads, ret_result, NULL, err);
+        return stele__exchange(conn, &step, 1, effect, ret_result, NULL, err);
     }
     int failed = 0;
-    plan_attempt(r->conn, cache, r->entry, r->fresh, bound, &a);
-    stele_status st = stele__exchange(r->conn, a.steps, a.count, reads, ret_result, &failed, err);
-    /* An error of the execution leaves the statement prepared, one of the prepare does not. */
-    if (a.prepares && !r->conn->link->broken && (st == STELE_OK || failed > a.prepare_step))
-        stele__cache_prepared(cache, r->entry);
+    plan_attempt(conn, conn->link->cache, r->entry, r->fresh, bound, &a);
+    stele_status st = stele__exchange(conn, a.steps, a.count, effect, ret_result, &failed, err);
     *ret_named = a.steps[a.count - 1].kind == STELE__STEP_EXECUTE && failed == a.count - 1;
+    if (conn->link->broken)
+        return st;
+    settle_cache(conn->link->cache, r->entry, &a, st, failed);
+    if (st != STELE_OK && a.is_open && conn->link->forgiven != 0) {
+        /* An error that was forgiven has aborted the transaction all the same. */
+        err->retryable = true;
+        conn->tx.stale = true;
+    }
     return st;
 }
 
@@ -314,7 +373,8 @@ static stele_status check_types(const running *r, struct pg_result *result, stel
     if (stmt->column_count == 0 || stele__result_is_command(result))
         return STELE_OK;
     stele_status st = stele__result_check(result, &shape, err);
-    if (st == STELE_OK)
+    /* Only a prepared statement keeps its types: the server refuses it once they change. */
+    if (st == STELE_OK && r->entry->state == STELE__ENTRY_PREPARED)
         r->entry->checked = true;
     return st;
 }
@@ -327,12 +387,10 @@ static stele_status run_entry(const running *r, struct pg_result **ret_result, s
                                   r->entry->param_count, &bound, err);
     if (st == STELE_OK) {
         bool named;
-        st = send(r, &bound, &named, ret_result, err);
-        if (st != STELE_OK && named && is_stale_plan(err) &&
-            renew(r->conn, r->call, r->states, r->entry, err)) {
-            stele_error_clear(err);
+        do
             st = send(r, &bound, &named, ret_result, err);
-        }
+        while (st != STELE_OK && named && is_stale_plan(err) &&
+               renew(r->conn, r->call, r->states, r->entry, err));
     }
     stele__bind_release(&bound);
     if (st != STELE_OK) {
@@ -342,10 +400,13 @@ static stele_status run_entry(const running *r, struct pg_result **ret_result, s
             stele__error_place(err, stmt->table, NULL);
         return st;
     }
+    r->entry->stale_runs = 0;
     if (!r->entry->checked)
         st = check_types(r, *ret_result, err);
-    if (st != STELE_OK)
+    if (st != STELE_OK) {
         stele__result_clear(*ret_result);
+        return stele__undelivered(r->conn, r->call, st, err);
+    }
     return st;
 }
 
@@ -375,17 +436,14 @@ static stele_status run_states(stele_conn *conn, const stele__call *call, const 
     return st;
 }
 
-stele_status stele__run(stele_conn *conn, const stele__call *call, struct pg_result **ret_result,
-                        stele_error *err)
+static stele_status run_call(stele_conn *conn, const stele__call *call,
+                             struct pg_result **ret_result, stele_error *err)
 {
-    stele_error local; /* what went wrong must be known here, also when the caller does not ask */
-    if (err == NULL)
-        err = &local;
+    const stele_gen_stmt *stmt = call->stmt;
     stele_status st = stele__conn_usable(conn, err);
     if (st != STELE_OK)
         return st;
-    const stele_gen_stmt *stmt = call->stmt;
-    conn->last_statement = stmt->name;
+    __atomic_store_n(&conn->last_statement, stmt->name, __ATOMIC_RELAXED);
     if (stmt->shape_from >= stmt->param_count)
         return run_states(conn, call, NULL, ret_result, err);
 
@@ -404,6 +462,22 @@ stele_status stele__run(stele_conn *conn, const stele__call *call, struct pg_res
     return st;
 }
 
+stele_status stele__run(stele_conn *conn, const stele__call *call, struct pg_result **ret_result,
+                        stele_error *err)
+{
+    /* What went wrong must be known here, also when the caller does not ask; and a caller's error is
+     * left alone when a second attempt succeeds. */
+    stele_error local;
+    local.status = STELE_OK;
+    stele_status st = run_call(conn, call, ret_result, &local);
+    if (st == STELE_OK || err == NULL)
+        return st;
+    if (local.status == STELE_OK) /* a hook that told nothing */
+        (void)stele__fail(&local, st, "%s: %s", call->stmt->name, stele_status_text(st));
+    *err = local;
+    return st;
+}
+
 stele_status stele__run_sql(stele_conn *conn, const char *sql, const char *const *params,
                             int param_count, struct pg_result **ret_result, stele_error *err)
 {
@@ -416,11 +490,23 @@ stele_status stele__run_sql(stele_conn *conn, const char *sql, const char *const
     if (st != STELE_OK)
         return st;
     for (; count < conn->tx.pending_count; count++)
-        steps[count] =
-            (stele__step){.kind = STELE__STEP_SIMPLE, .sql = conn->tx.pending[count]};
+        steps[count] = (stele__step){.kind = STELE__STEP_SIMPLE, .sql = conn->tx.pending[count]};
     steps[count++] = (stele__step){
         .kind = STELE__STEP_QUERY, .sql = sql, .param_count = param_count, .values = params};
-    return stele__exchange(conn, steps, count, false, ret_result, NULL, err);
+    return stele__exchange(conn, steps, count, STELE__ANYTHING, ret_result, NULL, err);
+}
+
+stele_status stele__undelivered(const stele_conn *conn, const stele__call *call, stele_status st,
+                                stele_error *err)
+{
+    const stele_gen_stmt *stmt = call->stmt;
+    if (err == NULL)
+        return st;
+    if (err->table[0] == '\0' && stmt->table != NULL)
+        stele__error_place(err, stmt->table, NULL);
+    if (conn->tx.state == STELE__TX_NONE && (stmt->properties & STELE_STMT_READ) == 0)
+        err->outcome_unknown = true;
+    return st;
 }
 
 stele_status stele__no_row(const stele__call *call, stele_error *err)

@@ -140,23 +140,34 @@ void stele__cache_add(stele__cache *cache, stele__entry *entry)
     link_newest(&cache->seen, entry);
 }
 
-const char *stele__cache_victim(const stele__cache *cache)
+stele__entry *stele__cache_victim(const stele__cache *cache)
 {
-    return cache->prepared.count >= cache->prepared.capacity ? cache->prepared.oldest->name : NULL;
+    return cache->prepared.count >= cache->prepared.capacity ? cache->prepared.oldest : NULL;
+}
+
+static void move_entry(stele__cache *cache, stele__entry *entry, stele__entry_state state)
+{
+    unlink_entry(list_of(cache, entry), entry);
+    entry->state = state;
+    link_newest(list_of(cache, entry), entry);
 }
 
 void stele__cache_prepared(stele__cache *cache, stele__entry *entry)
 {
-    if (entry->state == STELE__ENTRY_SEEN) {
-        if (stele__cache_victim(cache) != NULL)
-            stele__cache_drop(cache, cache->prepared.oldest);
-        unlink_entry(&cache->seen, entry);
-        entry->state = STELE__ENTRY_PREPARED;
-        link_newest(&cache->prepared, entry);
-    }
-    entry->state = STELE__ENTRY_PREPARED;
+    move_entry(cache, entry, STELE__ENTRY_PREPARED);
+    entry->checked = false;
     stele__free(entry->sql);
     entry->sql = NULL;
+}
+
+void stele__cache_unprepared(stele__cache *cache, stele__entry *entry)
+{
+    if (entry->state == STELE__ENTRY_SEEN)
+        return;
+    if (cache->seen.count >= cache->seen.capacity)
+        stele__cache_drop(cache, cache->seen.oldest);
+    move_entry(cache, entry, STELE__ENTRY_SEEN);
+    entry->checked = false;
 }
 
 static void clear_list(stele__cache *cache, age_list *list, const stele__entry *but)

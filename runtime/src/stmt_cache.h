@@ -15,9 +15,9 @@
 #define STELE__RECENT 256
 
 typedef enum stele__entry_state {
-    STELE__ENTRY_SEEN,     /* not on the server */
+    STELE__ENTRY_SEEN, /* not on the server */
     STELE__ENTRY_PREPARED,
-    STELE__ENTRY_STALE     /* on the server, but its plan no longer fits: replace it */
+    STELE__ENTRY_STALE /* on the server, but its plan no longer fits: replace it */
 } stele__entry_state;
 
 typedef struct stele__entry {
@@ -26,7 +26,8 @@ typedef struct stele__entry {
     uint64_t names_id;
     uint32_t flags;
     stele__entry_state state;
-    bool checked; /* result types were compared with the schema */
+    bool checked;       /* prepared, and its result types were compared with the schema */
+    uint8_t stale_runs; /* executions in a row that failed as those of stale plans do */
     uint16_t param_count;
     uint16_t shape_len;
     uint64_t last_use; /* look-up number */
@@ -65,13 +66,16 @@ bool stele__cache_is_recent(const stele__cache *cache, const stele__entry *entry
 void stele__cache_add(stele__cache *cache, stele__entry *entry);
 
 /**
- * Marks an entry as prepared and forgets its SQL. When there are as many as may be, the least recently
- * used one is dropped: the caller has deallocated it (stele__cache_victim).
+ * Marks an entry as prepared and forgets its SQL. There must be room: the caller has deallocated and
+ * dropped the victim.
  */
 void stele__cache_prepared(stele__cache *cache, stele__entry *entry);
 
-/** Name of the statement that preparing one more would push out; NULL if there is room. */
-const char *stele__cache_victim(const stele__cache *cache);
+/** Marks an entry as not on the server; it must have its SQL. The oldest seen one may go. */
+void stele__cache_unprepared(stele__cache *cache, stele__entry *entry);
+
+/** The least recently used prepared entry if one more would be too many, else NULL. */
+stele__entry *stele__cache_victim(const stele__cache *cache);
 
 /** Marks the entry just used as newest of its kind. */
 void stele__cache_touch(stele__cache *cache, stele__entry *entry);

@@ -21,7 +21,9 @@
 
 static void forget_transaction(stele_conn *conn)
 {
+    uint32_t serial = conn->tx.serial;
     memset(&conn->tx, 0, sizeof conn->tx);
+    conn->tx.serial = serial;
 }
 
 /* ---- begin ---- */
@@ -62,6 +64,7 @@ stele_status stele_tx_begin(stele_conn *conn, const stele_tx_options *options, s
             (void)append(conn->tx.pending[0], len, " DEFERRABLE");
     }
     conn->tx.pending_count = 1;
+    conn->tx.serial++;
     conn->tx.state = STELE__TX_BEGUN;
     return STELE_OK;
 }
@@ -72,7 +75,7 @@ static stele_status finish(stele_conn *conn, const char *sql, struct pg_result *
                            stele_error *err)
 {
     stele__step step = {.kind = STELE__STEP_SIMPLE, .sql = sql};
-    return stele__exchange(conn, &step, 1, false, ret_result, NULL, err);
+    return stele__exchange(conn, &step, 1, STELE__ANYTHING, ret_result, NULL, err);
 }
 
 static stele_status lost_error(stele_error *err)
@@ -84,25 +87,49 @@ static stele_status lost_error(stele_error *err)
     return st;
 }
 
-/* An aborted transaction answers COMMIT with success and the tag ROLLBACK. */
-static stele_status judge_commit(const stele_conn *conn, struct pg_result *result, stele_error *err)
+static stele_status aborted_error(const stele_conn *conn, stele_error *err)
 {
-    bool committed = strcmp(stele__result_tag(result), "COMMIT") == 0;
-    stele__result_clear(result);
-    if (committed)
-        return STELE_OK;
     (void)stele__fail(err, STELE_E_ABORTED,
                       "not committed: a statement had failed, and the server rolled back");
+    stele__error_hint(err, "a failed statement ends its transaction; roll back to a savepoint set "
+                           "before it to go on");
     if (conn->tx.first_error != STELE_OK)
         stele__error_detail(err, "the first error was %s (SQLSTATE %s)",
                             stele_status_name(conn->tx.first_error), conn->tx.first_sqlstate);
     return STELE_E_ABORTED;
 }
 
+/* Whatever became of COMMIT or ROLLBACK: nothing may run in the old transaction any more. */
+static void leave_transaction(stele_conn *conn)
+{
+    if (!conn->link->broken && stele__link_tx_status(conn->link) != STELE__TX_IDLE) {
+        stele_error ignored;
+        (void)stele__link_rollback(conn->link, stele__conn_deadline(conn), &ignored);
+        if (stele__link_tx_status(conn->link) != STELE__TX_IDLE)
+            conn->link->broken = true;
+    }
+    forget_transaction(conn);
+}
+
+/* An aborted transaction answers COMMIT with success and the tag ROLLBACK. */
+static stele_status send_commit(stele_conn *conn, stele_error *err)
+{
+    struct pg_result *result;
+    /* What is known to be dead before COMMIT leaves has rolled back for certain. */
+    if (!stele__link_alive(conn->link))
+        return lost_error(err);
+    conn->tx.commit_sent = true;
+    stele_status st = finish(conn, "COMMIT", &result, err);
+    if (st != STELE_OK)
+        return st;
+    bool committed = strcmp(stele__result_tag(result), "COMMIT") == 0;
+    stele__result_clear(result);
+    return committed ? STELE_OK : aborted_error(conn, err);
+}
+
 stele_status stele_tx_commit(stele_conn *conn, stele_error *err)
 {
     stele_error local;
-    struct pg_result *result;
     stele_status st = STELE_OK;
     if (err == NULL)
         err = &local;
@@ -110,15 +137,13 @@ stele_status stele_tx_commit(stele_conn *conn, stele_error *err)
         return stele__fail(err, STELE_E_MISUSE, "no transaction to commit");
     if (stele__link_is_foreign(conn->link))
         return stele__fail(err, STELE_E_FORKED, "the connection belongs to the parent process");
-    if (conn->tx.lost) {
+    if (conn->tx.lost)
         st = lost_error(err);
-    } else if (conn->tx.state == STELE__TX_OPEN) {
-        conn->tx.commit_sent = true;
-        st = finish(conn, "COMMIT", &result, err);
-        if (st == STELE_OK)
-            st = judge_commit(conn, result, err);
-    }
-    forget_transaction(conn);
+    else if (conn->tx.state == STELE__TX_OPEN)
+        st = send_commit(conn, err);
+    else if (conn->tx.first_error != STELE_OK)
+        st = aborted_error(conn, err); /* BEGIN itself was refused */
+    leave_transaction(conn);
     return st;
 }
 
@@ -130,7 +155,7 @@ static void roll_back(stele_conn *conn)
     if (conn->tx.state == STELE__TX_OPEN && !conn->tx.lost &&
         finish(conn, "ROLLBACK", &result, &ignored) == STELE_OK)
         stele__result_clear(result);
-    forget_transaction(conn);
+    leave_transaction(conn);
 }
 
 stele_status stele_tx_rollback(stele_conn *conn, stele_error *err)
@@ -197,6 +222,7 @@ stele_status stele_tx_rollback_to(stele_conn *conn, const char *name, stele_erro
         /* The error is mended; a later one decides anew. */
         conn->tx.first_error = STELE_OK;
         conn->tx.first_sqlstate[0] = '\0';
+        conn->tx.stale = false;
     }
     return st;
 }
@@ -226,7 +252,7 @@ static bool may_retry(const stele__tx *tx, const stele_tx_options *options, stel
 /* Full jitter: anything between nothing and the doubled step. False if the deadline forbids it. */
 static bool back_off(const stele_conn *conn, uint32_t attempt)
 {
-    uint32_t step = attempt < 8 ? (uint32_t)BACKOFF_FIRST_MS << attempt : BACKOFF_MAX_MS;
+    uint32_t step = attempt < 9 ? (uint32_t)BACKOFF_FIRST_MS << (attempt - 1) : BACKOFF_MAX_MS;
     uint64_t now = (uint64_t)stele__now_ns();
     uint64_t dice = stele__hash64(now, &conn, sizeof conn);
     int ms = (int)(dice % ((step < BACKOFF_MAX_MS ? step : BACKOFF_MAX_MS) + 1));
@@ -243,15 +269,20 @@ static stele_status run_once(stele_conn *conn, const stele_tx_options *options, 
     stele_status st = stele_tx_begin(conn, options, err);
     if (st != STELE_OK)
         return st;
+    uint32_t serial = conn->tx.serial;
     st = fn(conn, user, err);
     *ret_tx = conn->tx;
-    if (conn->tx.state == STELE__TX_NONE)
-        return stele__fail(err, STELE_E_MISUSE,
-                           "the body of stele_tx_run must not end the transaction itself");
-    if (st == STELE_OK)
-        return stele_tx_commit(conn, err);
+    if (st < 0 && err->status == STELE_OK)
+        (void)stele__fail(err, st, "the body of the transaction failed");
     if (stele__link_is_foreign(conn->link))
         return stele__fail(err, STELE_E_FORKED, "the connection belongs to the parent process");
+    if (conn->tx.state == STELE__TX_NONE || conn->tx.serial != serial) {
+        roll_back(conn);
+        return stele__fail(err, STELE_E_MISUSE,
+                           "the body of stele_tx_run must not end the transaction itself");
+    }
+    if (st == STELE_OK)
+        return stele_tx_commit(conn, err);
     roll_back(conn);
     return st;
 }
@@ -259,20 +290,24 @@ static stele_status run_once(stele_conn *conn, const stele_tx_options *options, 
 stele_status stele_tx_run(stele_conn *conn, const stele_tx_options *options, stele_tx_fn fn,
                           void *user, stele_error *err)
 {
+    /* A caller's error is left alone when a later attempt succeeds. */
     stele_error local;
     stele__tx tx;
-    if (err == NULL)
-        err = &local;
+    stele_status st;
     if (conn->tx.state != STELE__TX_NONE)
         return stele__fail(err, STELE_E_MISUSE, "a transaction is open on this connection");
-    uint32_t max = options != NULL && options->max_attempts > 0 ? options->max_attempts
-                                                                : DEFAULT_ATTEMPTS;
+    uint32_t max =
+        options != NULL && options->max_attempts > 0 ? options->max_attempts : DEFAULT_ATTEMPTS;
     for (uint32_t attempt = 1;; attempt++) {
         memset(&tx, 0, sizeof tx);
-        stele_status st = run_once(conn, options, fn, user, &tx, err);
+        stele_error_clear(&local);
+        st = run_once(conn, options, fn, user, &tx, &local);
         if (st == STELE_OK || st == STELE_E_MISUSE || !may_retry(&tx, options, st))
-            return st;
+            break;
         if (attempt >= max || !back_off(conn, attempt))
-            return st;
+            break;
     }
+    if (st < 0 && err != NULL)
+        *err = local;
+    return st;
 }
