@@ -269,7 +269,13 @@ def _check_types(module: Module, c_names: _Owners, diags: Diagnostics) -> None:
 
 def _take_all(c_names: _Owners, wanted: Iterator[str], owner: str, span: Span) -> None:
     """Takes names until one is not free: one report is enough for two owners."""
+    own: set[str] = set()
     for name in wanted:
+        if name in own:
+            message = f'two parts of {owner} take the name "{name}"'
+            c_names.diags.error(span, "S057", message, "rename a key of it")
+            return
+        own.add(name)
         if not c_names.take(name, owner, span, "rename one, or give a module a c_prefix"):
             return
 

@@ -11,27 +11,43 @@ from typing import Final
 
 from stele.model import EnumType, Module, Table
 from stele.names import c_global, upper_ident
+from stele.sqltext import tokens
 
 _TYPES: Final = ("row", "input", "patch", "filter", "page", "key", "iter", "upserted")
 _HELPERS: Final = (
     *("row_dup", "row_free", "row_autofree", "page_free", "page_autofree", "page_token"),
     *("iter_next", "iter_close", "iter_autoclose", "insert_many", "no_filter", "scope"),
-    *("select", "live", "columns", "returning", "names", "inputs", "filters"),
+    *("select", "live", "columns", "upserted_columns", "catalog", "table"),
+    *("object_name", "object_create", "comment_name", "comment_create"),
 )
 _FUNCTIONS: Final = (
     *("find", "find_for_update", "find_for_update_nowait", "find_for_update_skip_locked"),
-    *("list", "count", "exists", "insert", "upsert", "update", "delete", "restore"),
+    *("count", "exists", "insert", "upsert", "update", "delete", "restore"),
     *("hard_delete", "expire", "purge"),
 )
-_DESCRIPTORS: Final = ("", "_stmt", "_parts", "_params", "_columns", "_list", "_queue")
+_DESCRIPTORS: Final = ("", "_stmt", "_parts", "_params", "_queue")
 _ENUM_SUFFIXES: Final = (
-    *("opt", "array", "in", "in_n", "v", "n_v", "n_null", "n_of", "name", "parse", "labels"),
-    *("array_in", "array_in_n", "array_v", "array_n_v", "array_n_null", "type", "enum"),
+    *(
+        "opt",
+        "array",
+        "in",
+        "in_n",
+        "v",
+        "n_v",
+        "n_null",
+        "n_of",
+        "name",
+        "parse",
+        "labels",
+        "texts",
+    ),
+    *("array_in", "array_in_n", "array_v", "array_n_v", "array_n_null", "type_name", "type_create"),
 )
 
 
 def module_names(module: Module) -> Iterator[str]:
-    yield f"{module.c_prefix}{module.name}_module"
+    for suffix in ("module", "tables", "objects"):
+        yield f"{module.c_prefix}{module.name}_{suffix}"
 
 
 def table_names(module: Module, table: Table) -> Iterator[str]:
@@ -41,11 +57,32 @@ def table_names(module: Module, table: Table) -> Iterator[str]:
         yield f"{base}_{suffix}"
     for function in _functions(table):
         for descriptor in _DESCRIPTORS:
-            name = f"{base}_{function}{descriptor}"
-            if function != "list" or not descriptor:
-                yield name
+            yield f"{base}_{function}{descriptor}"
+    yield from (f"{base}_count_columns", f"{base}_exists_columns")
+    for key in sorted(list_keys(table)):
+        yield f"{base}_list_by_{key}_list"
     for key in sorted(key_structs(table)):
         yield f"{base}_{key}_key"
+    for created in _objects(table):
+        yield from (f"{base}_{created}_name", f"{base}_{created}_create")
+    for key in _index_keys(table):
+        yield f"{base}_{key}_index_concurrently"
+
+
+def _index_keys(table: Table) -> list[str]:
+    """A unique and an index of one key have one name on the server too: reported there."""
+    return sorted({index.key for index in table.indexes})
+
+
+def _objects(table: Table) -> Iterator[str]:
+    """What the DDL of a table creates besides it."""
+    yield from (f"{key}_index" for key in _index_keys(table))
+    yield from (f"{key.key}_fkey" for key in table.foreign_keys)
+    yield from (f"{column.name}_comment" for column in table.columns if column.doc)
+    for item in table.objects:
+        yield f"{item.key}_raw"
+        statements = sum(token.text == ";" for token in tokens(item.create, statements=True)) + 1
+        yield from (f"{item.key}_raw_{number}" for number in range(2, statements + 1))
 
 
 def _functions(table: Table) -> Iterator[str]:

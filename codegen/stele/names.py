@@ -113,8 +113,9 @@ SQL_NAME_MAX: Final[int] = 63  # bytes; the server cuts longer names silently
 IDENTIFIER: Final[re.Pattern[str]] = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN_SQL: Final[re.Pattern[str]] = re.compile(r"[a-z_][a-z0-9_]*")
 _ESCAPED_FIELD: Final[frozenset[str]] = C_KEYWORDS | CPP_KEYWORDS | C_MACROS
-_ESCAPED_PARAMETER: Final[frozenset[str]] = _ESCAPED_FIELD | C_PARAMETERS
 _ESCAPED_GLOBAL: Final[frozenset[str]] = _ESCAPED_FIELD | C_LIBRARY
+# A parameter would shadow the global.
+_ESCAPED_PARAMETER: Final[frozenset[str]] = _ESCAPED_GLOBAL | C_PARAMETERS
 
 
 def is_identifier(name: str) -> bool:

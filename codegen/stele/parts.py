@@ -128,7 +128,7 @@ class PartsReader:
             parts.columns.append(self._column(entry.key.text, entry.key.span, entry.value, parts))
 
     def _column(self, name: str, span: Span, node: Node, parts: Parts) -> Column:
-        if isinstance(node, (Scalar, Broken)):
+        if isinstance(node, Scalar | Broken) or _is_opaque(node):
             type_, nullable, serial = self._type(node)
             return Column(span, name, type_, nullable, Identity.SERIAL if serial else Identity.NONE)
         fields = self.reader.fields(node, "column", f'column "{name}"')
@@ -182,9 +182,8 @@ class PartsReader:
 
     def _type_text(self, node: Node) -> str | None:
         if isinstance(node, Mapping):
-            entry = node.entries[0] if len(node.entries) == 1 else None
-            if entry and entry.key.text == "opaque" and isinstance(entry.value, Scalar):
-                inner = entry.value.text.strip()
+            if _is_opaque(node) and isinstance(node.entries[0].value, Scalar):
+                inner = node.entries[0].value.text.strip()
                 return f"opaque({inner.removesuffix('?')})" + ("?" if inner.endswith("?") else "")
             self.reader.wrong(node, "a type", "write a type's name, or {opaque: <SQL type>}")
             return None
@@ -472,6 +471,11 @@ class PartsReader:
         for at, word in enumerate(words):
             parts.places[(*place, at)] = word.span
         return tuple(word.text for word in words)
+
+
+def _is_opaque(node: Node) -> bool:
+    """Whether a mapping is a type, {opaque: <SQL type>}."""
+    return isinstance(node, Mapping) and [entry.key.text for entry in node.entries] == ["opaque"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ def _object(name: str, keys: tuple[Key, ...]) -> dict[str, object]:
 def _mapping(keys: tuple[Key, ...]) -> dict[str, object]:
     out: dict[str, object] = {
         "type": "object",
-        "properties": {key.name: {"description": key.doc, **key.shape} for key in keys},
+        "properties": {key.name: dict(key.shape, description=key.doc) for key in keys},
         "additionalProperties": False,
     }
     required = [key.name for key in keys if key.required]
