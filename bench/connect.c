@@ -75,25 +75,30 @@ static uint64_t ask_number(PGconn *pg, const char *sql)
     return n;
 }
 
-char *bench_learn_sql(const bench_run *run, void (*use)(stele_conn *conn))
+char *bench_learn_sql(const bench_run *run, const char *schema, void (*use)(stele_conn *conn))
 {
     stele_db *db = bench_open_db(run, 1);
-    stele_conn *conn = bench_acquire(db);
+    stele_db *derived = NULL;
+    stele_error err;
+    const stele_names names = {.schema = schema};
+    bench_check(stele_db_derive(db, &names, &derived, &err), "stele_db_derive", &err);
+    stele_conn *conn = bench_acquire(derived);
     use(conn);
     use(conn); /* the second use prepares it */
     char *sql = ask(bench_pg_of(conn), "SELECT statement FROM pg_prepared_statements "
                                        "ORDER BY prepare_time DESC LIMIT 1");
     stele_conn_release(conn);
+    stele_db_close(derived);
     stele_db_close(db);
     return sql;
 }
 
-uint64_t bench_backend_memory(PGconn *pg)
+void bench_inspect(PGconn *pg, bench_backend *fattest)
 {
-    return ask_number(pg, "SELECT sum(total_bytes) FROM pg_backend_memory_contexts");
-}
-
-uint64_t bench_backend_statements(PGconn *pg)
-{
-    return ask_number(pg, "SELECT count(*) FROM pg_prepared_statements");
+    uint64_t memory = ask_number(pg, "SELECT sum(total_bytes) FROM pg_backend_memory_contexts");
+    uint64_t statements = ask_number(pg, "SELECT count(*) FROM pg_prepared_statements");
+    if (memory > fattest->memory)
+        fattest->memory = memory;
+    if (statements > fattest->statements)
+        fattest->statements = statements;
 }

@@ -83,16 +83,4 @@ extern const bench_case floor_insert_params;
 extern const bench_case floor_list_prepared;
 extern const bench_case floor_list_params;
 
-/* ---- pool ---- */
-
-extern const bench_case floor_pool_plain;     /* takes and gives back, and that is all */
-extern const bench_case floor_pool_checked;   /* looks at what it takes and at what comes back */
-extern const bench_case floor_pool_plain_get; /* the same, and reads a session in between */
-extern const bench_case floor_pool_checked_get;
-
-/* ---- tenants ---- */
-
-extern const bench_case floor_tenants_prepare;
-extern const bench_case floor_tenants_never;
-
 #endif

@@ -26,7 +26,7 @@ static void *open_params(const bench_run *run, int thread)
     (void)thread;
     insert *s = bench_alloc(sizeof *s);
     s->pg = bench_connect(run);
-    s->sql = bench_learn_sql(run, use_insert);
+    s->sql = bench_learn_sql(run, NULL, use_insert);
     return s;
 }
 

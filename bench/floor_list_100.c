@@ -41,7 +41,7 @@ static void *open_params(const bench_run *run, int thread)
     (void)thread;
     list *s = bench_alloc(sizeof *s);
     s->pg = bench_connect(run);
-    s->sql = bench_learn_sql(run, use_list);
+    s->sql = bench_learn_sql(run, NULL, use_list);
     return s;
 }
 

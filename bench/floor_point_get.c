@@ -27,7 +27,7 @@ static void *open_params(const bench_run *run, int thread)
 {
     point_get *s = bench_alloc(sizeof *s);
     s->pg = bench_connect(run);
-    s->sql = bench_learn_sql(run, workload_use_get);
+    s->sql = bench_learn_sql(run, NULL, workload_use_get);
     s->keys = workload_keys();
     s->next = (size_t)thread * 61 % WORKLOAD_SESSIONS;
     return s;

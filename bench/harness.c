@@ -9,8 +9,6 @@
 #include <sys/resource.h>
 #include <time.h>
 
-enum { WARM_UP = 40 };
-
 /* What count_alloc.c counts, if it is preloaded. */
 static uint64_t allocations_now(void)
 {
@@ -89,6 +87,7 @@ static void work(worker *w)
 static void *thread_main(void *arg)
 {
     worker *w = arg;
+    w->way->work(w->state, w->run->warm);
     (void)pthread_barrier_wait(w->barrier);
     (void)pthread_barrier_wait(w->barrier);
     work(w);
@@ -102,7 +101,7 @@ static void start_threads(worker *workers, int count, pthread_barrier_t *barrier
     for (int i = 0; i < count; i++)
         if (pthread_create(&workers[i].thread, NULL, thread_main, &workers[i]) != 0)
             bench_die("pthread_create", "failed");
-    (void)pthread_barrier_wait(barrier); /* all are there: creating them is not measured */
+    (void)pthread_barrier_wait(barrier); /* all are there, and warm */
 }
 
 static void sleep_ms(long ms)
@@ -130,7 +129,7 @@ static void run_workers(const bench_run *run, worker *workers, atomic_bool *stop
 }
 
 static void report(const worker *workers, int threads, uint64_t wall, uint64_t cpu,
-                   uint64_t allocations, uint64_t memory)
+                   uint64_t allocations, const bench_backend *fattest)
 {
     long done = 0;
     long most = workers[0].done;
@@ -141,9 +140,10 @@ static void report(const worker *workers, int threads, uint64_t wall, uint64_t c
         least = workers[i].done < least ? workers[i].done : least;
     }
     printf("{\"count\": %ld, \"wall_ns\": %llu, \"cpu_ns\": %llu, \"allocations\": %llu, "
-           "\"most\": %ld, \"least\": %ld, \"memory\": %llu}\n",
+           "\"most\": %ld, \"least\": %ld, \"memory\": %llu, \"statements\": %llu}\n",
            done, (unsigned long long)wall, (unsigned long long)cpu, (unsigned long long)allocations,
-           most, least, (unsigned long long)memory);
+           most, least, (unsigned long long)fattest->memory,
+           (unsigned long long)fattest->statements);
 }
 
 static void run_case(const bench_run *run, const bench_case *way)
@@ -159,10 +159,11 @@ static void run_case(const bench_run *run, const bench_case *way)
         workers[i].barrier = &barrier;
         workers[i].stop = &stop;
         workers[i].state = way->open != NULL ? way->open(run, i) : NULL;
-        way->work(workers[i].state, WARM_UP);
     }
     if (run->threads > 1 || run->count == 0)
         start_threads(workers, run->threads, &barrier);
+    else
+        way->work(workers[0].state, run->warm);
     uint64_t allocations = allocations_now();
     uint64_t cpu = cpu_ns();
     uint64_t start = now_ns();
@@ -170,8 +171,10 @@ static void run_case(const bench_run *run, const bench_case *way)
     uint64_t wall = now_ns() - start;
     cpu = cpu_ns() - cpu;
     allocations = allocations_now() - allocations;
-    uint64_t memory = way->memory != NULL ? way->memory() : 0;
-    report(workers, run->threads, wall, cpu, allocations, memory);
+    bench_backend fattest = {0, 0};
+    if (way->inspect != NULL)
+        way->inspect(&fattest);
+    report(workers, run->threads, wall, cpu, allocations, &fattest);
     for (int i = 0; i < run->threads; i++)
         if (way->close != NULL)
             way->close(workers[i].state);
@@ -203,6 +206,8 @@ static bool take_option(bench_run *run, const char *name, const char *value)
         run->count = number(value);
     else if (strcmp(name, "--ms") == 0)
         run->ms = number(value);
+    else if (strcmp(name, "--warm") == 0)
+        run->warm = number(value);
     else if (strcmp(name, "--skewed") == 0)
         run->skewed = number(value) != 0;
     else
@@ -212,7 +217,7 @@ static bool take_option(bench_run *run, const char *name, const char *value)
 
 int bench_main(int argc, char **argv, const bench_case *cases, size_t case_count)
 {
-    bench_run run = {.case_name = "", .threads = 1, .connections = 8, .ms = 1000};
+    bench_run run = {.case_name = "", .threads = 1, .connections = 8, .ms = 1000, .warm = 40};
     run.dsn = getenv("STELE_DSN");
     if (run.dsn == NULL || *run.dsn == '\0')
         bench_die("STELE_DSN is not set", "run ./dev bench");

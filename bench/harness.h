@@ -22,8 +22,15 @@ typedef struct bench_run {
     int connections; /* of pools */
     long count;      /* operations of each thread; 0: as many as fit in `ms` */
     long ms;
+    long warm;   /* operations of each thread before the clock starts */
     bool skewed; /* choices follow Zipf's law instead of being equally likely */
 } bench_run;
+
+/** What the fattest of the server processes used holds. */
+typedef struct bench_backend {
+    uint64_t memory;     /* bytes of its memory contexts */
+    uint64_t statements; /* prepared */
+} bench_backend;
 
 /** One way to do the work. Everything may be NULL but `name` and `work`. */
 typedef struct bench_case {
@@ -32,8 +39,8 @@ typedef struct bench_case {
     void *(*open)(const bench_run *run, int thread); /* each thread's state */
     void (*work)(void *state, long count);           /* what is measured */
     void (*close)(void *state);
+    void (*inspect)(bench_backend *ret_fattest); /* after the work */
     void (*teardown)(void);
-    uint64_t (*memory)(void); /* bytes of the fattest server process, asked for after the work */
 } bench_case;
 
 /** The whole of a benchmark's main(). */
@@ -75,11 +82,10 @@ stele_conn *bench_acquire(stele_db *db);
 PGconn *bench_connect(const bench_run *run);
 
 /**
- * The SQL that `use` prepares when Stele runs it: floors run the very same statement.
- *
- * `use` is called until Stele has prepared it. Free the text.
+ * The SQL that `use` prepares when Stele runs it in `schema` (may be NULL): floors run the very same
+ * statement. Free the text.
  */
-char *bench_learn_sql(const bench_run *run, void (*use)(stele_conn *conn));
+char *bench_learn_sql(const bench_run *run, const char *schema, void (*use)(stele_conn *conn));
 
 /** Prepares `sql` as `name`, or ends the program. */
 void bench_prepare(PGconn *pg, const char *name, const char *sql);
@@ -87,10 +93,7 @@ void bench_prepare(PGconn *pg, const char *name, const char *sql);
 /** The libpq connection under a lease, to ask what no application asks. */
 PGconn *bench_pg_of(stele_conn *conn);
 
-/** Bytes that the server process of `pg` holds in its memory contexts. */
-uint64_t bench_backend_memory(PGconn *pg);
-
-/** Statements that it keeps prepared. */
-uint64_t bench_backend_statements(PGconn *pg);
+/** Raises `fattest` to what the server process of `pg` holds. */
+void bench_inspect(PGconn *pg, bench_backend *fattest);
 
 #endif
