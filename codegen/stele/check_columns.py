@@ -7,7 +7,7 @@ from typing import Final
 
 from stele.grammar import ROLES
 from stele.model import Column, Identity
-from stele.names import SQL_SYSTEM_COLUMNS
+from stele.names import SQL_SYSTEM_COLUMNS, words
 from stele.sqltext import not_null_columns, tokens
 from stele.types import INTEGERS, STRINGS, TIMESTAMPS, is_unknown, text_of
 from stele.view import View, sql_of
@@ -15,14 +15,14 @@ from stele.view import View, sql_of
 COLUMNS_MAX: Final = 1600
 
 # Bare words and functions whose value changes from one moment or row to the next.
-_CHANGING_WORDS: Final = frozenset(
-    "current_date current_time current_timestamp localtime localtimestamp current_user user".split()
+_CHANGING_WORDS: Final = words(
+    "current_date current_time current_timestamp localtime localtimestamp current_user user"
 )
-_CHANGING_CALLS: Final = frozenset(
+_CHANGING_CALLS: Final = words(
     """
     now clock_timestamp statement_timestamp transaction_timestamp timeofday random
     gen_random_uuid nextval currval
-    """.split()
+    """
 )
 
 

@@ -8,7 +8,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-C_KEYWORDS: Final[frozenset[str]] = frozenset(
+
+def words(text: str) -> frozenset[str]:
+    """A set of words, written as text."""
+    return frozenset(text.split())
+
+
+C_KEYWORDS: Final[frozenset[str]] = words(
     """
     alignas alignof asm auto bool break case char const constexpr continue default do double else
     enum extern false float for fortran goto if inline int long nullptr register restrict return
@@ -16,22 +22,22 @@ C_KEYWORDS: Final[frozenset[str]] = frozenset(
     typeof_unqual union unsigned void volatile while
     _Alignas _Alignof _Atomic _BitInt _Bool _Complex _Decimal128 _Decimal32 _Decimal64 _Generic
     _Imaginary _Noreturn _Static_assert _Thread_local
-    """.split()
+    """
 )
 
-CPP_KEYWORDS: Final[frozenset[str]] = frozenset(
+CPP_KEYWORDS: Final[frozenset[str]] = words(
     """
     and and_eq bitand bitor catch char16_t char32_t char8_t class co_await co_return co_yield compl
     concept const_cast consteval constinit decltype delete dynamic_cast explicit export friend
     mutable namespace new noexcept not not_eq operator or or_eq private protected public
     reinterpret_cast requires static_cast template this throw try typeid typename using virtual
     wchar_t xor xor_eq
-    """.split()
+    """
 )
 
 # Object-like macros in lower case, predefined or from headers that a program may include; and the
 # typedefs that generated structs use (a member of such a name breaks the struct in C++).
-C_MACROS: Final[frozenset[str]] = frozenset(
+C_MACROS: Final[frozenset[str]] = words(
     """
     complex environ errno h_addr h_errno i386 imaginary linux math_errhandling noreturn
     s6_addr s6_addr16 s6_addr32 sa_handler sa_sigaction sched_priority si_addr si_addr_lsb si_arch
@@ -41,11 +47,11 @@ C_MACROS: Final[frozenset[str]] = frozenset(
     NULL EOF BUFSIZ CHAR_BIT INFINITY NAN I SIGINT SIGTERM
     int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t size_t ptrdiff_t offsetof
     assert
-    """.split()
+    """
 )
 
 # Functions and types of the C library at file scope: a generated type of such a name clashes.
-C_LIBRARY: Final[frozenset[str]] = frozenset(
+C_LIBRARY: Final[frozenset[str]] = words(
     """
     abort abs accept access acos acosh alarm alloca asctime asin asinh atan atan2 atanh atexit atof
     atoi atol atoll bcmp bcopy bind bsearch bzero calloc cbrt ceil chdir chmod chown chroot
@@ -71,21 +77,21 @@ C_LIBRARY: Final[frozenset[str]] = frozenset(
     clock_t clockid_t locale_t FILE DIR fpos_t ldiv_t lldiv_t wint_t intmax_t uintmax_t intptr_t
     uintptr_t suseconds_t useconds_t socklen_t in_addr_t in_port_t sigset_t jmp_buf va_list uint
     ushort ulong quad_t u_char u_short u_int u_long caddr_t
-    """.split()
+    """
 )
 
 # Parameters that generated functions have of their own.
-C_PARAMETERS: Final[frozenset[str]] = frozenset(
+C_PARAMETERS: Final[frozenset[str]] = words(
     """
     conn deleted_before err filter input inputs inserted iter key limit page patch pipeline row
     size token buf count value label ret ret_count ret_exists ret_id ret_inserted ret_iter ret_row
     args flags st result rows user
-    """.split()
+    """
 )
 
 # Everything pg_get_keywords() of PostgreSQL 14 to 18 does not call unreserved. Those of the class
 # "cannot be function or type" could stand bare as a column; quote_ident() quotes them too.
-SQL_RESERVED: Final[frozenset[str]] = frozenset(
+SQL_RESERVED: Final[frozenset[str]] = words(
     """
     all analyse analyze and any array as asc asymmetric authorization between bigint binary bit
     boolean both case cast char character check coalesce collate collation column concurrently
@@ -102,11 +108,11 @@ SQL_RESERVED: Final[frozenset[str]] = frozenset(
     unique user using values varchar variadic verbose when where window with xmlattributes
     xmlconcat xmlelement xmlexists xmlforest xmlnamespaces xmlparse xmlpi xmlroot xmlserialize
     xmltable
-    """.split()
+    """
 )
 
 # Columns that every table has already.
-SQL_SYSTEM_COLUMNS: Final[frozenset[str]] = frozenset("cmax cmin ctid tableoid xmax xmin".split())
+SQL_SYSTEM_COLUMNS: Final[frozenset[str]] = words("cmax cmin ctid tableoid xmax xmin")
 
 SQL_NAME_MAX: Final[int] = 63  # bytes; the server cuts longer names silently
 

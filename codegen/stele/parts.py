@@ -238,11 +238,8 @@ class PartsReader:
         sources = [key for key in ("default", "value", "identity", "generated") if key in fields]
         if serial and sources and sources[0] in ("default", "value", "generated"):
             sources.insert(0, "serial")
-        if (
-            len(sources) > 1
-            and sources[0] != "serial"
-            or len(sources) > 1
-            and sources[1] != "identity"
+        if (len(sources) > 1 and sources[0] != "serial") or (
+            len(sources) > 1 and sources[1] != "identity"
         ):
             self.reader.diags.error(
                 fields[sources[1]].span,

@@ -23,7 +23,8 @@ from stele.model import (
     Table,
 )
 from stele.names import SQL_NAME_MAX, byte_length
-from stele.nodes import Broken, Entry, Mapping, Node, Scalar, Sequence as Items
+from stele.nodes import Broken, Entry, Mapping, Node, Scalar
+from stele.nodes import Sequence as Items
 from stele.parts import Enums, Parts, PartsReader
 from stele.reader import Reader, Word
 from stele.suggest import remedy

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from stele.model import Scalar, Type
+from stele.names import words
 
 VARCHAR_MAX: Final = 10_485_760
 NUMERIC_PRECISION_MAX: Final = 1000
@@ -59,13 +60,13 @@ SERIALS: Final[dict[str, Scalar]] = {
 }
 
 # Types of the server that the language has no word for: they travel as text.
-FOREIGN: Final[frozenset[str]] = frozenset(
+FOREIGN: Final[frozenset[str]] = words(
     """
     bit varbit money xml cidr macaddr macaddr8 point line lseg box path polygon circle tsvector
     tsquery int4range int8range numrange tsrange tstzrange daterange int4multirange int8multirange
     nummultirange tsmultirange tstzmultirange datemultirange oid name regclass pg_lsn citext hstore
     ltree geometry geography vector timetz xid8 jsonpath bpchar
-    """.split()
+    """
 )
 
 INTEGERS: Final = frozenset({Scalar.INT2, Scalar.INT4, Scalar.INT8})

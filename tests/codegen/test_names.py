@@ -9,11 +9,15 @@ import pytest
 from database import Database
 from stele import names
 
-HEADERS = """
+HEADERS = sorted(
+    names.words(
+        """
     complex.h errno.h fcntl.h math.h netdb.h netinet/in.h poll.h pthread.h setjmp.h signal.h
     stdbool.h stddef.h stdint.h stdio.h stdlib.h string.h sys/resource.h sys/socket.h sys/stat.h
     sys/wait.h threads.h time.h unistd.h
-""".split()
+        """
+    )
+)
 WORDS = sorted(
     names.C_KEYWORDS | names.CPP_KEYWORDS | names.C_MACROS | names.C_LIBRARY | names.C_PARAMETERS
 )

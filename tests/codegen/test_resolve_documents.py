@@ -114,9 +114,10 @@ def as_editor(source: str) -> Any:
     return loaded
 
 
-@pytest.mark.parametrize(
-    "source", [path.read_text() for path in FILES] + EXAMPLES, ids=lambda s: s[:20].split("\n")[0]
-)
+SOURCES = [path.read_text() for path in FILES] + EXAMPLES
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda text: str(text)[:20].split("\n")[0])
 def test_editors_accept_what_the_reader_accepts(source: str) -> None:
     assert list(mistakes(as_editor(source), json_schema())) == []
 
