@@ -24,7 +24,7 @@ OK: Final = 0
 FAULT: Final = 1
 ENVIRONMENT: Final = 2
 
-_PACKAGES: Final = {"jinja2": "python3-jinja2", "markupsafe": "python3-jinja2", "yaml": "python3-yaml"}
+_PACKAGES: Final = frozenset({"jinja2", "markupsafe", "yaml"})
 
 
 class CommandError(Exception):
@@ -65,8 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except ModuleNotFoundError as error:
-        package = _PACKAGES.get((error.name or "").partition(".")[0])
-        if package is None:
+        if (error.name or "").partition(".")[0] not in _PACKAGES:
             return _bug(error)
         print(
             f"stele: the Python package {error.name} is missing; on Debian: "
@@ -164,8 +163,8 @@ def _add_generate(commands: _Commands) -> None:
         "generate",
         _generate,
         "write the C for schema files",
-        "Write MODULE.gen.h and MODULE.gen.c for each schema file. Files that are right already are "
-        "not touched.",
+        "Write MODULE.gen.h and MODULE.gen.c for each schema file. Files that are right already "
+        "are not touched.",
         "  stele generate --out generated schema\n"
         "  stele generate --out build --depfile build/shop.d schema/shop.yaml\n"
         "  stele generate --list-outputs schema",

@@ -1,4 +1,4 @@
-"""What creates a module's objects, in order, with the names that depend on schema and prefix open."""
+"""What creates a module's objects, in order; what schema and prefix add to names is left open."""
 
 from __future__ import annotations
 
@@ -121,7 +121,8 @@ def creations(module: Module) -> tuple[Creation, ...]:
 def _enum(one: EnumType) -> Creation:
     labels = ",\n    ".join(quote_literal(label) for label in one.labels)
     create = ("CREATE TYPE ", Ref(one.name), f" AS ENUM (\n    {labels}\n)")
-    return Creation(Kind.ENUM, "", prefixed(one.name), create, note=one.doc, label=f"{one.name}_type")
+    name = prefixed(one.name)
+    return Creation(Kind.ENUM, "", name, create, note=one.doc, label=f"{one.name}_type")
 
 
 def _table(module: Module, table: Table) -> Creation:

@@ -158,7 +158,7 @@ def _guarded(statement: str) -> str:
 
 
 class _Psql(_Writer):
-    """For psql, which takes schema and prefix as variables: psql -v schema=… -v prefix=… -f …"""
+    """For psql, which takes schema and prefix as variables."""
 
     def __init__(self, module: Module, options: DdlOptions) -> None:
         super().__init__(module, options)
@@ -253,9 +253,8 @@ class _Psql(_Writer):
         value = f"{tag}{text}{tag}"
         for token in dict.fromkeys(token for token in one.create if isinstance(token, Ref)):
             variable = self._variable(prefixed(token.name), "tbl")
-            value = (
-                f"replace({value},\n    '{{{variable}}}', format('%I.%I', :'schema', :'{variable}'))"
-            )
+            name = f"format('%I.%I', :'schema', :'{variable}')"
+            value = f"replace({value},\n    '{{{variable}}}', {name})"
         return [f"SELECT {value} \\gexec"]
 
 

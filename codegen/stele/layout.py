@@ -155,8 +155,9 @@ def literal_lines(text: str, room: int, more: int) -> list[str]:
     # A newline alone, or a line break before a lone tail, joins what precedes.
     joined: list[str] = []
     for chunk in chunks:
-        if joined and joined[-1].strip("\n") == "" and _width(c_string(joined[-1] + chunk)) + more <= room:
-            joined[-1] += chunk
+        both = joined[-1] + chunk if joined else ""
+        if joined and not joined[-1].strip("\n") and _width(c_string(both)) + more <= room:
+            joined[-1] = both
         else:
             joined.append(chunk)
     return [c_string(chunk) for chunk in joined] or ['""']

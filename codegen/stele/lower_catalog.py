@@ -23,7 +23,8 @@ _KINDS = {
 }
 
 
-def _made(made: Made) -> list[Part]:
+def made_parts(made: Made) -> list[Part]:
+    """A name that the runtime completes."""
     out = []
     for piece in made.pieces:
         if piece is Hole.SCHEMA_:
@@ -35,13 +36,14 @@ def _made(made: Made) -> list[Part]:
     return out
 
 
-def _parts(tokens: Iterable[Token]) -> tuple[Part, ...]:
+def parts_of(tokens: Iterable[Token]) -> tuple[Part, ...]:
+    """A statement that the runtime completes."""
     out: list[Part] = []
     for token in tokens:
         if isinstance(token, Ref):
             out.append(table_part(f"{token.module}.{token.name}" if token.module else token.name))
         elif isinstance(token, Made):
-            out += [sql('"'), *_made(token), sql('"')]
+            out += [sql('"'), *made_parts(token), sql('"')]
         else:
             out.append(sql(token))
     return merge(out)
@@ -50,8 +52,8 @@ def _parts(tokens: Iterable[Token]) -> tuple[Part, ...]:
 def _object(creation: Creation, base: str) -> tuple[tuple[ArrayView, ...], str]:
     """A creation's arrays, and its row in the module's list."""
     arrays = [
-        parts_array(f"{base}_name", tuple(_made(creation.name))),
-        parts_array(f"{base}_create", _parts(creation.create)),
+        parts_array(f"{base}_name", tuple(made_parts(creation.name))),
+        parts_array(f"{base}_create", parts_of(creation.create)),
     ]
     members = [
         ("kind", f"STELE_GEN_OBJECT_{_KINDS[creation.kind]}"),
@@ -64,7 +66,7 @@ def _object(creation: Creation, base: str) -> tuple[tuple[ArrayView, ...], str]:
     ]
     if creation.concurrently:
         name = f"{base}_concurrently"
-        arrays.append(parts_array(name, _parts(creation.concurrently)))
+        arrays.append(parts_array(name, parts_of(creation.concurrently)))
         members += [
             ("create_concurrently", name),
             ("create_concurrently_count", f"STELE_COUNT({name})"),

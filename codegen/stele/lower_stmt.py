@@ -48,7 +48,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """How a function takes a key: its C parameter, the element of args[], where each column lies."""
+    """How a function takes a key: its C parameter, its element of args[], where columns lie."""
 
     columns: tuple[str, ...]
     param: str
@@ -350,7 +350,8 @@ class Statements:
     def aggregate(self, verb: str) -> Stmt:
         """count or exists."""
         lead = "\nWHERE "
-        parts: list[Part] = [sql("SELECT count(*) AS count" if verb == "count" else "SELECT EXISTS (SELECT")]
+        head = "SELECT count(*) AS count" if verb == "count" else "SELECT EXISTS (SELECT"
+        parts: list[Part] = [sql(head)]
         parts += self._from()
         scopes, lead = self._scope_parts(lead)
         parts += scopes

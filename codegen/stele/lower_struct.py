@@ -95,7 +95,8 @@ class Structs:
             ctype = self.types[col.name]
             kind = ctype.optional if col.nullable else ctype.value
             lines.append((col.doc, f"{kind} {c_ident(col.name)};", row_note(col)))
-        return StructView(f"{self.base}_row", doc_comment(f"A row of {self.table.name}."), fields(lines))
+        doc = doc_comment(f"A row of {self.table.name}.")
+        return StructView(f"{self.base}_row", doc, fields(lines))
 
     def _wrapper(self, item: Input) -> str:
         return self.types[item.column.name].input + ("_n" if item.nullable else "")

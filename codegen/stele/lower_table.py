@@ -215,7 +215,8 @@ class TableLowering:
 
     def _lists(self) -> None:
         for plan in self.stmts.lists():
-            key = self.structs.key(plan.name, plan.by, f"Key of list {plan.name}.") if plan.by else None
+            doc = f"Key of list {plan.name}."
+            key = self.structs.key(plan.name, plan.by, doc) if plan.by else None
             stmt, resume = self.stmts.page(plan, key)
             members = (
                 ("stmt", f"&{stmt.name}_stmt"),

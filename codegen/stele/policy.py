@@ -1,8 +1,8 @@
 """What soft delete, time to live, touch and version mean in SQL. Nothing else writes these.
 
 Reads never see a deleted row, also where soft delete is switched off at run time: peers of the same
-table may leave deleted rows. They never see an expired row either, since sweeping is lazy. Writes by
-key reach expired rows but no deleted ones.
+table may leave deleted rows. They never see an expired row either, since sweeping is lazy. Writes
+by key reach expired rows but no deleted ones.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Policy:
         )
 
     def revive_deleted(self, predicate: Predicate | None) -> str:
-        """An upsert whose key spans deleted rows takes the deletion back; else '' (it meets none)."""
+        """An upsert whose key spans deleted rows takes a deletion back; '' if it meets none."""
         name = self.table.soft_delete
         if not name or (predicate is not None and predicate.not_deleted):
             return ""

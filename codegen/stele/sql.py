@@ -1,4 +1,4 @@
-"""SQL as generated code keeps it: a list of parts that the runtime renders (see stele/gen/gen.h)."""
+"""SQL as generated code keeps it: parts that the runtime renders (see stele/gen/gen.h)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stele.names import sql_ident
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part: the macro that makes it, its numbers, and its text or the constant that holds it."""
+    """One part: the macro that makes it, its numbers, its text or the constant that holds it."""
 
     macro: str
     numbers: tuple[int, ...] = ()

@@ -68,7 +68,8 @@ def test_help_has_examples(command: list[str]) -> None:
 
 
 def test_wrong_arguments_are_the_callers_fault() -> None:
-    for arguments in ([], ["nonsense"], ["generate"], ["generate", "--wrong", "x"]):
+    wrong: list[list[str]] = [[], ["nonsense"], ["generate"], ["generate", "--wrong", "x"]]
+    for arguments in wrong:
         done = stele(*arguments)
         assert done.returncode == 1, arguments
         assert "see stele" in done.stderr and "Traceback" not in done.stderr
@@ -96,7 +97,8 @@ def test_generate_lists_outputs_without_writing(good: Path, tmp_path: Path) -> N
 
 
 def test_generate_public(good: Path, tmp_path: Path) -> None:
-    for how, word in (([], "hidden"), (["--public"], "default")):
+    ways: list[tuple[list[str], str]] = [([], "hidden"), (["--public"], "default")]
+    for how, word in ways:
         stele("generate", *how, "--out", tmp_path, good)
         assert f"visibility push({word})" in (tmp_path / "good.gen.h").read_text()
 
@@ -187,10 +189,10 @@ def test_a_bug_of_ours_is_one_line(good: Path, tmp_path: Path) -> None:
     assert "Traceback" in more.stderr
 
 
-def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m stele ddl {TOP}/tests/schemas/shop.yaml | head -1; exit ${{PIPESTATUS[0]}}"
+def test_a_closed_pipe_is_no_error() -> None:
+    ddl = f"{sys.executable} -m stele ddl {TOP}/tests/schemas/shop.yaml"
     done = subprocess.run(
-        ["bash", "-c", command],
+        ["bash", "-c", f"{ddl} | head -1; exit ${{PIPESTATUS[0]}}"],
         env={**os.environ, "PYTHONPATH": str(TOP / "codegen")},
         capture_output=True,
         text=True,

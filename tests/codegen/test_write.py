@@ -53,5 +53,6 @@ def test_comparison_tells_missing_different_and_stale(tmp_path: Path) -> None:
 
 
 def test_a_depfile_escapes_what_make_would_take_apart() -> None:
-    text = depfile_text([Path("out/a.gen.h"), Path("out/a.gen.c")], [Path("b c.yaml"), Path("$x#y")])
+    targets = [Path("out/a.gen.h"), Path("out/a.gen.c")]
+    text = depfile_text(targets, [Path("b c.yaml"), Path("$x#y")])
     assert text == "out/a.gen.h out/a.gen.c: $$x\\#y \\\n  b\\ c.yaml\n"
