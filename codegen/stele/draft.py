@@ -7,14 +7,10 @@ what could not be read, so that its absence is not reported a second time.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
 
 from stele.model import Module, Schema, Span, Table
 
 Place = tuple[str | int, ...]
-
-# Keys of a table whose names are looked up by place.
-PRIMARY_KEY: Final = "primary_key"
 
 
 @dataclass(slots=True)
