@@ -101,6 +101,14 @@ class Statements:
     def live_word(self) -> str:
         return "live " if self.scopes else ""
 
+    @property
+    def tells_inserted(self) -> bool:
+        """Whether an upsert can tell an insert from an update: not where rows lie in partitions.
+
+        Only a table with rows of its own shows the system column that tells.
+        """
+        return self.table.partition_by is None
+
     def required(self, col: Column) -> bool:
         """Whether an insert must have a value from the caller."""
         return not (
@@ -420,9 +428,10 @@ class Statements:
 
         parts = self._insert_parts(inputs)
         parts += [sql(f"\nON CONFLICT ({target}){condition} DO UPDATE SET "), LIST, *sets]
-        parts += self._returning(", (t.xmax = 0) AS inserted")
+        more = ", (t.xmax = 0) AS inserted" if self.tells_inserted else ""
+        parts += self._returning(more)
         params = self._input_params(inputs, 0, True)
-        return self._stmt(verb, parts, params, 0, "upserted")
+        return self._stmt(verb, parts, params, 0, "upserted" if more else "row")
 
     def update(self, key: Key) -> Stmt:
         params = self._key_params(key)

@@ -346,20 +346,17 @@ class TableLowering:
         )
         if self.table.ttl:
             what += " An expired row is revived."
-        notes = [
-            ("Owns", f"the caller: {self.row}_free()."),
-            ("NULL", "`ret_row` and `ret_inserted` may be NULL."),
-            ("Errors", errors.replace("STELE_E_UNIQUE", "STELE_E_UNIQUE for another key")),
-        ]
+        errors = errors.replace("STELE_E_UNIQUE", "STELE_E_UNIQUE for another key")
+        notes = [self._owns_row, ("Errors", errors)]
+        params = [_CONN, f"const {self.base}_input *input", f"{self.row} **ret_row"]
+        if self.stmts.tells_inserted:
+            notes[0] = ("Owns", f"the caller: {self.row}_free().")
+            notes.insert(1, ("NULL", "`ret_row` and `ret_inserted` may be NULL."))
+            params.append("bool *ret_inserted")
         self._function(
-            "upsert",
+            "upsert" if self.stmts.tells_inserted else "optional",
             name,
-            [
-                _CONN,
-                f"const {self.base}_input *input",
-                f"{self.row} **ret_row",
-                "bool *ret_inserted",
-            ],
+            params,
             doc_comment(what, notes),
             _GIVE,
             stmt=self.stmts.upsert(name, columns, index),
@@ -488,7 +485,9 @@ class TableLowering:
                 [f"const {page} *page", "char *buf", "size_t size", _ERR],
                 "",
             ),
-            upserted=f"{self.base}_upserted" if self._upserts() else "",
+            upserted=(
+                f"{self.base}_upserted" if self._upserts() and self.stmts.tells_inserted else ""
+            ),
             constants=self._constants(),
             scope=self._scope(),
             blocks=tuple(self.blocks),

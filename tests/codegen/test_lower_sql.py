@@ -292,3 +292,11 @@ def test_an_upsert_without_anything_to_set(shop: Module, database: Database) -> 
     values = {"product_id": f"'{product}'", "category_id": "1"}
     assert table.call("upsert", values, RETURNING).endswith("|t")
     assert table.call("upsert", values, RETURNING).endswith("|f")
+
+
+def test_an_upsert_into_a_partitioned_table(shop: Module, database: Database) -> None:
+    table = Table(database, shop, "audit_log")
+    values = {"at": "'2020-01-01'", "id": "1", "actor": "'a'", "change": "'{}'"}
+    assert table.call("upsert", values, RETURNING)
+    assert "|b|" in table.call("upsert", {**values, "actor": "'b'"}, RETURNING)
+    assert database.psql("SELECT count(*) FROM audit_log") == "1"
