@@ -281,8 +281,11 @@ static stele_status run_once(stele_conn *conn, const stele_tx_options *options, 
         return stele__fail(err, STELE_E_MISUSE,
                            "the body of stele_tx_run must not end the transaction itself");
     }
-    if (st == STELE_OK)
-        return stele_tx_commit(conn, err);
+    if (st == STELE_OK) {
+        st = stele_tx_commit(conn, err);
+        ret_tx->lost = ret_tx->lost || st == STELE_E_LOST; /* before COMMIT left */
+        return st;
+    }
     roll_back(conn);
     return st;
 }
