@@ -93,6 +93,14 @@ def test_every_command_of_the_generator_in_the_documents_exists() -> None:
     assert not [word for word in used if not re.search(rf"^    {word}\b", help_text, re.MULTILINE)]
 
 
+def test_every_suite_is_described() -> None:
+    listed = subprocess.run(
+        [project.TOP / "dev", "test", "--list"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    described = re.findall(r"^\| ([a-z]+) \| ", project.read("CONTRIBUTING.md"), re.MULTILINE)
+    assert sorted(listed) == sorted(set(described) - {"suite", "to"})
+
+
 def test_an_unknown_command_is_refused() -> None:
     done = subprocess.run([project.TOP / "dev", "tset"], capture_output=True, text=True)
     assert done.returncode == 2 and "unknown command: tset" in done.stderr
