@@ -180,8 +180,13 @@ static void take_away(tokens *all, size_t from, size_t to)
     all->count -= to - from;
 }
 
+/* Bounds outside the run are drawn in: unbalanced text must do no harm. */
 static tokens slice(const tokens *all, size_t from, size_t to)
 {
+    if (to > all->count)
+        to = all->count;
+    if (from > to)
+        from = to;
     return (tokens){all->at + from, to - from};
 }
 
