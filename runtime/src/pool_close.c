@@ -17,8 +17,9 @@
 
 #include "banned.h"
 
-/* For what should end at once after a cancel request, and for the threads. */
-#define GRACE_NS (500u * (uint64_t)STELE__MS)
+/* For leases whose statement was canceled: those that come later close their links themselves. */
+#define LEASE_GRACE_NS (50u * (uint64_t)STELE__MS)
+#define THREAD_GRACE_NS (1000u * (uint64_t)STELE__MS)
 
 bool stele__pool_attach(stele__pool *pool, stele_error *err)
 {
@@ -132,12 +133,12 @@ static void close_pool(stele__pool *pool, uint32_t drain_ms)
     wait_for_locked(pool, leases_are_back, drained);
     if (!leases_are_back(pool)) {
         cancel_leases_locked(pool);
-        wait_for_locked(pool, all_is_quiet, (uint64_t)stele__now_ns() + GRACE_NS);
+        wait_for_locked(pool, all_is_quiet, (uint64_t)stele__now_ns() + LEASE_GRACE_NS);
     }
     stele__pool_unlock(pool);
 
     uint64_t now = (uint64_t)stele__now_ns();
-    end_threads(pool, (now > drained ? now : drained) + 2 * GRACE_NS);
+    end_threads(pool, (now > drained ? now : drained) + THREAD_GRACE_NS);
     stele__pool_lock(pool);
     stele__pool_unref_unlock(pool);
 }

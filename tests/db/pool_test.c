@@ -180,7 +180,7 @@ static void a_changed_session_is_reset(void **state)
     (void)state;
     stele_db *db = open_db("session", 1);
     stele_error err;
-    dbtest_exec(dsn, "CREATE ROLE pool_other");
+    dbtest_exec(dsn, "DROP ROLE IF EXISTS pool_other; CREATE ROLE pool_other");
     stele_conn *conn = acquire(db);
     int pid = stele_conn_backend_pid(conn);
     assert_ok(stele_conn_exec(conn, "SET ROLE pool_other", NULL, 0, NULL, &err), &err);
