@@ -22,12 +22,15 @@ static stele_status expired(stele__link *link, stele_error *err)
  * Pushes out what libpq has buffered, reading meanwhile so that neither side blocks the other. What
  * fails here has not sent the Sync at the end, so nothing was stored.
  */
-static stele_status flush(stele__link *link, stele__deadline deadline, stele_error *err)
+static stele_status flush(stele__link *link, stele__deadline deadline, bool *ret_read,
+                          stele_error *err)
 {
+    *ret_read = false;
     for (;;) {
         int left = PQflush(link->pg);
         if (left == 0)
             return STELE_OK;
+        *ret_read = true;
         if (left < 0)
             return stele__link_lost(link, err);
         int ready = stele__link_wait(link, POLLIN | POLLOUT, deadline);
@@ -38,10 +41,15 @@ static stele_status flush(stele__link *link, stele__deadline deadline, stele_err
     }
 }
 
-/* Waits until the next PQgetResult would not block. */
-static stele_status await(stele__link *link, stele__deadline deadline, stele_error *err)
+/*
+ * Waits until the next PQgetResult would not block. With `nothing_read` since the statement was sent,
+ * libpq cannot have the answer yet and need not be asked.
+ */
+static inline stele_status await_answer(stele__link *link, stele__deadline deadline,
+                                        bool nothing_read, stele_error *err)
 {
-    while (PQisBusy(link->pg)) {
+    while (nothing_read || PQisBusy(link->pg)) {
+        nothing_read = false;
         int ready = stele__link_wait(link, POLLIN, deadline);
         if (ready == 0)
             return expired(link, err);
@@ -55,9 +63,14 @@ static stele_status await(stele__link *link, stele__deadline deadline, stele_err
     return STELE_OK;
 }
 
-static bool is_error(const PGresult *result)
+static stele_status await(stele__link *link, stele__deadline deadline, stele_error *err)
 {
-    switch (PQresultStatus(result)) {
+    return await_answer(link, deadline, false, err);
+}
+
+static bool is_error(ExecStatusType status)
+{
+    switch (status) {
     case PGRES_COMMAND_OK:
     case PGRES_TUPLES_OK:
     case PGRES_EMPTY_QUERY:
@@ -69,9 +82,8 @@ static bool is_error(const PGresult *result)
 }
 
 /* Nobody here feeds or drains a COPY, and libpq reports it over and over until somebody does. */
-static bool is_copy(const PGresult *result)
+static bool is_copy(ExecStatusType status)
 {
-    ExecStatusType status = PQresultStatus(result);
     return status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
 }
 
@@ -196,24 +208,34 @@ static stele_status finish(stele__link *link, reading *got, PGresult **ret_resul
 
 /* ---- one statement, outside pipeline mode ---- */
 
+/* True when the server is ready for the next command: PQgetResult would have nothing more. */
+static bool is_ready(const stele__link *link)
+{
+    PGTransactionStatusType tx = PQtransactionStatus(link->pg);
+    return tx != PQTRANS_ACTIVE && tx != PQTRANS_UNKNOWN;
+}
+
 /* Reads all results of one statement; STELE_OK when there are no more, whatever they say. */
-static stele_status read_one(stele__link *link, stele__deadline deadline, reading *got,
-                             stele_error *err)
+static stele_status read_one(stele__link *link, stele__deadline deadline, bool nothing_read,
+                             reading *got, stele_error *err)
 {
     for (;;) {
-        stele_status st = await(link, deadline, err);
-        if (st != STELE_OK)
+        stele_status st = await_answer(link, deadline, nothing_read, err);
+        if (st != STELE_OK || (got->completed && is_ready(link)))
             return st;
+        nothing_read = false;
         PGresult *result = PQgetResult(link->pg);
         if (result == NULL)
             return STELE_OK;
         /* A second result after success is the error that struck at the Sync. */
-        if (is_copy(result)) {
+        ExecStatusType status = PQresultStatus(result);
+        if (is_copy(status)) {
             return refuse_copy(link, result, err);
-        } else if (is_error(result)) {
+        } else if (is_error(status)) {
             take_error(got, result, 0, 0, err);
         } else {
-            PQclear(got->result);
+            if (got->result != NULL)
+                PQclear(got->result);
             got->result = result;
             got->completed = true;
         }
@@ -227,15 +249,15 @@ static stele_status exchange_one(stele__link *link, const stele__step *step,
     if (!send_step(link, step))
         return send_failed(link, err);
     link->sent = true;
-    stele_status st = flush(link, deadline, err);
+    bool read;
+    stele_status st = flush(link, deadline, &read, err);
     if (st != STELE_OK)
         return st;
     link->round_trips++;
 
     reading got = {.status = STELE_OK};
-    st = read_one(link, deadline, &got, err);
-    PGTransactionStatusType tx = PQtransactionStatus(link->pg);
-    if (st == STELE_OK && tx != PQTRANS_UNKNOWN && tx != PQTRANS_ACTIVE)
+    st = read_one(link, deadline, !read, &got, err);
+    if (st == STELE_OK && is_ready(link))
         return finish(link, &got, ret_result, ret_failed_step, err);
     PQclear(got.result);
     if (ret_failed_step != NULL)
@@ -269,13 +291,14 @@ static stele_status read_step(stele__link *link, const stele__step *step, int in
         PGresult *result = PQgetResult(link->pg);
         if (result == NULL)
             return STELE_OK;
-        if (PQresultStatus(result) == PGRES_PIPELINE_ABORTED) {
+        ExecStatusType status = PQresultStatus(result);
+        if (status == PGRES_PIPELINE_ABORTED) {
             PQclear(result);
             if (got->status == STELE_OK && PQstatus(link->pg) != CONNECTION_OK)
                 return stele__link_lost(link, err);
-        } else if (is_copy(result)) {
+        } else if (is_copy(status)) {
             return refuse_copy(link, result, err);
-        } else if (is_error(result)) {
+        } else if (is_error(status)) {
             if (is_harmless(step, result)) {
                 link->forgiven |= 1u << index;
                 PQclear(result);
@@ -330,7 +353,8 @@ static stele_status send_all(stele__link *link, const stele__step *steps, int co
     /* The last step is never one with a segment of its own. */
     if (!PQpipelineSync(link->pg))
         return send_failed(link, err);
-    return flush(link, deadline, err);
+    bool read;
+    return flush(link, deadline, &read, err);
 }
 
 /* Reads the answers to all steps; STELE_OK when they were read, whatever they say. */
@@ -397,11 +421,25 @@ bool stele__result_is_command(const PGresult *result)
     return PQresultStatus(result) == PGRES_COMMAND_OK;
 }
 
-uint64_t stele__result_affected(const PGresult *result)
+static const char *read_number(const char *p, uint64_t *ret)
 {
     uint64_t n = 0;
-    for (const char *p = PQcmdTuples((PGresult *)(uintptr_t)result); *p >= '0' && *p <= '9'; p++)
+    for (; *p >= '0' && *p <= '9'; p++)
         n = n * 10 + (uint64_t)(*p - '0');
+    *ret = n;
+    return p;
+}
+
+uint64_t stele__result_affected(const PGresult *result)
+{
+    /* "UPDATE 3", "INSERT 0 3" with an OID of old in between, or no number at all. */
+    uint64_t n;
+    const char *p = stele__result_tag(result);
+    while (*p > '9') /* the first word: letters are */
+        p++;
+    p = read_number(*p == ' ' ? p + 1 : p, &n);
+    if (*p == ' ')
+        (void)read_number(p + 1, &n);
     return n;
 }
 
