@@ -77,13 +77,12 @@ static bool sets_any(const stele_gen_stmt *stmt, const uint8_t *states)
 }
 
 stele_status stele__bind_states(const stele_gen_stmt *stmt, const void *const *args,
-                                uint8_t *states, stele_error *err)
+                                uint8_t *states, const stele_tag **tags, stele_error *err)
 {
     memset(states, STELE__PARAM, stmt->shape_from);
     for (int i = stmt->shape_from; i < stmt->param_count; i++) {
         const stele_gen_param *param = &stmt->params[i];
-        const char *field = field_of(param, args);
-        const stele_tag *tag = field != NULL ? tag_of(field) : NULL;
+        const stele_tag *tag = stele__bind_tag(param, args);
         int state = state_of_tag(stmt, param, tag);
         if (state < 0)
             return bad_tag(stmt, param, tag, err);
@@ -91,6 +90,7 @@ stele_status stele__bind_states(const stele_gen_stmt *stmt, const void *const *a
             return column_error(stmt, param, err, STELE_E_INPUT, "is required and not set",
                                 "it is NOT NULL and has no default");
         states[i] = (uint8_t)state;
+        tags[i] = tag;
     }
     if ((stmt->properties & STELE_STMT_NEEDS_SET) != 0 && !sets_any(stmt, states))
         return stele__fail(err, STELE_E_INPUT, "%s: no column is set", stmt->name);
@@ -161,7 +161,10 @@ static stele_status encode_one(const stele_gen_stmt *stmt, const stele_gen_param
 
 static bool make_room(stele__bound *bound, int count, stele__encoded **ret_encoded)
 {
-    stele__block_init(&bound->block, NULL, 0);
+    bound->block = (stele__block){.next = bound->space,
+                                  .left = sizeof bound->space,
+                                  .first = bound->space,
+                                  .first_size = sizeof bound->space};
     bound->values = bound->value_space;
     bound->lengths = bound->length_space;
     bound->formats = bound->format_space;
@@ -189,6 +192,22 @@ static stele_status check_size(const stele_gen_stmt *stmt, size_t size, stele_er
     return st;
 }
 
+/* Text that is there: the frequent case, which goes as it is. NULL for all others. */
+static inline const stele_str *plain_text(const stele_gen_param *param, const void *const *args)
+{
+    const char *field = args[param->arg];
+    if (param->type != STELE_GEN_TEXT || field == NULL)
+        return NULL;
+    field += param->offset;
+    if (param->form >= STELE_GEN_IN) {
+        if (tag_of(field) != &stele_tag_value)
+            return NULL;
+        field += offsetof(stele_in_str, v);
+    }
+    const stele_str *text = (const stele_str *)(const void *)field;
+    return text->data != NULL && text->len <= STELE__VALUE_MAX ? text : NULL;
+}
+
 stele_status stele__bind(const stele_gen_stmt *stmt, const void *const *args, const uint8_t *states,
                          const uint16_t *order, int count, stele__bound *bound, stele_error *err)
 {
@@ -199,6 +218,14 @@ stele_status stele__bind(const stele_gen_stmt *stmt, const void *const *args, co
     bound->count = count;
     for (int i = 0; i < count; i++) {
         const stele_gen_param *param = &stmt->params[order[i]];
+        const stele_str *text = plain_text(param, args);
+        if (text != NULL) {
+            bound->values[i] = text->data;
+            bound->lengths[i] = (int)text->len;
+            bound->formats[i] = 1;
+            size += text->len + 6;
+            continue;
+        }
         uint8_t state = states != NULL ? states[order[i]] : (uint8_t)STELE__PARAM;
         stele_status st = encode_one(stmt, param, args, state, &encoded[i], &bound->block, err);
         if (st != STELE_OK)

@@ -12,28 +12,53 @@
 /** Parameters that fit without the heap. */
 #define STELE__BIND_INLINE 24
 
+/** Bytes of copies that fit without the heap. */
+#define STELE__BIND_SPACE 2048
+
 /** Arrays as libpq wants them, and the memory behind them. */
 typedef struct stele__bound {
     int count;
     const char **values;
     int *lengths;
     int *formats;
-    stele__block block; /* copies: jsonb, numeric, arrays, long lists */
+    stele__block block; /* copies: jsonb, numeric, arrays, long lists; begins in `space` */
     const char *value_space[STELE__BIND_INLINE];
     int length_space[STELE__BIND_INLINE];
     int format_space[STELE__BIND_INLINE];
     stele__encoded encoded_space[STELE__BIND_INLINE];
+    _Alignas(max_align_t) char space[STELE__BIND_SPACE];
 } stele__bound;
+
+/** The tag of an input; NULL when it is unset. */
+static inline const stele_tag *stele__bind_tag(const stele_gen_param *param,
+                                               const void *const *args)
+{
+    const char *base = args[param->arg];
+    const stele_tag *tag = NULL;
+    if (base != NULL)
+        memcpy(&tag, base + param->offset, sizeof tag);
+    return tag;
+}
+
+/** True if the inputs have these tags, as a call before had: then they also have its states. */
+static inline bool stele__bind_has_tags(const stele_gen_stmt *stmt, const void *const *args,
+                                        const stele_tag *const *tags)
+{
+    for (int i = stmt->shape_from; i < stmt->param_count; i++)
+        if (stele__bind_tag(&stmt->params[i], args) != tags[i])
+            return false;
+    return true;
+}
 
 /**
  * Reads the states of the inputs, params [shape_from, param_count), into `states` (param_count
- * entries; those before shape_from get STELE__PARAM).
+ * entries; those before shape_from get STELE__PARAM), and their tags into `tags`.
  *
  * Errors: STELE_E_INPUT naming the column for a required one that is unset, a NULL in a NOT NULL
  *         one, an uninitialised wrapper, or an input that sets nothing where it must.
  */
 stele_status stele__bind_states(const stele_gen_stmt *stmt, const void *const *args,
-                                uint8_t *states, stele_error *err);
+                                uint8_t *states, const stele_tag **tags, stele_error *err);
 
 /**
  * Encodes the parameters in the order of $1, $2, …; `states` may be NULL when all are plain.

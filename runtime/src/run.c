@@ -90,20 +90,24 @@ static stele_status new_entry(const stele_conn *conn, const stele__call *call,
                               stele__entry **ret_entry, stele_error *err)
 {
     size_t n = call->stmt->param_count;
-    size_t size = sizeof(stele__entry) + n * (sizeof(uint32_t) + sizeof(uint16_t)) + key->shape_len;
+    size_t each = sizeof(stele_tag *) + sizeof(uint32_t) + sizeof(uint16_t) + sizeof(uint8_t);
+    size_t size = sizeof(stele__entry) + n * each;
     stele__entry *entry = stele__calloc(1, size);
     if (entry == NULL)
         return stele__fail(err, STELE_E_NOMEM, "%s: out of memory", call->stmt->name);
-    entry->types = (uint32_t *)(void *)(entry + 1);
+    entry->tags = (const stele_tag **)(void *)(entry + 1);
+    entry->types = (uint32_t *)(void *)(entry->tags + n);
     entry->order = (uint16_t *)(void *)(entry->types + n);
-    entry->shape = (uint8_t *)(void *)(entry->order + n);
     entry->hash = key->hash;
     entry->stmt = key->stmt;
     entry->names_id = key->names_id;
     entry->flags = key->flags;
     entry->shape_len = key->shape_len;
-    if (key->shape_len > 0)
-        memcpy(entry->shape, key->shape, key->shape_len);
+    if (states != NULL) {
+        entry->states = (uint8_t *)(void *)(entry->order + n);
+        memcpy(entry->states, states, n);
+        entry->shape = entry->states + call->stmt->shape_from;
+    }
     stele_status st;
     if (!render_entry(conn, call, states, entry, &st, err)) {
         stele__free(entry);
@@ -279,15 +283,14 @@ static bool is_stale_plan(const stele_error *err)
 #define STALE_RUNS_MAX 3
 
 /* True if the statement may be sent again at once, prepared anew. */
-static bool renew(stele_conn *conn, const stele__call *call, const uint8_t *states,
-                  stele__entry *entry, stele_error *err)
+static bool renew(stele_conn *conn, const stele__call *call, stele__entry *entry, stele_error *err)
 {
     stele_status st;
     stele_error ignored;
     stele__cache *cache = conn->link->cache;
     if (conn->link->broken || entry->stale_runs >= STALE_RUNS_MAX)
         return false;
-    if (entry->sql == NULL && !render_entry(conn, call, states, entry, &st, &ignored))
+    if (entry->sql == NULL && !render_entry(conn, call, entry->states, entry, &st, &ignored))
         return false;
     entry->stale_runs++;
     entry->checked = false;
@@ -311,7 +314,6 @@ static bool renew(stele_conn *conn, const stele__call *call, const uint8_t *stat
 typedef struct running {
     stele_conn *conn;
     const stele__call *call;
-    const uint8_t *states;
     stele__entry *entry;
     bool fresh; /* the entry is new */
 } running;
@@ -370,9 +372,9 @@ static stele_status check_types(const running *r, struct pg_result *result, stel
 {
     const stele_gen_stmt *stmt = r->call->stmt;
     stele__row_shape shape = {stmt->columns, stmt->column_count, stmt->row_size, stmt->name};
-    if (stmt->column_count == 0 || stele__result_is_command(result))
-        return STELE_OK;
-    stele_status st = stele__result_check(result, &shape, err);
+    stele_status st = STELE_OK;
+    if (stmt->column_count > 0 && !stele__result_is_command(result))
+        st = stele__result_check(result, &shape, err);
     /* Only a prepared statement keeps its types: the server refuses it once they change. */
     if (st == STELE_OK && r->entry->state == STELE__ENTRY_PREPARED)
         r->entry->checked = true;
@@ -383,14 +385,14 @@ static stele_status run_entry(const running *r, struct pg_result **ret_result, s
 {
     stele__bound bound;
     const stele_gen_stmt *stmt = r->call->stmt;
-    stele_status st = stele__bind(stmt, r->call->args, r->states, r->entry->order,
+    stele_status st = stele__bind(stmt, r->call->args, r->entry->states, r->entry->order,
                                   r->entry->param_count, &bound, err);
     if (st == STELE_OK) {
         bool named;
         do
             st = send(r, &bound, &named, ret_result, err);
         while (st != STELE_OK && named && is_stale_plan(err) &&
-               renew(r->conn, r->call, r->states, r->entry, err));
+               renew(r->conn, r->call, r->entry, err));
     }
     stele__bind_release(&bound);
     if (st != STELE_OK) {
@@ -410,55 +412,75 @@ static stele_status run_entry(const running *r, struct pg_result **ret_result, s
     return st;
 }
 
-static stele_status run_states(stele_conn *conn, const stele__call *call, const uint8_t *states,
-                               struct pg_result **ret_result, stele_error *err)
+/* Finds or makes the entry for the shape that the inputs have now. */
+static stele_status look_up_states(running *r, uint8_t *states, const stele_tag **tags,
+                                   stele_error *err)
 {
-    running r = {.conn = conn, .call = call, .states = states};
-    stele__link *link = conn->link;
-    if (link->cache == NULL) {
-        link->cache = stele__cache_new(link->cache_capacity);
-        link->free_cache = stele__cache_free;
-        if (link->cache == NULL)
-            return stele__fail(err, STELE_E_NOMEM, "%s: out of memory", call->stmt->name);
-    }
-    stele__key key = make_key(conn, call, states);
-    r.entry = stele__cache_find(link->cache, &key);
-    if (r.entry == NULL) {
-        stele_status st = new_entry(conn, call, states, &key, &r.entry, err);
+    stele__cache *cache = r->conn->link->cache;
+    const stele_gen_stmt *stmt = r->call->stmt;
+    size_t n = stmt->param_count;
+    if (states != NULL) {
+        stele_status st = stele__bind_states(stmt, r->call->args, states, tags, err);
         if (st != STELE_OK)
             return st;
-        stele__cache_add(link->cache, r.entry);
-        r.fresh = true;
     }
-    stele_status st = run_entry(&r, ret_result, err);
-    /* A broken link takes its cache along; it is closed by the pool, not here. */
-    stele__cache_touch(link->cache, r.entry);
+    stele__key key = make_key(r->conn, r->call, states);
+    r->entry = stele__cache_find(cache, &key);
+    if (r->entry == NULL) {
+        stele_status st = new_entry(r->conn, r->call, states, &key, &r->entry, err);
+        if (st != STELE_OK)
+            return st;
+        stele__cache_add(cache, r->entry);
+        r->fresh = true;
+    }
+    if (states != NULL)
+        memcpy(r->entry->tags, tags, n * sizeof *tags);
+    return STELE_OK;
+}
+
+static stele_status look_up(running *r, stele_error *err)
+{
+    const stele_gen_stmt *stmt = r->call->stmt;
+    const stele_tag *inline_tags[STATES_INLINE];
+    uint8_t inline_states[STATES_INLINE];
+    size_t n = stmt->param_count;
+    if (stmt->shape_from >= n)
+        return look_up_states(r, NULL, NULL, err);
+    if (n <= STATES_INLINE)
+        return look_up_states(r, inline_states, inline_tags, err);
+    const stele_tag **tags = stele__calloc(n, sizeof *tags + sizeof(uint8_t));
+    if (tags == NULL)
+        return stele__fail(err, STELE_E_NOMEM, "%s: out of memory", stmt->name);
+    stele_status st = look_up_states(r, (uint8_t *)(void *)(tags + n), tags, err);
+    stele__free(tags);
     return st;
 }
 
 static stele_status run_call(stele_conn *conn, const stele__call *call,
                              struct pg_result **ret_result, stele_error *err)
 {
+    running r = {.conn = conn, .call = call};
     const stele_gen_stmt *stmt = call->stmt;
     stele_status st = stele__conn_usable(conn, err);
     if (st != STELE_OK)
         return st;
     __atomic_store_n(&conn->last_statement, stmt->name, __ATOMIC_RELAXED);
-    if (stmt->shape_from >= stmt->param_count)
-        return run_states(conn, call, NULL, ret_result, err);
-
-    uint8_t inline_states[STATES_INLINE];
-    uint8_t *states = inline_states;
-    if (stmt->param_count > STATES_INLINE) {
-        states = stele__alloc(stmt->param_count);
-        if (states == NULL)
+    stele__link *link = conn->link;
+    if (link->cache == NULL) {
+        link->cache = stele__cache_new(link->cache_capacity);
+        link->free_cache = stele__cache_free;
+        if (link->cache == NULL)
             return stele__fail(err, STELE_E_NOMEM, "%s: out of memory", stmt->name);
     }
-    st = stele__bind_states(stmt, call->args, states, err);
-    if (st == STELE_OK)
-        st = run_states(conn, call, states, ret_result, err);
-    if (states != inline_states)
-        stele__free(states);
+    r.entry = stele__cache_latest(link->cache, stmt, conn->names->id, call->flags);
+    if (r.entry == NULL || !stele__bind_has_tags(stmt, call->args, r.entry->tags)) {
+        st = look_up(&r, err);
+        if (st != STELE_OK)
+            return st;
+    }
+    st = run_entry(&r, ret_result, err);
+    /* A broken link takes its cache along; it is closed by the pool, not here. */
+    stele__cache_touch(link->cache, r.entry);
     return st;
 }
 

@@ -13,6 +13,7 @@
 
 #define BUCKET_BITS 10
 #define BUCKETS (1u << BUCKET_BITS)
+#define LATEST 64u
 
 typedef struct age_list {
     stele__entry *newest, *oldest;
@@ -24,6 +25,7 @@ struct stele__cache {
     uint64_t lookups;
     age_list prepared; /* stale ones among them: the server still holds them */
     age_list seen;
+    stele__entry *latest[LATEST]; /* by statement and names; the newer one stays */
     stele__entry *buckets[BUCKETS];
 };
 
@@ -96,22 +98,37 @@ static bool matches(const stele__entry *entry, const stele__key *key)
 
 stele__entry *stele__cache_find(stele__cache *cache, const stele__key *key)
 {
-    cache->lookups++;
     for (stele__entry *entry = *bucket_of(cache, key->hash); entry != NULL; entry = entry->chain)
         if (matches(entry, key))
             return entry;
     return NULL;
 }
 
+static size_t latest_of(const stele_gen_stmt *stmt, uint64_t names_id)
+{
+    return ((uintptr_t)stmt / 32 ^ names_id) % LATEST;
+}
+
+stele__entry *stele__cache_latest(const stele__cache *cache, const stele_gen_stmt *stmt,
+                                  uint64_t names_id, uint32_t flags)
+{
+    stele__entry *entry = cache->latest[latest_of(stmt, names_id)];
+    if (entry != NULL && entry->stmt == stmt && entry->names_id == names_id &&
+        entry->flags == flags)
+        return entry;
+    return NULL;
+}
+
 bool stele__cache_is_recent(const stele__cache *cache, const stele__entry *entry)
 {
-    return cache->lookups - entry->last_use <= STELE__RECENT;
+    return cache->lookups - entry->last_use < STELE__RECENT;
 }
 
 void stele__cache_touch(stele__cache *cache, stele__entry *entry)
 {
     age_list *list = list_of(cache, entry);
-    entry->last_use = cache->lookups;
+    entry->last_use = ++cache->lookups;
+    cache->latest[latest_of(entry->stmt, entry->names_id)] = entry;
     if (list->newest == entry)
         return;
     unlink_entry(list, entry);
@@ -124,6 +141,9 @@ void stele__cache_drop(stele__cache *cache, stele__entry *entry)
     while (*at != entry)
         at = &(*at)->chain;
     *at = entry->chain;
+    stele__entry **latest = &cache->latest[latest_of(entry->stmt, entry->names_id)];
+    if (*latest == entry)
+        *latest = NULL;
     unlink_entry(list_of(cache, entry), entry);
     free_entry(entry);
 }

@@ -35,8 +35,10 @@ typedef struct stele__entry {
     struct stele__entry *newer, *older; /* in the list of its kind */
     uint16_t *order;                    /* parameter of each $n */
     uint32_t *types;                    /* OID of each $n */
-    uint8_t *shape;
-    char *sql;     /* NULL once prepared */
+    const stele_tag **tags;             /* of the inputs when it was looked up last */
+    uint8_t *states;                    /* of all parameters; NULL when all are plain */
+    uint8_t *shape;                     /* those of the inputs */
+    char *sql;                          /* NULL once prepared */
     char name[24]; /* on the server: a hash of SQL and types, the same in every process */
 } stele__entry;
 
@@ -56,8 +58,15 @@ typedef struct stele__key {
 stele__cache *stele__cache_new(uint32_t capacity);
 void stele__cache_free(stele__cache *cache);
 
-/** Finds an entry and counts the look-up; NULL if there is none. */
+/** Finds an entry; NULL if there is none. */
 stele__entry *stele__cache_find(stele__cache *cache, const stele__key *key);
+
+/**
+ * The entry that was used last for a statement under these names and flags: a guess that spares the
+ * look-up if its shape fits. May be NULL though there is one.
+ */
+stele__entry *stele__cache_latest(const stele__cache *cache, const stele_gen_stmt *stmt,
+                                  uint64_t names_id, uint32_t flags);
 
 /** True if the entry was used before within the last STELE__RECENT look-ups: worth preparing. */
 bool stele__cache_is_recent(const stele__cache *cache, const stele__entry *entry);
@@ -77,7 +86,7 @@ void stele__cache_unprepared(stele__cache *cache, stele__entry *entry);
 /** The least recently used prepared entry if one more would be too many, else NULL. */
 stele__entry *stele__cache_victim(const stele__cache *cache);
 
-/** Marks the entry just used as newest of its kind. */
+/** Counts a look-up, and marks its entry as newest of its kind. */
 void stele__cache_touch(stele__cache *cache, stele__entry *entry);
 
 /** Forgets one entry, or all but one (NULL: all), because the server has lost them. */
