@@ -8,7 +8,6 @@
 
 #include "link.h"
 #include "stele/conn.h"
-#include "stele/tx.h"
 
 /** Names of one module that differ from the handle's. */
 typedef struct stele__pinned {

@@ -16,7 +16,7 @@ typedef enum stele__state {
     STELE__PARAM, /* a value, or NULL where SQL treats it as one */
     STELE__NOW,
     STELE__AFTER,
-    STELE__NULL   /* NULL in a filter: IS NULL */
+    STELE__NULL /* NULL in a filter: IS NULL */
 } stele__state;
 
 /** What decides the text. */

@@ -32,12 +32,12 @@ typedef struct stele__row_shape {
  * Takes `result` over: on success it lives in *ret_rows, on failure it is cleared.
  * Errors: STELE_E_NULL and STELE_E_DECODE naming the column, STELE_E_NOMEM.
  */
-stele_status stele__result_rows(struct pg_result *result, const stele__row_shape *shape, size_t lead,
-                                stele__rows **ret_rows, stele_error *err);
+stele_status stele__result_rows(struct pg_result *result, const stele__row_shape *shape,
+                                size_t lead, stele__rows **ret_rows, stele_error *err);
 
 /** Decodes row 0 into `ret_row`, which must not point into the result afterwards. Keeps `result`. */
-stele_status stele__result_row(struct pg_result *result, const stele__row_shape *shape, void *ret_row,
-                               stele_error *err);
+stele_status stele__result_row(struct pg_result *result, const stele__row_shape *shape,
+                               void *ret_row, stele_error *err);
 
 /** Compares the columns' number and types with the shape; STELE_E_SCHEMA says what differs. */
 stele_status stele__result_check(const struct pg_result *result, const stele__row_shape *shape,

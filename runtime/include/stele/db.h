@@ -72,7 +72,8 @@ typedef struct stele_db_options {
     bool unnamed_statements;  /* never prepare: for transaction poolers that cannot */
     uint32_t statement_cache; /* [256] prepared statements per connection */
     stele_switch read_write;  /* [STELE_ON] connect only to a server that accepts writes */
-    uint32_t tenant_affinity; /* [8] idle connections looked at for one last used under same names */
+    uint32_t
+        tenant_affinity; /* [8] idle connections looked at for one last used under same names */
 
     stele_lease_fn on_lease;
     void (*on_notice)(const char *severity, const char *message, void *user);
@@ -91,7 +92,10 @@ static inline stele_db_options stele_db_options_init(void)
 extern "C" {
 #define STELE_DB_OPTIONS_INIT stele_db_options_init()
 #else
-#define STELE_DB_OPTIONS_INIT {.size = sizeof(stele_db_options)}
+#define STELE_DB_OPTIONS_INIT                                                                      \
+    {                                                                                              \
+        .size = sizeof(stele_db_options)                                                           \
+    }
 #endif
 
 /**
@@ -108,7 +112,8 @@ STELE_API STELE_MUST_CHECK stele_status stele_db_derive(stele_db *db, const stel
                                                         stele_db **ret_db, stele_error *err);
 
 /** A handle on the same pool and names with soft delete switched. */
-STELE_API STELE_MUST_CHECK stele_status stele_db_derive_policy(stele_db *db, stele_switch soft_delete,
+STELE_API STELE_MUST_CHECK stele_status stele_db_derive_policy(stele_db *db,
+                                                               stele_switch soft_delete,
                                                                stele_db **ret_db, stele_error *err);
 
 /**
@@ -131,7 +136,8 @@ STELE_API void stele_db_autofree(stele_db **db); /* for STELE_AUTO */
 /** The same with a timeout of its own (0: the pool's) and the place that leak reports name. */
 STELE_API STELE_MUST_CHECK stele_status stele_db_acquire_at(stele_db *db, uint32_t timeout_ms,
                                                             const char *file, int line,
-                                                            stele_conn **ret_conn, stele_error *err);
+                                                            stele_conn **ret_conn,
+                                                            stele_error *err);
 
 /** A snapshot of the pool's numbers. */
 STELE_API void stele_db_pool_stats(const stele_db *db, stele_pool_stats *ret_stats);
@@ -145,8 +151,9 @@ STELE_API void stele_db_reset(stele_db *db);
 STELE_API STELE_MUST_CHECK stele_status stele_registry_new(stele_registry **ret_registry,
                                                            stele_error *err);
 /** Adds or replaces a name. Both strings are copied. */
-STELE_API STELE_MUST_CHECK stele_status stele_registry_set(stele_registry *registry, const char *name,
-                                                           const char *dsn, stele_error *err);
+STELE_API STELE_MUST_CHECK stele_status stele_registry_set(stele_registry *registry,
+                                                           const char *name, const char *dsn,
+                                                           stele_error *err);
 STELE_API void stele_registry_free(stele_registry *registry);
 
 STELE_END_DECLS

@@ -27,8 +27,10 @@ typedef struct stele_ensure_options {
     uint32_t lock_timeout_ms; /* [3000] the advisory lock, and each DDL statement */
     void (*on_phase)(stele_ensure_phase phase, const char *object, void *user);
     void *user;
-    /* Every difference found, one call each; err->message sums them up as far as it has room. */
-    void (*on_difference)(const char *table, const char *object, const char *difference, void *user);
+    /* Every difference found, one call each; err->message sums them up as far as it has room. Called
+     * too for an index that this role cannot compare; that alone is no error. */
+    void (*on_difference)(const char *table, const char *object, const char *difference,
+                          void *user);
 } stele_ensure_options;
 
 #ifdef __cplusplus
@@ -37,7 +39,10 @@ typedef struct stele_ensure_options {
         sizeof(stele_ensure_options), false, false, false, 0, NULL, NULL, NULL                     \
     }
 #else
-#define STELE_ENSURE_OPTIONS_INIT {.size = sizeof(stele_ensure_options)}
+#define STELE_ENSURE_OPTIONS_INIT                                                                  \
+    {                                                                                              \
+        .size = sizeof(stele_ensure_options)                                                       \
+    }
 #endif
 
 /**

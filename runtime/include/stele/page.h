@@ -44,8 +44,8 @@ typedef struct stele_page {
  * server-side where that matters. `size` includes the terminator.
  * Errors: STELE_E_INPUT for a page without rows, or when `size` is too small.
  */
-STELE_API STELE_MUST_CHECK stele_status stele_page_token(const stele_page *page, char *buf, size_t size,
-                                                         stele_error *err);
+STELE_API STELE_MUST_CHECK stele_status stele_page_token(const stele_page *page, char *buf,
+                                                         size_t size, stele_error *err);
 
 /** Frees a page. NULL is ignored. */
 STELE_API void stele_page_free(stele_page *page);

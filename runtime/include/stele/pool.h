@@ -22,7 +22,7 @@ typedef struct stele_pool_options {
     uint32_t max_idle_ms;        /* [600000] */
     uint32_t ping_after_ms;      /* [1000] an idle connection older than this is pinged */
     uint32_t ping_timeout_ms;    /* [1000] */
-    uint32_t leak_after_ms;      /* [30000] a lease held longer is reported once; never taken away */
+    uint32_t leak_after_ms; /* [30000] a lease held longer is reported once; never taken away */
 } stele_pool_options;
 
 /** A lease held for too long: see stele_db_options.on_leak. */
@@ -48,7 +48,7 @@ typedef enum stele_close_reason {
 /** Counters since the pool was opened, and gauges. */
 typedef struct stele_pool_stats {
     uint32_t max;
-    uint32_t open;    /* connected, in use or idle */
+    uint32_t open; /* connected, in use or idle */
     uint32_t in_use;
     uint32_t idle;
     uint32_t connecting;
@@ -59,7 +59,7 @@ typedef struct stele_pool_stats {
     uint64_t rejected; /* acquires refused because max_waiters queued */
     uint64_t created;
     uint64_t closed[STELE_CLOSE_REASONS];
-    uint64_t dirty;        /* returned inside a transaction */
+    uint64_t dirty;          /* returned inside a transaction */
     uint64_t check_failures; /* found dead when taken from idle */
     uint64_t connect_errors;
     char last_connect_sqlstate[6];

@@ -28,8 +28,8 @@ typedef struct stele_tx_options {
     stele_isolation isolation;
     stele_access access;
     bool deferrable;
-    uint32_t max_attempts;     /* stele_tx_run: 0 = 10 */
-    bool retry_lock_timeout;   /* stele_tx_run: also after 55P03 and 57014 from our own timeout */
+    uint32_t max_attempts;   /* stele_tx_run: 0 = 10 */
+    bool retry_lock_timeout; /* stele_tx_run: also after 55P03 and 57014 from our own timeout */
 } stele_tx_options;
 
 #ifdef __cplusplus
@@ -38,7 +38,10 @@ typedef struct stele_tx_options {
         sizeof(stele_tx_options), STELE_ISOLATION_DEFAULT, STELE_ACCESS_DEFAULT, false, 0, false   \
     }
 #else
-#define STELE_TX_OPTIONS_INIT {.size = sizeof(stele_tx_options)}
+#define STELE_TX_OPTIONS_INIT                                                                      \
+    {                                                                                              \
+        .size = sizeof(stele_tx_options)                                                           \
+    }
 #endif
 
 /** Opens a transaction with the next statement. `options` NULL: defaults. Nested: STELE_E_MISUSE. */
@@ -64,7 +67,8 @@ STELE_API STELE_MUST_CHECK stele_status stele_tx_savepoint(stele_conn *conn, con
                                                            stele_error *err);
 STELE_API STELE_MUST_CHECK stele_status stele_tx_rollback_to(stele_conn *conn, const char *name,
                                                              stele_error *err);
-STELE_API STELE_MUST_CHECK stele_status stele_tx_release_savepoint(stele_conn *conn, const char *name,
+STELE_API STELE_MUST_CHECK stele_status stele_tx_release_savepoint(stele_conn *conn,
+                                                                   const char *name,
                                                                    stele_error *err);
 
 /**
@@ -83,7 +87,8 @@ typedef stele_status (*stele_tx_fn)(stele_conn *conn, void *user, stele_error *e
  * COMMIT is never retried. Answers STELE_ROLLBACK when `fn` did. Inside a transaction:
  * STELE_E_MISUSE.
  */
-STELE_API STELE_MUST_CHECK stele_status stele_tx_run(stele_conn *conn, const stele_tx_options *options,
+STELE_API STELE_MUST_CHECK stele_status stele_tx_run(stele_conn *conn,
+                                                     const stele_tx_options *options,
                                                      stele_tx_fn fn, void *user, stele_error *err);
 
 STELE_END_DECLS
