@@ -21,19 +21,24 @@ static const char SHELVES[] =
     "INSERT INTO orders (id, customer_id, currency) VALUES (901, 901, 'EUR');"
     "INSERT INTO invoices (id, order_id, number) VALUES (901, 901, 'R-901');";
 
-int setup_tables(void **state)
+int setup_modules(void **state, const stele_module *const *modules, size_t count)
 {
     (void)setup_database(state);
-    const stele_module *modules[] = {&shop_shop_module, &sessions_module};
     stele_db_options options = options_for("generated", 8);
     options.modules = modules;
-    options.module_count = 2;
+    options.module_count = count;
     db = open_with(&options);
-    assert_ok(stele_db_ensure(db, &shop_shop_module, NULL, &err), &err);
-    assert_ok(stele_db_ensure(db, &sessions_module, NULL, &err), &err);
+    for (size_t i = 0; i < count; i++)
+        assert_ok(stele_db_ensure(db, modules[i], NULL, &err), &err);
     conn = acquire(db);
     other = acquire(db);
     return 0;
+}
+
+int setup_tables(void **state)
+{
+    const stele_module *modules[] = {&shop_shop_module, &sessions_module};
+    return setup_modules(state, modules, 2);
 }
 
 int teardown_tables(void **state)

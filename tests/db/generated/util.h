@@ -6,6 +6,7 @@
 #define STELE_TESTS_GENERATED_UTIL_H
 
 /* Generated headers first: their inline functions have parameters named like the globals below. */
+#include "odds.gen.h"
 #include "sessions.gen.h"
 #include "shop.gen.h"
 
@@ -16,8 +17,10 @@ extern stele_conn *conn;
 extern stele_conn *other; /* for what a second program does meanwhile */
 extern stele_error err;
 
-/* Group fixtures: the database, all tables in `public`, `db`, `conn` and `other`. */
+/* Group fixtures: the database, all tables of shop and sessions (or of `modules`) in
+ * `public`, `db`, `conn` and `other`. */
 int setup_tables(void **state);
+int setup_modules(void **state, const stele_module *const *modules, size_t count);
 int teardown_tables(void **state);
 
 /* Test fixture: empties all tables and sets their sequences back; no transaction is left open. */
