@@ -115,12 +115,12 @@ typedef enum stele_gen_part_kind {
     STELE_GEN_WHERE_EQ,      /* AND text = expression of a, or AND text IS NULL; nothing if unset */
     STELE_GEN_WHERE_GE,      /* AND text >= expression of a; nothing if unset */
     STELE_GEN_WHERE_LT,      /* AND text < expression of a; nothing if unset */
-    STELE_GEN_IF_SET,        /* up to ELSE or END: if parameter a is set (value, NULL, now, after) */
-    STELE_GEN_IF_UNSET,      /* … if parameter a is unset */
-    STELE_GEN_IF_ANY,        /* … if any parameter in [a, b) is set */
-    STELE_GEN_IF_FLAG,       /* … if the call's flags have any bit of a */
-    STELE_GEN_IF_NO_FLAG,    /* … if they have none of a */
-    STELE_GEN_IF_SOFT,       /* … if the policy in force deletes softly */
+    STELE_GEN_IF_SET,     /* up to ELSE or END: if parameter a is set (value, NULL, now, after) */
+    STELE_GEN_IF_UNSET,   /* … if parameter a is unset */
+    STELE_GEN_IF_ANY,     /* … if any parameter in [a, b) is set */
+    STELE_GEN_IF_FLAG,    /* … if the call's flags have any bit of a */
+    STELE_GEN_IF_NO_FLAG, /* … if they have none of a */
+    STELE_GEN_IF_SOFT,    /* … if the policy in force deletes softly */
     STELE_GEN_ELSE,
     STELE_GEN_END
 } stele_gen_part_kind;
@@ -132,6 +132,7 @@ typedef struct stele_gen_part {
     const char *text;
 } stele_gen_part;
 
+/* clang-format off */
 #define STELE_SQL(text) {STELE_GEN_SQL, 0, 0, text}
 #define STELE_TABLE(name) {STELE_GEN_TABLE, 0, 0, name}
 #define STELE_SCHEMA {STELE_GEN_SCHEMA, 0, 0, NULL}
@@ -155,6 +156,7 @@ typedef struct stele_gen_part {
 #define STELE_IF_SOFT {STELE_GEN_IF_SOFT, 0, 0, NULL}
 #define STELE_ELSE {STELE_GEN_ELSE, 0, 0, NULL}
 #define STELE_END {STELE_GEN_END, 0, 0, NULL}
+/* clang-format on */
 
 /** Number of elements of a static array, for descriptors. */
 #define STELE_COUNT(array) ((uint16_t)(sizeof(array) / sizeof((array)[0])))
@@ -168,16 +170,16 @@ typedef struct stele_gen_part {
 #define STELE_FLAG_ONLY_EXPIRED 0x0020u /* filter: expired rows only */
 
 /* Properties of a statement. */
-#define STELE_STMT_READ 0x01u     /* only reads */
-#define STELE_STMT_VERSION 0x02u  /* no row: STELE_E_CONFLICT when the version parameter is set */
+#define STELE_STMT_READ 0x01u      /* only reads */
+#define STELE_STMT_VERSION 0x02u   /* no row: STELE_E_CONFLICT when the version parameter is set */
 #define STELE_STMT_NEEDS_SET 0x04u /* an input that sets nothing is STELE_E_INPUT */
-#define STELE_STMT_CUSTOM_PLAN 0x08u /* never a generic plan */
+#define STELE_STMT_CUSTOM_PLAN 0x08u  /* never a generic plan */
 #define STELE_STMT_LOCKS_NOWAIT 0x10u /* 55P03 is an expected outcome */
 
 /** A statement: how its SQL is made, what goes in, what comes out. */
 typedef struct stele_gen_stmt {
     const stele_module *module; /* whose names apply; tables of others are named module.table */
-    const char *name;  /* the C function's name: for errors, hooks and statistics */
+    const char *name;           /* the C function's name: for errors, hooks and statistics */
     const char *table; /* base name of the table it is about, for errors; NULL for queries */
     const stele_gen_part *parts;
     const stele_gen_param *params;
@@ -195,7 +197,7 @@ typedef struct stele_gen_stmt {
 
 /** A list read in pages: the fields of the last row give the parameters that resume after it. */
 typedef struct stele_gen_list {
-    const stele_gen_stmt *stmt; /* plain parameters first: those of args[0], then resume, then limit */
+    const stele_gen_stmt *stmt; /* parameters: those of args[0], resume, limit, then inputs */
     uint8_t resume_arg;         /* index in args[] that is pointed at the last row */
     uint8_t limit_arg;          /* index in args[] that is pointed at an int64_t */
     uint16_t resume_from;       /* the parameters [resume_from, resume_to) are the row's */
@@ -221,7 +223,8 @@ STELE_API STELE_MUST_CHECK stele_status stele_gen_many(stele_conn *conn, const s
                                                        stele_error *err);
 
 /** One row of scalars, copied to `ret_value` (stmt->row_size bytes); nothing to free. */
-STELE_API STELE_MUST_CHECK stele_status stele_gen_value(stele_conn *conn, const stele_gen_stmt *stmt,
+STELE_API STELE_MUST_CHECK stele_status stele_gen_value(stele_conn *conn,
+                                                        const stele_gen_stmt *stmt,
                                                         const void *const *args, uint32_t flags,
                                                         void *ret_value, stele_error *err);
 
@@ -245,7 +248,8 @@ STELE_API STELE_MUST_CHECK stele_status stele_gen_page(stele_conn *conn, const s
 
 /** A page without rows that continues where `token` was taken; STELE_E_INPUT if it is not ours. */
 STELE_API STELE_MUST_CHECK stele_status stele_gen_page_resume(const stele_gen_list *list,
-                                                              stele_str token, stele_page **ret_page,
+                                                              stele_str token,
+                                                              stele_page **ret_page,
                                                               stele_error *err);
 
 /** A copy of one row in a block of its own. */
@@ -276,9 +280,9 @@ typedef enum stele_gen_object_kind {
 /** One thing to create, in order. */
 typedef struct stele_gen_object {
     stele_gen_object_kind kind;
-    bool unique;               /* an index that peers and upserts rely on */
-    const char *table;         /* base name of the table it belongs to; NULL for an enum */
-    const stele_gen_part *name; /* its name, unquoted, without schema */
+    bool unique;                  /* an index that peers and upserts rely on */
+    const char *table;            /* base name of the table it belongs to; NULL for an enum */
+    const stele_gen_part *name;   /* its name, unquoted, without schema */
     const stele_gen_part *create; /* one statement that creates it */
     uint16_t name_count;
     uint16_t create_count;
@@ -292,7 +296,7 @@ typedef struct stele_gen_table {
     const stele_gen_catalog_column *columns;
     uint16_t column_count;
     const stele_gen_stmt *expire; /* args[0] → int64_t limit; NULL without ttl */
-    const stele_gen_stmt *purge;  /* args[0] → stele_ts before, args[1] → int64_t limit; or NULL */
+    const stele_gen_stmt *purge; /* args[0] → stele_ts before, args[1] → int64_t limit; or NULL */
 } stele_gen_table;
 
 /** A module of the schema; a db is opened with the modules it uses. */
@@ -303,7 +307,7 @@ struct stele_module {
     const stele_gen_object *objects;
     uint16_t table_count;
     uint16_t object_count;
-    bool fold_lower;        /* names given at run time are folded to lower case */
+    bool fold_lower;         /* names given at run time are folded to lower case */
     uint16_t longest_schema; /* bytes that the generator checked names with; 0 = not declared */
     uint16_t longest_prefix;
 };
