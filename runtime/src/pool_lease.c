@@ -116,41 +116,51 @@ static void bind_slot(stele__lease *lease, stele__slot *slot)
     link->names_id = lease->conn.names->id;
 }
 
-/*
- * Takes slots until one is fit, at most one more than there can be. The mutex is held on entry; on
- * success it is held again and `*ret_slot` is leased.
- */
-static stele_status take_fit(stele__pool *pool, stele__waiter *waiter, stele__slot **ret_slot,
-                             stele_error *err)
+/* Leaves the lease without a link. */
+static stele__slot *unbind_slot(stele__lease *lease)
 {
-    uint32_t attempts = pool->config.rules.max_connections + 1;
-    for (;;) {
-        stele__slot *slot = NULL;
-        stele_status st = stele__pool_take_locked(pool, waiter, &slot, err);
-        if (st != STELE_OK)
-            return st;
-        stele__pool_unlock(pool);
-        bool fit = is_fit(pool, slot, waiter);
+    stele__slot *slot = lease->slot;
+    lease->conn.round_trips_before += lease->conn.link->round_trips;
+    lease->conn.link = &lease->gone;
+    lease->slot = NULL;
+    return slot;
+}
+
+static stele_status all_dead(const stele__pool *pool, stele_error *err)
+{
+    stele_status st = stele__fail(err, STELE_E_CONNECT, "each of %u connections tried was dead",
+                                  pool->config.rules.max_connections + 1);
+    if (err != NULL)
+        err->retryable = true;
+    stele__error_hint(err, "something between here and the server cuts connections off");
+    return st;
+}
+
+/*
+ * The link that the lease got is unfit: tries others, at most as many as there can be. Who waited
+ * keeps the place in line.
+ */
+static stele_status try_others(stele__pool *pool, stele__lease *lease, stele__waiter *waiter,
+                               stele_error *err)
+{
+    for (uint32_t left = pool->config.rules.max_connections;; left--) {
+        stele__slot *slot;
         stele__pool_lock(pool);
-        if (fit) {
-            *ret_slot = slot;
-            return STELE_OK;
-        }
-        pool->stats.check_failures++;
+        slot = unbind_slot(lease);
         waiter->now_ns = (uint64_t)stele__now_ns();
+        pool->stats.check_failures++;
         stele__pool_note_loss_locked(pool, slot, waiter->now_ns);
         stele__slot_retire_locked(pool, slot, STELE_CLOSED_BROKEN);
         stele__pool_connect_locked(pool);
         if (waiter->ticket == 0)
             waiter->ticket = ++pool->ticket;
-        if (--attempts == 0) {
-            st = stele__fail(err, STELE_E_CONNECT, "each of %u connections tried was dead",
-                             pool->config.rules.max_connections + 1);
-            if (err != NULL)
-                err->retryable = true;
-            stele__error_hint(err, "something between here and the server cuts connections off");
+        stele_status st =
+            left > 0 ? stele__pool_take_locked(pool, waiter, &slot, err) : all_dead(pool, err);
+        if (st == STELE_OK)
+            bind_slot(lease, slot);
+        stele__pool_unlock(pool);
+        if (st != STELE_OK || is_fit(pool, slot, waiter))
             return st;
-        }
     }
 }
 
@@ -174,21 +184,16 @@ static stele_status run_hook(stele__lease *lease, stele__deadline deadline, stel
 
 /* ---- acquire ---- */
 
-static stele_status no_lease(stele__pool *pool, stele__slot *slot, uint64_t now_ns,
-                             stele_error *err)
-{
-    stele__slot_offer_locked(pool, slot, now_ns);
-    stele__pool_unlock(pool);
-    return stele__fail(err, STELE_E_NOMEM, "out of memory while taking a connection");
-}
-
 /* Fills what differs from lease to lease, field by field: clearing all would cost more. */
-static void lease_start(stele__lease *lease, stele__names_box *names, const stele__waiter *waiter)
+static void lease_start(stele__pool *pool, stele__lease *lease, stele__names_box *names,
+                        uint64_t now_ns)
 {
     stele_conn *conn = &lease->conn;
+    pool->stats.acquired++;
+    lease_list(pool, lease);
     names->refs++;
     lease->names = names;
-    lease->acquired_ns = waiter->now_ns;
+    lease->acquired_ns = now_ns;
     lease->thread_id = stele__pool_thread_id();
     lease->reported = false;
     conn->names = &names->names;
@@ -223,7 +228,15 @@ stele_status stele__pool_acquire(stele__pool *pool, stele__names_box *names, uin
     waiter.deadline = start + (uint64_t)timeout_ms * STELE__MS;
 
     stele__pool_lock(pool);
-    st = take_fit(pool, &waiter, &slot, err);
+    stele__lease *lease = NULL;
+    st = stele__pool_take_locked(pool, &waiter, &slot, err);
+    if (st == STELE_OK) {
+        lease = lease_new_locked(pool);
+        if (lease == NULL) {
+            stele__slot_offer_locked(pool, slot, start);
+            st = stele__fail(err, STELE_E_NOMEM, "out of memory while taking a connection");
+        }
+    }
     if (waiter.ticket != 0) {
         waiter.now_ns = (uint64_t)stele__now_ns();
         pool->stats.wait_ns += waiter.now_ns - start;
@@ -232,23 +245,19 @@ stele_status stele__pool_acquire(stele__pool *pool, stele__names_box *names, uin
         stele__pool_unlock(pool);
         return st;
     }
-    stele__lease *lease = lease_new_locked(pool);
-    if (lease == NULL)
-        return no_lease(pool, slot, waiter.now_ns, err);
-    lease_start(lease, names, &waiter);
+    lease_start(pool, lease, names, waiter.now_ns);
     lease->file = file;
     lease->line = line;
-    lease_list(pool, lease);
     bind_slot(lease, slot);
-    pool->stats.acquired++;
     stele__pool_unlock(pool);
 
-    if (pool->config.on_lease != NULL) {
+    if (!is_fit(pool, slot, &waiter))
+        st = try_others(pool, lease, &waiter, err);
+    if (st == STELE_OK && pool->config.on_lease != NULL)
         st = run_hook(lease, waiter.deadline, err);
-        if (st != STELE_OK) {
-            stele_conn_release(&lease->conn);
-            return st;
-        }
+    if (st != STELE_OK) {
+        stele_conn_release(&lease->conn);
+        return st;
     }
     *ret_conn = &lease->conn;
     return STELE_OK;
@@ -377,21 +386,17 @@ static void pool_release(stele_conn *conn)
 /* Parts with the link the lease has; the lease is left with none. */
 static void give_up_link(stele__pool *pool, stele__lease *lease)
 {
-    stele_conn *conn = &lease->conn;
-    stele__slot *slot = lease->slot;
+    const stele_conn *conn = &lease->conn;
     verdict v = {.reason = STELE_CLOSED_BROKEN};
-    if (slot == NULL)
+    if (lease->slot == NULL)
         return;
     v.demoted = conn->link->refused_write && !conn->link->broken && pool->config.read_write &&
                 stele__link_is_demoted(conn->link);
     v.lost = conn->link->broken && !stele__link_has_work(conn->link);
-    conn->round_trips_before += conn->link->round_trips;
     uint64_t now = (uint64_t)stele__now_ns();
     stele__pool_lock(pool);
     note_verdict_locked(pool, lease, v, now);
-    conn->link = &lease->gone;
-    lease->slot = NULL;
-    stele__slot_retire_locked(pool, slot, STELE_CLOSED_BROKEN);
+    stele__slot_retire_locked(pool, unbind_slot(lease), STELE_CLOSED_BROKEN);
     stele__pool_unlock(pool);
 }
 
@@ -409,10 +414,12 @@ static stele_status pool_relink(stele_conn *conn, stele__deadline deadline, stel
     waiter.deadline = earlier(deadline, waiter.now_ns + (uint64_t)STELE__MS *
                                                             pool->config.rules.acquire_timeout_ms);
     stele__pool_lock(pool);
-    st = take_fit(pool, &waiter, &slot, err);
+    st = stele__pool_take_locked(pool, &waiter, &slot, err);
     if (st == STELE_OK)
         bind_slot(lease, slot);
     stele__pool_unlock(pool);
+    if (st == STELE_OK && !is_fit(pool, slot, &waiter))
+        st = try_others(pool, lease, &waiter, err);
     if (st == STELE_OK && pool->config.on_lease != NULL) {
         st = run_hook(lease, waiter.deadline, err);
         if (st != STELE_OK)

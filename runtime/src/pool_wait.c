@@ -227,18 +227,9 @@ static stele_status wait_in_line(stele__pool *pool, stele__waiter *waiter, stele
     return STELE_OK;
 }
 
-stele_status stele__pool_take_locked(stele__pool *pool, stele__waiter *waiter,
-                                     stele__slot **ret_slot, stele_error *err)
+static stele_status take_later(stele__pool *pool, stele__waiter *waiter, stele__slot **ret_slot,
+                               stele_error *err)
 {
-    do {
-        if (pool->closing)
-            return closed(err);
-        stele__slot *slot = pool->first == NULL ? take_idle(pool, waiter) : NULL;
-        if (slot != NULL) {
-            *ret_slot = slot;
-            return STELE_OK;
-        }
-    } while (warn_nested(pool, waiter));
     if (stele__pool_is_down_locked(pool, waiter->now_ns))
         return connect_failed(pool, err);
     bool is_new = waiter->ticket == 0;
@@ -251,4 +242,19 @@ stele_status stele__pool_take_locked(stele__pool *pool, stele__waiter *waiter,
         pool->stats.waited++;
     }
     return wait_in_line(pool, waiter, ret_slot, err);
+}
+
+stele_status stele__pool_take_locked(stele__pool *pool, stele__waiter *waiter,
+                                     stele__slot **ret_slot, stele_error *err)
+{
+    do {
+        if (pool->closing)
+            return closed(err);
+        stele__slot *slot = pool->first == NULL ? take_idle(pool, waiter) : NULL;
+        if (slot != NULL) {
+            *ret_slot = slot;
+            return STELE_OK;
+        }
+    } while (warn_nested(pool, waiter));
+    return take_later(pool, waiter, ret_slot, err);
 }

@@ -106,7 +106,7 @@ static void *ride(void *arg)
         if (st != STELE_OK) {
             char text[1024];
             (void)stele_error_format(&err, text, sizeof text);
-            print_error("acquire: %s\n", text);
+            print_error("# acquire: %s\n", text);
             atomic_fetch_add(&s->wrong, 1);
             continue;
         }
@@ -163,7 +163,7 @@ static void nothing_is_lost_in_a_storm(void **state)
     assert_int_equal(pthread_join(watcher, NULL), 0);
 
     stele_pool_stats stats = stats_of(s.db);
-    print_message("%ld leases in %llu ms, %ld errors, at most %d of %d connections in %ld looks, "
+    print_message("# %ld leases in %llu ms, %ld errors, at most %d of %d connections in %ld looks, "
                   "longest wait %llu ms, %llu connections made, %llu dirty, %llu cancels\n",
                   total, (unsigned long long)took, atomic_load(&s.errors),
                   atomic_load(&s.most_seen), MOST, atomic_load(&s.samples),
@@ -293,7 +293,7 @@ static void nobody_overtakes_unlike_in_a_naive_pool(void **state)
     ours.db = open_db("race", 1);
     int ours_count = overtakes(&ours);
     int naive_count = overtakes(&naive);
-    print_message("overtaken in %d turns: %d, in the naive pool %d\n", TURNS, ours_count,
+    print_message("# overtaken in %d turns: %d, in the naive pool %d\n", TURNS, ours_count,
                   naive_count);
     assert_int_equal(ours_count, 0);
     assert_true(naive_count > 0);
