@@ -216,13 +216,17 @@ stele_status stele__bind(const stele_gen_stmt *stmt, const void *const *args, co
     if (!make_room(bound, count, &encoded))
         return stele__fail(err, STELE_E_NOMEM, "%s: out of memory for parameters", stmt->name);
     bound->count = count;
+    const stele_gen_param *params = stmt->params;
+    const char **values = bound->values;
+    int *lengths = bound->lengths;
+    int *formats = bound->formats;
     for (int i = 0; i < count; i++) {
-        const stele_gen_param *param = &stmt->params[order[i]];
+        const stele_gen_param *param = &params[order[i]];
         const stele_str *text = plain_text(param, args);
         if (text != NULL) {
-            bound->values[i] = text->data;
-            bound->lengths[i] = (int)text->len;
-            bound->formats[i] = 1;
+            values[i] = text->data;
+            lengths[i] = (int)text->len;
+            formats[i] = 1;
             size += text->len + 6;
             continue;
         }
@@ -230,9 +234,9 @@ stele_status stele__bind(const stele_gen_stmt *stmt, const void *const *args, co
         stele_status st = encode_one(stmt, param, args, state, &encoded[i], &bound->block, err);
         if (st != STELE_OK)
             return st;
-        bound->values[i] = encoded[i].data;
-        bound->lengths[i] = encoded[i].len;
-        bound->formats[i] = encoded[i].format;
+        values[i] = encoded[i].data;
+        lengths[i] = encoded[i].len;
+        formats[i] = encoded[i].format;
         size += encoded[i].data != NULL ? (size_t)encoded[i].len + 6 : 6;
     }
     return check_size(stmt, size, err);

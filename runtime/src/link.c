@@ -55,13 +55,14 @@ static void receive_notice(void *arg, const PGresult *result)
                     link->notice_user);
 }
 
-int stele__link_wait(const stele__link *link, short events, stele__deadline deadline)
+int stele__link_wait_from(const stele__link *link, short events, uint64_t now_ns,
+                          stele__deadline deadline)
 {
     struct pollfd pfd = {.fd = link->fd, .events = events};
     for (;;) {
         int timeout = -1;
         if (deadline != STELE__NEVER) {
-            uint64_t now = (uint64_t)stele__now_ns();
+            uint64_t now = now_ns != 0 ? now_ns : (uint64_t)stele__now_ns();
             if (now >= deadline)
                 return 0;
             uint64_t left_ms = (deadline - now + 999999u) / 1000000u;
@@ -72,7 +73,13 @@ int stele__link_wait(const stele__link *link, short events, stele__deadline dead
             return pfd.revents;
         if (ready < 0 && errno != EINTR && errno != EAGAIN)
             return -1;
+        now_ns = 0;
     }
+}
+
+int stele__link_wait(const stele__link *link, short events, stele__deadline deadline)
+{
+    return stele__link_wait_from(link, events, 0, deadline);
 }
 
 /* Drives PQconnectPoll. libpq ignores connect_timeout here, so the deadline is ours to keep. */

@@ -150,6 +150,14 @@ stele_status stele__link_exchange(stele__link *link, const stele__step *steps, i
                                   stele__deadline deadline, struct pg_result **ret_result,
                                   int *ret_failed_step, stele_error *err);
 
+/**
+ * One step alone: as stele__link_exchange(). `now_ns` is the time if the caller has just looked at
+ * the clock, else 0.
+ */
+stele_status stele__link_execute(stele__link *link, const stele__step *step, uint64_t now_ns,
+                                 stele__deadline deadline, struct pg_result **ret_result,
+                                 stele_error *err);
+
 void stele__result_clear(struct pg_result *result);
 
 /** Command tag of a result, such as "UPDATE 3"; "" if none. */

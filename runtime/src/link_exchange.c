@@ -22,15 +22,10 @@ static stele_status expired(stele__link *link, stele_error *err)
  * Pushes out what libpq has buffered, reading meanwhile so that neither side blocks the other. What
  * fails here has not sent the Sync at the end, so nothing was stored.
  */
-static stele_status flush(stele__link *link, stele__deadline deadline, bool *ret_read,
-                          stele_error *err)
+static stele_status flush_rest(stele__link *link, int left, stele__deadline deadline,
+                               stele_error *err)
 {
-    *ret_read = false;
-    for (;;) {
-        int left = PQflush(link->pg);
-        if (left == 0)
-            return STELE_OK;
-        *ret_read = true;
+    for (; left != 0; left = PQflush(link->pg)) {
         if (left < 0)
             return stele__link_lost(link, err);
         int ready = stele__link_wait(link, POLLIN | POLLOUT, deadline);
@@ -39,33 +34,29 @@ static stele_status flush(stele__link *link, stele__deadline deadline, bool *ret
         if (ready < 0 || ((ready & POLLIN) && !PQconsumeInput(link->pg)))
             return stele__link_lost(link, err);
     }
-}
-
-/*
- * Waits until the next PQgetResult would not block. With `nothing_read` since the statement was sent,
- * libpq cannot have the answer yet and need not be asked.
- */
-static inline stele_status await_answer(stele__link *link, stele__deadline deadline,
-                                        bool nothing_read, stele_error *err)
-{
-    while (nothing_read || PQisBusy(link->pg)) {
-        nothing_read = false;
-        int ready = stele__link_wait(link, POLLIN, deadline);
-        if (ready == 0)
-            return expired(link, err);
-        if (ready < 0 || !PQconsumeInput(link->pg)) {
-            /* The server's last words may be in the buffer already. */
-            if (PQisBusy(link->pg))
-                return stele__link_lost(link, err);
-            return STELE_OK;
-        }
-    }
     return STELE_OK;
 }
 
+/* Waits for something to read, and reads it. STELE_OK also when there is only the end. */
+static inline stele_status take_input(stele__link *link, uint64_t now_ns, stele__deadline deadline,
+                                      stele_error *err)
+{
+    int ready = stele__link_wait_from(link, POLLIN, now_ns, deadline);
+    if (ready == 0)
+        return expired(link, err);
+    /* The server's last words may be in the buffer already. */
+    if ((ready < 0 || !PQconsumeInput(link->pg)) && PQisBusy(link->pg))
+        return stele__link_lost(link, err);
+    return STELE_OK;
+}
+
+/* Waits until the next PQgetResult would not block. */
 static stele_status await(stele__link *link, stele__deadline deadline, stele_error *err)
 {
-    return await_answer(link, deadline, false, err);
+    stele_status st = STELE_OK;
+    while (st == STELE_OK && PQisBusy(link->pg))
+        st = take_input(link, 0, deadline, err);
+    return st;
 }
 
 static bool is_error(ExecStatusType status)
@@ -95,7 +86,7 @@ static stele_status refuse_copy(stele__link *link, PGresult *result, stele_error
     return stele__fail(err, STELE_E_UNSUPPORTED, "COPY from or to the client cannot run like this");
 }
 
-static int send_step(const stele__link *link, const stele__step *step)
+static inline int send_step(const stele__link *link, const stele__step *step)
 {
     static const char *const none[1] = {NULL};
     const char *const *values = step->param_count > 0 ? step->values : none;
@@ -216,14 +207,13 @@ static bool is_ready(const stele__link *link)
 }
 
 /* Reads all results of one statement; STELE_OK when there are no more, whatever they say. */
-static stele_status read_one(stele__link *link, stele__deadline deadline, bool nothing_read,
-                             reading *got, stele_error *err)
+static stele_status read_one(stele__link *link, stele__deadline deadline, reading *got,
+                             stele_error *err)
 {
     for (;;) {
-        stele_status st = await_answer(link, deadline, nothing_read, err);
+        stele_status st = PQisBusy(link->pg) ? await(link, deadline, err) : STELE_OK;
         if (st != STELE_OK || (got->completed && is_ready(link)))
             return st;
-        nothing_read = false;
         PGresult *result = PQgetResult(link->pg);
         if (result == NULL)
             return STELE_OK;
@@ -242,26 +232,33 @@ static stele_status read_one(stele__link *link, stele__deadline deadline, bool n
     }
 }
 
-static stele_status exchange_one(stele__link *link, const stele__step *step,
-                                 stele__deadline deadline, PGresult **ret_result,
-                                 int *ret_failed_step, stele_error *err)
+stele_status stele__link_execute(stele__link *link, const stele__step *step, uint64_t now_ns,
+                                 stele__deadline deadline, PGresult **ret_result, stele_error *err)
 {
+    if (link->broken)
+        return stele__fail(err, STELE_E_LOST, "connection lost earlier");
+    link->sent = false;
+    link->forgiven = 0;
     if (!send_step(link, step))
         return send_failed(link, err);
     link->sent = true;
-    bool read;
-    stele_status st = flush(link, deadline, &read, err);
+    int left = PQflush(link->pg);
+    stele_status st = STELE_OK;
+    if (left != 0)
+        st = flush_rest(link, left, deadline, err);
     if (st != STELE_OK)
         return st;
     link->round_trips++;
 
     reading got = {.status = STELE_OK};
-    st = read_one(link, deadline, !read, &got, err);
+    /* Where nothing was read since the statement left, its answer cannot be there: no need to look. */
+    if (left == 0)
+        st = take_input(link, now_ns, deadline, err);
+    if (st == STELE_OK)
+        st = read_one(link, deadline, &got, err);
     if (st == STELE_OK && is_ready(link))
-        return finish(link, &got, ret_result, ret_failed_step, err);
+        return finish(link, &got, ret_result, NULL, err);
     PQclear(got.result);
-    if (ret_failed_step != NULL)
-        *ret_failed_step = 0;
     return st == STELE_OK ? lost_reading(link, &got, err) : give_up(link, &got, st, err);
 }
 
@@ -353,8 +350,7 @@ static stele_status send_all(stele__link *link, const stele__step *steps, int co
     /* The last step is never one with a segment of its own. */
     if (!PQpipelineSync(link->pg))
         return send_failed(link, err);
-    bool read;
-    return flush(link, deadline, &read, err);
+    return flush_rest(link, PQflush(link->pg), deadline, err);
 }
 
 /* Reads the answers to all steps; STELE_OK when they were read, whatever they say. */
@@ -396,12 +392,15 @@ stele_status stele__link_exchange(stele__link *link, const stele__step *steps, i
                                   stele__deadline deadline, PGresult **ret_result,
                                   int *ret_failed_step, stele_error *err)
 {
+    if (count == 1) {
+        if (ret_failed_step != NULL)
+            *ret_failed_step = 0;
+        return stele__link_execute(link, steps, 0, deadline, ret_result, err);
+    }
     if (link->broken)
         return stele__fail(err, STELE_E_LOST, "connection lost earlier");
     link->sent = false;
     link->forgiven = 0;
-    if (count == 1)
-        return exchange_one(link, steps, deadline, ret_result, ret_failed_step, err);
     return exchange_many(link, steps, count, deadline, ret_result, ret_failed_step, err);
 }
 

@@ -14,6 +14,10 @@
 /** Waits for `events` on the socket: the poll revents, 0 at the deadline, -1 on a failure. */
 int stele__link_wait(const stele__link *link, short events, stele__deadline deadline);
 
+/** The same, when the time is known already; 0 if it is not. */
+int stele__link_wait_from(const stele__link *link, short events, uint64_t now_ns,
+                          stele__deadline deadline);
+
 /** Turns a failed connection attempt into an error, with its SQLSTATE if the server sent one. */
 stele_status stele__link_connect_error(const stele__link *link, stele_error *err);
 

@@ -24,9 +24,8 @@ static stele_status decode_error(const stele__row_shape *shape, const stele_gen_
 {
     if (code == STELE__CODEC_NOMEM)
         return stele__fail(err, STELE_E_NOMEM, "out of memory while reading rows");
-    stele_status st =
-        stele__fail(err, STELE_E_DECODE, "%s: column \"%s\" of row %d: %s", shape->origin,
-                    column->name, row, stele__codec_text(code));
+    stele_status st = stele__fail(err, STELE_E_DECODE, "%s: column \"%s\" of row %d: %s",
+                                  shape->origin, column->name, row, stele__codec_text(code));
     stele__error_place(err, NULL, column->name);
     stele__error_hint(err, "the column's type is not what the schema declares");
     return st;
@@ -38,7 +37,8 @@ static stele_status null_error(const stele__row_shape *shape, const stele_gen_co
     stele_status st = stele__fail(err, STELE_E_NULL, "%s: column \"%s\" of row %d is NULL",
                                   shape->origin, column->name, row);
     stele__error_place(err, NULL, column->name);
-    stele__error_hint(err, "declare it nullable in the schema (type?), or make the column NOT NULL");
+    stele__error_hint(err,
+                      "declare it nullable in the schema (type?), or make the column NOT NULL");
     return st;
 }
 
@@ -55,7 +55,8 @@ static stele_status decode_row(PGresult *result, const stele__row_shape *shape, 
                                stele_error *err)
 {
     const stele_gen_column *column = shape->columns;
-    for (int i = 0; i < shape->count; i++, column++) {
+    const int count = shape->count;
+    for (int i = 0; i < count; i++, column++) {
         char *field = out + column->offset;
         int len = PQgetlength(result, row, i);
         /* libpq says 0 for NULL as well, so that only empty values need the second question. */

@@ -9,6 +9,7 @@
 
 #include "mem_internal.h"
 #include "status_internal.h"
+#include "text_internal.h"
 
 #include "banned.h"
 
@@ -249,6 +250,16 @@ static void note_first_error(stele_conn *conn, stele_status st, const stele_erro
     (void)stele__copy_text(conn->tx.first_sqlstate, sizeof conn->tx.first_sqlstate, err->sqlstate);
 }
 
+/* What a failed exchange means for the caller and for the transaction. */
+static stele_status judge(stele_conn *conn, bool in_tx, stele__effect effect, stele_status st,
+                          stele_error *err)
+{
+    if (conn->link->broken)
+        st = judge_loss(conn, in_tx, effect, st, err);
+    note_first_error(conn, st, err);
+    return st;
+}
+
 stele_status stele__exchange(stele_conn *conn, const stele__step *steps, int count,
                              stele__effect effect, struct pg_result **ret_result,
                              int *ret_failed_step, stele_error *err)
@@ -259,12 +270,27 @@ stele_status stele__exchange(stele_conn *conn, const stele__step *steps, int cou
                                            ret_result, ret_failed_step, err);
     if (begins)
         settle_transaction(conn);
-    if (st == STELE_OK)
-        return st;
-    if (conn->link->broken)
-        st = judge_loss(conn, in_tx, effect, st, err);
-    note_first_error(conn, st, err);
-    return st;
+    return st == STELE_OK ? st : judge(conn, in_tx, effect, st, err);
+}
+
+/* The frequent case: one prepared statement and nothing else. */
+static stele_status execute(stele_conn *conn, const stele__entry *entry, const stele__bound *bound,
+                            stele__effect effect, struct pg_result **ret_result, stele_error *err)
+{
+    const stele__step step = {.kind = STELE__STEP_EXECUTE,
+                              .name = entry->name,
+                              .param_count = bound->count,
+                              .values = bound->values,
+                              .lengths = bound->lengths,
+                              .formats = bound->formats,
+                              .result_format = 1};
+    uint64_t now = (uint64_t)stele__now_ns();
+    stele__deadline deadline = now + (uint64_t)conn->call_timeout_ms * 1000000u;
+    if (conn->deadline < deadline)
+        deadline = conn->deadline;
+    bool in_tx = conn->tx.state != STELE__TX_NONE;
+    stele_status st = stele__link_execute(conn->link, &step, now, deadline, ret_result, err);
+    return st == STELE_OK ? st : judge(conn, in_tx, effect, st, err);
 }
 
 /* ---- plans that no longer fit ---- */
@@ -342,16 +368,8 @@ static stele_status send(const running *r, const stele__bound *bound, bool *ret_
     bool reads = (r->call->stmt->properties & STELE_STMT_READ) != 0;
     stele__effect effect = reads ? STELE__READS : STELE__WRITES;
     if (r->entry->state == STELE__ENTRY_PREPARED && conn->tx.pending_count == 0) {
-        /* The frequent case needs no plan. */
-        stele__step step = {.kind = STELE__STEP_EXECUTE,
-                            .name = r->entry->name,
-                            .param_count = bound->count,
-                            .values = bound->values,
-                            .lengths = bound->lengths,
-                            .formats = bound->formats,
-                            .result_format = 1};
         *ret_named = true;
-        return stele__exchange(conn, &step, 1, effect, ret_result, NULL, err);
+        return execute(conn, r->entry, bound, effect, ret_result, err);
     }
     int failed = 0;
     plan_attempt(conn, conn->link->cache, r->entry, r->fresh, bound, &a);
