@@ -92,9 +92,12 @@ stele_status stele__bind_states(const stele_gen_stmt *stmt, const void *const *a
         states[i] = (uint8_t)state;
         tags[i] = tag;
     }
-    if ((stmt->properties & STELE_STMT_NEEDS_SET) != 0 && !sets_any(stmt, states))
-        return stele__fail(err, STELE_E_INPUT, "%s: no column is set", stmt->name);
-    return STELE_OK;
+    if ((stmt->properties & STELE_STMT_NEEDS_SET) == 0 || sets_any(stmt, states))
+        return STELE_OK;
+    (void)stele__fail(err, STELE_E_INPUT, "%s: no column is set", stmt->name);
+    stele__error_place(err, stmt->table, NULL);
+    stele__error_hint(err, "a patch that changes nothing is taken for a mistake");
+    return STELE_E_INPUT;
 }
 
 uint32_t stele__bind_oid(const stele_gen_param *param, uint8_t state)
