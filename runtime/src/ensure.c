@@ -1,9 +1,9 @@
 /**
  * Creating and verifying the tables of a module.
  *
- * Looking comes first and costs one round trip; when all is there, nothing else happens. What is missing
- * is created in one transaction under an advisory lock, then looked at again. Programs that know no
- * such lock may do the same at the same time, so a lost race is a reason to start over.
+ * Looking comes first and costs one round trip; when all is there, nothing else happens. What is
+ * missing is created in one transaction under an advisory lock, then looked at again. Programs that
+ * know no such lock may do the same at the same time, so a lost race is a reason to start over.
  *
  * Floor: migrate.
  */

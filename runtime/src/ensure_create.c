@@ -106,8 +106,8 @@ static stele_status lock_refused(stele__ensure *e, const char *key, stele_error 
 }
 
 /*
- * Asks again and again instead of waiting in the server: who waits there holds a snapshot, for which a
- * concurrent index build of the lock's holder waits in turn, and neither ever ends.
+ * Asks again and again instead of waiting in the server: who waits there holds a snapshot, for
+ * which a concurrent index build of the lock's holder waits in turn, and neither ever ends.
  */
 static stele_status take_lock(stele__ensure *e, const char *function, char key[KEY_SIZE],
                               stele_error *err)
@@ -225,8 +225,8 @@ stele_status stele__ensure_create(stele__ensure *e, stele_error *err)
 /* ---- beside running writers ---- */
 
 /*
- * Who builds an index of this table now? Vacuum holds the same lock but belongs to nobody. An index that
- * is being built looks like one whose build failed.
+ * Who builds an index of this table now? Vacuum holds the same lock but belongs to nobody. An index
+ * that is being built looks like one whose build failed.
  */
 static stele_status find_builder(stele__ensure *e, const stele__cat_table *table,
                                  const char **ret_pid, stele_error *err)

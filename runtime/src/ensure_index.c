@@ -73,10 +73,10 @@ static stele_status make_copy(stele__ensure *e, const sought *s, stele_error *er
 }
 
 /*
- * What an expression means is known to the server alone: it resolves operators, adds casts and unfolds
- * IN and BETWEEN. So it is asked to write ours as it has written theirs: the index is made on an empty
- * temporary copy of the table, in a transaction that is rolled back. Comparing texts instead would
- * find differences where there are none, at every start.
+ * What an expression means is known to the server alone: it resolves operators, adds casts and
+ * unfolds IN and BETWEEN. So it is asked to write ours as it has written theirs: the index is made
+ * on an empty temporary copy of the table, in a transaction that is rolled back. Comparing texts
+ * instead would find differences where there are none, at every start.
  */
 static stele_status ask(stele__ensure *e, sought *s, stele_error *err)
 {

@@ -2,8 +2,8 @@
  * Definitions as text, brought into a form in which equal ones are the same.
  *
  * The server does not keep what was written: it adds parentheses and casts, drops what is a default
- * and prints the rest its own way. What is undone here is only what cannot change the meaning, so two
- * equal texts are equal; two different ones may still be, unless both are plain.
+ * and prints the rest its own way. What is undone here is only what cannot change the meaning, so
+ * equal texts mean the same; different ones still may, unless ours is plain.
  *
  * Floor: migrate.
  */

@@ -326,8 +326,8 @@ static void report_missing(stele__ensure *e, size_t object, bool rows)
 }
 
 /*
- * What is missing of a table that has rows is not made by and by at start-up: building an index stops
- * its writers for as long as it takes, and a foreign key those of both tables.
+ * What is missing of a table that has rows is not made at start-up: building an index stops its
+ * writers for as long as it takes, and a foreign key those of both tables.
  */
 static stele_status decide(stele__ensure *e, size_t object, stele_error *err)
 {

@@ -2,11 +2,11 @@
  * One of many processes that start at once; a test drives it.
  *
  *     ensure_many ensure DSN            calls stele_db_ensure on the sessions module
- *     ensure_many naive DSN FILE        runs the statements of FILE as they stand, one after another
+ *     ensure_many naive DSN FILE        runs the statements of FILE one after another, without more
  *     ensure_many naive-retry DSN FILE  the same, from the start again while one fails
  *
- * It connects and says "ready". For each name of a schema read from stdin it does its work there, and
- * answers "ok" or what went wrong. In FILE each line is a statement, and @ the schema.
+ * It connects and says "ready". For each name of a schema read from stdin it does its work there,
+ * and answers "ok" or what went wrong. In FILE each line is a statement, and @ the schema.
  */
 #define _GNU_SOURCE
 #include <libpq-fe.h>

@@ -1,6 +1,6 @@
 /*
- * What the tests of stele_db_ensure share: one database for the program, a schema for each test, and
- * what the call has said.
+ * What the tests of stele_db_ensure share: one database for the program, a schema for each test,
+ * and what the call has said.
  */
 #ifndef STELE_TESTS_ENSURE_UTIL_H
 #define STELE_TESTS_ENSURE_UTIL_H
@@ -39,7 +39,7 @@ int drop_database(void **state);
 int make_schema(void **state);
 int drop_schema(void **state);
 
-/* Opens `module` in `schema` (NULL: none) with a prefix (NULL: none), as `role` (NULL: the owner). */
+/* Opens `module` in a schema (NULL: none), with a prefix (NULL: none), as a role (NULL: owner). */
 stele_db *open_module(const stele_module *module, const char *in_schema, const char *prefix,
                       const char *role);
 

@@ -1,7 +1,7 @@
 /*
  * The sessions module makes the very tables that its Go peer checks: columns, types, nullability,
- * defaults, indexes and predicates, under every kind of name. What is expected is written down here,
- * not taken from the schema.
+ * defaults, indexes and predicates, under every kind of name. What is expected is written down
+ * here, not taken from the schema.
  */
 #define _GNU_SOURCE
 #include "ensure_util.h"

@@ -23,7 +23,8 @@ MORTAL = (
 TABLES = {
     "session_states": f"{SESSION}, state jsonb, {CREATED}",
     "session_events": f"{SESSION}, event jsonb NOT NULL, {CREATED}",
-    "session_track_events": f"{SESSION}, track varchar(255) NOT NULL, event jsonb NOT NULL, {CREATED}",
+    "session_track_events": f"{SESSION}, track varchar(255) NOT NULL, event jsonb NOT NULL,"
+    f" {CREATED}",
     "session_summaries": f"{SESSION}, filter_key varchar(255) NOT NULL DEFAULT '', summary jsonb",
     "app_states": f"{NAMES}, key varchar(255) NOT NULL, value text, {CREATED}",
     "user_states": f"{NAMES}, user_id varchar(255) NOT NULL, key varchar(255) NOT NULL,"
@@ -53,7 +54,8 @@ def peer_statements() -> list[str]:
         ("INDEX", dict.fromkeys(TABLES, "expires_at"), "expires", " WHERE expires_at IS NOT NULL"),
     ):
         out += [
-            f"CREATE {what} IF NOT EXISTS idx_@_p_{table}_{suffix} ON @.p_{table} ({columns}){where}"
+            f"CREATE {what} IF NOT EXISTS idx_@_p_{table}_{suffix}"
+            f" ON @.p_{table} ({columns}){where}"
             for table, columns in keys.items()
         ]
     return out
@@ -112,7 +114,8 @@ def rounds(database: Database, commands: Sequence[Sequence[str | Path]]) -> list
                 one.go(schema)
             out.append([one.answer() for one in all_of_them])
             found = database.psql(
-                "SELECT count(*) FILTER (WHERE relkind = 'r'), count(*) FILTER (WHERE relkind = 'i')"
+                "SELECT count(*) FILTER (WHERE relkind = 'r'),"
+                " count(*) FILTER (WHERE relkind = 'i')"
                 f" FROM pg_class WHERE relnamespace = '{schema}'::regnamespace"
             )
             # Six tables, their primary keys and twelve indexes, whoever made them.
@@ -135,14 +138,14 @@ def peer_file(tmp_path: Path) -> Path:
 
 
 def test_eight_processes_at_once_all_succeed(database: Database, program: Path) -> None:
-    command = [program, "ensure", database.url]
+    command: list[str | Path] = [program, "ensure", database.url]
     answers = rounds(database, [command] * PROCESSES)
     assert answers == [["ok"] * PROCESSES] * ROUNDS
 
 
 def test_without_a_lock_some_fail(database: Database, program: Path, peer_file: Path) -> None:
     """The control: the race is real, and the rounds above would have met it."""
-    command = [program, "naive", database.url, peer_file]
+    command: list[str | Path] = [program, "naive", database.url, peer_file]
     answers = rounds(database, [command] * PROCESSES)
     failed = [number for number, answer in enumerate(answers) if answer != ["ok"] * PROCESSES]
     print(f"without a lock {len(failed)} of {ROUNDS} rounds failed")
