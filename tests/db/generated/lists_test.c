@@ -3,12 +3,6 @@
  */
 #include "life.h"
 
-static int setup_odds(void **state)
-{
-    const stele_module *modules[] = {&shop_shop_module, &sessions_module, &odds_module};
-    return setup_modules(state, modules, 3);
-}
-
 /* ---- order ---- */
 
 /* Every second game's rows; ties in each of the order's columns. */
@@ -328,5 +322,5 @@ int main(void)
         GENERATED(null_bounds_nothing),
         GENERATED(scopes_choose_who_is_seen),
     };
-    return cmocka_run_group_tests(tests, setup_odds, teardown_tables);
+    return RUN_GENERATED(tests);
 }

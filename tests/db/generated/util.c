@@ -37,8 +37,8 @@ int setup_modules(void **state, const stele_module *const *modules, size_t count
 
 int setup_tables(void **state)
 {
-    const stele_module *modules[] = {&shop_shop_module, &sessions_module};
-    return setup_modules(state, modules, 2);
+    const stele_module *modules[] = {&shop_shop_module, &sessions_module, &odds_module};
+    return setup_modules(state, modules, 3);
 }
 
 int teardown_tables(void **state)
