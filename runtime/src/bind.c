@@ -77,12 +77,12 @@ static bool sets_any(const stele_gen_stmt *stmt, const uint8_t *states)
 }
 
 stele_status stele__bind_states(const stele_gen_stmt *stmt, const void *const *args,
-                                uint8_t *states, const stele_tag **tags, stele_error *err)
+                                uint8_t *states, stele_error *err)
 {
     memset(states, STELE__PARAM, stmt->shape_from);
     for (int i = stmt->shape_from; i < stmt->param_count; i++) {
         const stele_gen_param *param = &stmt->params[i];
-        const stele_tag *tag = stele__bind_tag(param, args);
+        const stele_tag *tag = stele__bind_tag(args, param->arg, param->offset);
         int state = state_of_tag(stmt, param, tag);
         if (state < 0)
             return bad_tag(stmt, param, tag, err);
@@ -90,7 +90,6 @@ stele_status stele__bind_states(const stele_gen_stmt *stmt, const void *const *a
             return column_error(stmt, param, err, STELE_E_INPUT, "is required and not set",
                                 "it is NOT NULL and has no default");
         states[i] = (uint8_t)state;
-        tags[i] = tag;
     }
     if ((stmt->properties & STELE_STMT_NEEDS_SET) == 0 || sets_any(stmt, states))
         return STELE_OK;
@@ -98,6 +97,19 @@ stele_status stele__bind_states(const stele_gen_stmt *stmt, const void *const *a
     stele__error_place(err, stmt->table, NULL);
     stele__error_hint(err, "a patch that changes nothing is taken for a mistake");
     return STELE_E_INPUT;
+}
+
+void stele__bind_note_tags(const stele_gen_stmt *stmt, const void *const *args,
+                           stele__bind_input *ret_inputs)
+{
+    for (int i = stmt->shape_from; i < stmt->param_count; i++) {
+        const stele_gen_param *param = &stmt->params[i];
+        *ret_inputs++ = (stele__bind_input){
+            .tag = stele__bind_tag(args, param->arg, param->offset),
+            .offset = param->offset,
+            .arg = param->arg,
+        };
+    }
 }
 
 uint32_t stele__bind_oid(const stele_gen_param *param, uint8_t state)
@@ -129,7 +141,11 @@ static stele_status encode_error(const stele_gen_stmt *stmt, const stele_gen_par
     if (code == STELE__CODEC_NOMEM)
         return stele__fail(err, STELE_E_NOMEM, "%s: out of memory for \"%s\"", stmt->name,
                            param->column);
-    (void)column_error(stmt, param, err, STELE_E_VALUE, stele__codec_text(code), "");
+    (void)stele__fail(err, STELE_E_VALUE, "%s: \"%s\": %s", stmt->name, param->column,
+                      stele__codec_text(code));
+    stele__error_place(err, stmt->table, param->column);
+    stele__error_hint(err, code == STELE__CODEC_LABEL ? "use one of the enum's declared values"
+                                                      : "change the value, or the column's type");
     if (code == STELE__CODEC_VALUE)
         stele__error_detail(err, "at %s %zu", (param->type & STELE_GEN_ARRAY) ? "element" : "byte",
                             encoded->where);
@@ -195,37 +211,48 @@ static stele_status check_size(const stele_gen_stmt *stmt, size_t size, stele_er
     return st;
 }
 
-/* Text that is there: the frequent case, which goes as it is. NULL for all others. */
-static inline const stele_str *plain_text(const stele_gen_param *param, const void *const *args)
+void stele__bind_plan(const stele_gen_stmt *stmt, const uint16_t *order, int count,
+                      stele__bind_slot *ret_slots)
 {
-    const char *field = args[param->arg];
-    if (param->type != STELE_GEN_TEXT || field == NULL)
-        return NULL;
-    field += param->offset;
-    if (param->form >= STELE_GEN_IN) {
-        if (tag_of(field) != &stele_tag_value)
-            return NULL;
-        field += offsetof(stele_in_str, v);
+    for (int i = 0; i < count; i++) {
+        const stele_gen_param *param = &stmt->params[order[i]];
+        bool is_input = param->form == STELE_GEN_IN || param->form == STELE_GEN_IN_N;
+        ret_slots[i] = (stele__bind_slot){
+            .param = order[i],
+            .arg = param->arg,
+            .is_text = param->type == STELE_GEN_TEXT,
+            .offset = param->offset + (is_input ? (uint32_t)offsetof(stele_in_str, v) : 0),
+        };
     }
-    const stele_str *text = (const stele_str *)(const void *)field;
+}
+
+/*
+ * Text that is there: the frequent case, which goes as it is. NULL for all others. An input that is
+ * no value has no pointer either: its constructor, or the caller's zeros, saw to that.
+ */
+static inline const stele_str *plain_text(const stele__bind_slot *slot, const void *const *args)
+{
+    const char *base = args[slot->arg];
+    if (!slot->is_text || base == NULL)
+        return NULL;
+    const stele_str *text = (const stele_str *)(const void *)(base + slot->offset);
     return text->data != NULL && text->len <= STELE__VALUE_MAX ? text : NULL;
 }
 
 stele_status stele__bind(const stele_gen_stmt *stmt, const void *const *args, const uint8_t *states,
-                         const uint16_t *order, int count, stele__bound *bound, stele_error *err)
+                         const stele__bind_slot *slots, int count, stele__bound *bound,
+                         stele_error *err)
 {
     stele__encoded *encoded;
     size_t size = 64; /* what stands around the values */
     if (!make_room(bound, count, &encoded))
         return stele__fail(err, STELE_E_NOMEM, "%s: out of memory for parameters", stmt->name);
     bound->count = count;
-    const stele_gen_param *params = stmt->params;
     const char **values = bound->values;
     int *lengths = bound->lengths;
     int *formats = bound->formats;
     for (int i = 0; i < count; i++) {
-        const stele_gen_param *param = &params[order[i]];
-        const stele_str *text = plain_text(param, args);
+        const stele_str *text = plain_text(&slots[i], args);
         if (text != NULL) {
             values[i] = text->data;
             lengths[i] = (int)text->len;
@@ -233,8 +260,10 @@ stele_status stele__bind(const stele_gen_stmt *stmt, const void *const *args, co
             size += text->len + 6;
             continue;
         }
-        uint8_t state = states != NULL ? states[order[i]] : (uint8_t)STELE__PARAM;
-        stele_status st = encode_one(stmt, param, args, state, &encoded[i], &bound->block, err);
+        uint16_t param = slots[i].param;
+        uint8_t state = states != NULL ? states[param] : (uint8_t)STELE__PARAM;
+        stele_status st =
+            encode_one(stmt, &stmt->params[param], args, state, &encoded[i], &bound->block, err);
         if (st != STELE_OK)
             return st;
         values[i] = encoded[i].data;
