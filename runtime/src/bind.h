@@ -29,45 +29,68 @@ typedef struct stele__bound {
     _Alignas(max_align_t) char space[STELE__BIND_SPACE];
 } stele__bound;
 
-/** The tag of an input; NULL when it is unset. */
-static inline const stele_tag *stele__bind_tag(const stele_gen_param *param,
-                                               const void *const *args)
+/** How one $n is bound. */
+typedef struct stele__bind_slot {
+    uint16_t param;
+    uint8_t arg;
+    bool is_text; /* goes as it is, from args[arg] + offset */
+    uint32_t offset;
+} stele__bind_slot;
+
+/** Where an input lies, and what its tag was. */
+typedef struct stele__bind_input {
+    const stele_tag *tag;
+    uint32_t offset;
+    uint8_t arg;
+} stele__bind_input;
+
+/** Works out how the parameters in `order`, those of $1, $2, …, are bound. */
+void stele__bind_plan(const stele_gen_stmt *stmt, const uint16_t *order, int count,
+                      stele__bind_slot *ret_slots);
+
+/** Notes the tags of the inputs, params [shape_from, param_count). */
+void stele__bind_note_tags(const stele_gen_stmt *stmt, const void *const *args,
+                           stele__bind_input *ret_inputs);
+
+static inline const stele_tag *stele__bind_tag(const void *const *args, uint8_t arg,
+                                               uint32_t offset)
 {
-    const char *base = args[param->arg];
+    const char *base = args[arg];
     const stele_tag *tag = NULL;
     if (base != NULL)
-        memcpy(&tag, base + param->offset, sizeof tag);
+        memcpy(&tag, base + offset, sizeof tag);
     return tag;
 }
 
-/** True if the inputs have these tags, as a call before had: then they also have its states. */
-static inline bool stele__bind_has_tags(const stele_gen_stmt *stmt, const void *const *args,
-                                        const stele_tag *const *tags)
+/** True if the `count` inputs have the tags noted: then they also have the states of then. */
+static inline bool stele__bind_has_tags(const stele__bind_input *inputs, int count,
+                                        const void *const *args)
 {
-    for (int i = stmt->shape_from; i < stmt->param_count; i++)
-        if (stele__bind_tag(&stmt->params[i], args) != tags[i])
+    for (const stele__bind_input *end = inputs + count; inputs < end; inputs++)
+        if (stele__bind_tag(args, inputs->arg, inputs->offset) != inputs->tag)
             return false;
     return true;
 }
 
 /**
  * Reads the states of the inputs, params [shape_from, param_count), into `states` (param_count
- * entries; those before shape_from get STELE__PARAM), and their tags into `tags`.
+ * entries; those before shape_from get STELE__PARAM).
  *
  * Errors: STELE_E_INPUT naming the column for a required one that is unset, a NULL in a NOT NULL
  *         one, an uninitialised wrapper, or an input that sets nothing where it must.
  */
 stele_status stele__bind_states(const stele_gen_stmt *stmt, const void *const *args,
-                                uint8_t *states, const stele_tag **tags, stele_error *err);
+                                uint8_t *states, stele_error *err);
 
 /**
- * Encodes the parameters in the order of $1, $2, …; `states` may be NULL when all are plain.
+ * Encodes the parameters, $1, $2, …; `states` may be NULL when all are plain.
  *
  * Owns:   the caller, also after a failure: stele__bind_release(). Values may point into args[].
  * Errors: STELE_E_INPUT and STELE_E_VALUE naming the column, STELE_E_NOMEM.
  */
 stele_status stele__bind(const stele_gen_stmt *stmt, const void *const *args, const uint8_t *states,
-                         const uint16_t *order, int count, stele__bound *bound, stele_error *err);
+                         const stele__bind_slot *slots, int count, stele__bound *bound,
+                         stele_error *err);
 
 static inline void stele__bind_release(stele__bound *bound)
 {

@@ -156,6 +156,8 @@ static size_t wire_len(uint8_t type)
 int stele__decode_other(uint8_t type, const stele_gen_enum *labels, const char *data, size_t len,
                         void *ret_value, stele__mem_fn alloc, void *alloc_ctx)
 {
+    if ((type & STELE_GEN_ARRAY) != 0)
+        return stele__decode_array(type, labels, data, len, ret_value, alloc, alloc_ctx);
     size_t expected = wire_len(type);
     if (expected != 0 && len != expected)
         return STELE__CODEC_LENGTH;

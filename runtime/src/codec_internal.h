@@ -124,7 +124,7 @@ static inline void stele__put_be64(char *p, uint64_t v)
 
 /* ---- decode --------------------------------------------------------------------------------- */
 
-/* Types that the inline part below does not handle. */
+/* Types that the inline part below does not handle, arrays among them. */
 int stele__decode_other(uint8_t type, const stele_gen_enum *labels, const char *data, size_t len,
                         void *ret_value, stele__mem_fn alloc, void *alloc_ctx);
 
@@ -211,8 +211,6 @@ static inline int stele__decode_value(uint8_t type, const stele_gen_enum *labels
                                       size_t len, void *ret_value, stele__mem_fn alloc,
                                       void *alloc_ctx)
 {
-    if ((type & STELE_GEN_ARRAY) != 0)
-        return stele__decode_array(type, labels, data, len, ret_value, alloc, alloc_ctx);
     return stele__decode_scalar(type, labels, data, len, ret_value, alloc, alloc_ctx);
 }
 

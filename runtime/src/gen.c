@@ -26,15 +26,15 @@ stele_status stele_gen_one(stele_conn *conn, const stele_gen_stmt *stmt, const v
     stele_status st = stele__run(conn, &call, &result, err);
     if (st != STELE_OK)
         return st;
-    if (stele__result_count(result) == 0) {
-        stele__result_clear(result);
-        return stele__no_row(&call, err);
-    }
     stele__row_shape shape = shape_of(stmt);
     stele__rows *rows;
     st = stele__result_rows(result, &shape, 0, &rows, err);
     if (st != STELE_OK)
         return stele__undelivered(conn, &call, st, err);
+    if (rows->count == 0) {
+        stele__rows_free(rows);
+        return stele__no_row(&call, err);
+    }
     *ret_row = rows + 1;
     return STELE_OK;
 }

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <string.h>
 
+#include "link_flow.h"
 #include "link_internal.h"
 #include "status_internal.h"
 
@@ -86,10 +87,14 @@ static stele_status refuse_copy(stele__link *link, PGresult *result, stele_error
     return stele__fail(err, STELE_E_UNSUPPORTED, "COPY from or to the client cannot run like this");
 }
 
-static inline int send_step(const stele__link *link, const stele__step *step)
+static inline int send_execute(const stele__link *link, const stele__step *step)
 {
-    static const char *const none[1] = {NULL};
-    const char *const *values = step->param_count > 0 ? step->values : none;
+    return PQsendQueryPrepared(link->pg, step->name, step->param_count, step->values, step->lengths,
+                               step->formats, step->result_format);
+}
+
+int stele__link_send(const stele__link *link, const stele__step *step)
+{
     switch (step->kind) {
     case STELE__STEP_DEALLOCATE:
         return PQsendQueryParams(link->pg, step->sql, 0, NULL, NULL, NULL, NULL, 0) &&
@@ -100,10 +105,9 @@ static inline int send_step(const stele__link *link, const stele__step *step)
     case STELE__STEP_SIMPLE:
         return PQsendQueryParams(link->pg, step->sql, 0, NULL, NULL, NULL, NULL, 0);
     case STELE__STEP_EXECUTE:
-        return PQsendQueryPrepared(link->pg, step->name, step->param_count, values, step->lengths,
-                                   step->formats, step->result_format);
+        return send_execute(link, step);
     case STELE__STEP_QUERY:
-        return PQsendQueryParams(link->pg, step->sql, step->param_count, step->types, values,
+        return PQsendQueryParams(link->pg, step->sql, step->param_count, step->types, step->values,
                                  step->lengths, step->formats, step->result_format);
     }
     return 0;
@@ -113,7 +117,7 @@ static inline int send_step(const stele__link *link, const stele__step *step)
  * libpq refuses some statements before sending anything; what it says tells those from a dead
  * connection.
  */
-static stele_status send_failed(stele__link *link, stele_error *err)
+stele_status stele__link_send_failed(stele__link *link, stele_error *err)
 {
     if (PQstatus(link->pg) != CONNECTION_OK)
         return stele__link_lost(link, err);
@@ -130,13 +134,8 @@ typedef struct reading {
     bool last_words; /* the server told that the last step failed, or that it ends the session */
     bool completed;  /* the last step said "done"; only a Sync makes that true */
     bool unread;     /* an answer is missing: it never came, or libpq could not take it */
+    bool ready;      /* the server takes the next command */
 } reading;
-
-static bool ends_session(const PGresult *result)
-{
-    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
-    return severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
-}
 
 static void take_error(reading *got, PGresult *result, int step, int last, stele_error *err)
 {
@@ -147,10 +146,10 @@ static void take_error(reading *got, PGresult *result, int step, int last, stele
     /* What libpq itself reports has no SQLSTATE. */
     if (PQresultErrorField(result, PG_DIAG_SQLSTATE) == NULL)
         got->unread = true;
-    else if (step == last || ends_session(result))
+    else if (step == last || stele__result_is_fatal(result))
         got->last_words = true;
     /* An error at the Sync undoes what was done; the end of the session may have come after it. */
-    if (got->last_words && !ends_session(result))
+    if (got->last_words && !stele__result_is_fatal(result))
         got->completed = false;
     PQclear(result);
 }
@@ -212,11 +211,17 @@ static stele_status read_one(stele__link *link, stele__deadline deadline, readin
 {
     for (;;) {
         stele_status st = PQisBusy(link->pg) ? await(link, deadline, err) : STELE_OK;
-        if (st != STELE_OK || (got->completed && is_ready(link)))
+        if (st != STELE_OK)
             return st;
-        PGresult *result = PQgetResult(link->pg);
-        if (result == NULL)
+        if (got->completed && is_ready(link)) {
+            got->ready = true;
             return STELE_OK;
+        }
+        PGresult *result = PQgetResult(link->pg);
+        if (result == NULL) {
+            got->ready = is_ready(link);
+            return STELE_OK;
+        }
         /* A second result after success is the error that struck at the Sync. */
         ExecStatusType status = PQresultStatus(result);
         if (is_copy(status)) {
@@ -239,8 +244,8 @@ stele_status stele__link_execute(stele__link *link, const stele__step *step, uin
         return stele__fail(err, STELE_E_LOST, "connection lost earlier");
     link->sent = false;
     link->forgiven = 0;
-    if (!send_step(link, step))
-        return send_failed(link, err);
+    if (!(step->kind == STELE__STEP_EXECUTE ? send_execute(link, step) : stele__link_send(link, step)))
+        return stele__link_send_failed(link, err);
     link->sent = true;
     int left = PQflush(link->pg);
     stele_status st = STELE_OK;
@@ -256,7 +261,7 @@ stele_status stele__link_execute(stele__link *link, const stele__step *step, uin
         st = take_input(link, now_ns, deadline, err);
     if (st == STELE_OK)
         st = read_one(link, deadline, &got, err);
-    if (st == STELE_OK && is_ready(link))
+    if (st == STELE_OK && got.ready)
         return finish(link, &got, ret_result, NULL, err);
     PQclear(got.result);
     return st == STELE_OK ? lost_reading(link, &got, err) : give_up(link, &got, st, err);
@@ -342,14 +347,14 @@ static stele_status send_all(stele__link *link, const stele__step *steps, int co
                              stele__deadline deadline, stele_error *err)
 {
     if (!PQenterPipelineMode(link->pg))
-        return send_failed(link, err);
+        return stele__link_send_failed(link, err);
     for (int i = 0; i < count; i++)
-        if (!send_step(link, &steps[i]))
-            return send_failed(link, err);
+        if (!stele__link_send(link, &steps[i]))
+            return stele__link_send_failed(link, err);
     link->sent = true;
     /* The last step is never one with a segment of its own. */
     if (!PQpipelineSync(link->pg))
-        return send_failed(link, err);
+        return stele__link_send_failed(link, err);
     return flush_rest(link, PQflush(link->pg), deadline, err);
 }
 

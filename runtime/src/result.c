@@ -51,8 +51,8 @@ static inline void clear_field(char *field, size_t size)
         memset(field, 0, size);
 }
 
-static stele_status decode_row(PGresult *result, const stele__row_shape *shape, int row, char *out,
-                               stele_error *err)
+static inline stele_status decode_row(PGresult *result, const stele__row_shape *shape, int row,
+                                      char *out, stele_error *err)
 {
     const stele_gen_column *column = shape->columns;
     const int count = shape->count;

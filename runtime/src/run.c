@@ -82,6 +82,7 @@ static bool render_entry(const stele_conn *conn, const stele__call *call, const 
         entry->types[i] = stele__bind_oid(&stmt->params[param],
                                           states != NULL ? states[param] : (uint8_t)STELE__PARAM);
     }
+    stele__bind_plan(stmt, entry->order, entry->param_count, entry->slots);
     name_statement(entry);
     return true;
 }
@@ -91,13 +92,15 @@ static stele_status new_entry(const stele_conn *conn, const stele__call *call,
                               stele__entry **ret_entry, stele_error *err)
 {
     size_t n = call->stmt->param_count;
-    size_t each = sizeof(stele_tag *) + sizeof(uint32_t) + sizeof(uint16_t) + sizeof(uint8_t);
+    size_t each = sizeof(stele__bind_input) + sizeof(stele__bind_slot) + sizeof(uint32_t) +
+                  sizeof(uint16_t) + sizeof(uint8_t);
     size_t size = sizeof(stele__entry) + n * each;
     stele__entry *entry = stele__calloc(1, size);
     if (entry == NULL)
         return stele__fail(err, STELE_E_NOMEM, "%s: out of memory", call->stmt->name);
-    entry->tags = (const stele_tag **)(void *)(entry + 1);
-    entry->types = (uint32_t *)(void *)(entry->tags + n);
+    entry->inputs = (stele__bind_input *)(void *)(entry + 1);
+    entry->slots = (stele__bind_slot *)(void *)(entry->inputs + n);
+    entry->types = (uint32_t *)(void *)(entry->slots + n);
     entry->order = (uint16_t *)(void *)(entry->types + n);
     entry->hash = key->hash;
     entry->stmt = key->stmt;
@@ -403,7 +406,7 @@ static stele_status run_entry(const running *r, struct pg_result **ret_result, s
 {
     stele__bound bound;
     const stele_gen_stmt *stmt = r->call->stmt;
-    stele_status st = stele__bind(stmt, r->call->args, r->entry->states, r->entry->order,
+    stele_status st = stele__bind(stmt, r->call->args, r->entry->states, r->entry->slots,
                                   r->entry->param_count, &bound, err);
     if (st == STELE_OK) {
         bool named;
@@ -431,14 +434,12 @@ static stele_status run_entry(const running *r, struct pg_result **ret_result, s
 }
 
 /* Finds or makes the entry for the shape that the inputs have now. */
-static stele_status look_up_states(running *r, uint8_t *states, const stele_tag **tags,
-                                   stele_error *err)
+static stele_status look_up_states(running *r, uint8_t *states, stele_error *err)
 {
     stele__cache *cache = r->conn->link->cache;
     const stele_gen_stmt *stmt = r->call->stmt;
-    size_t n = stmt->param_count;
     if (states != NULL) {
-        stele_status st = stele__bind_states(stmt, r->call->args, states, tags, err);
+        stele_status st = stele__bind_states(stmt, r->call->args, states, err);
         if (st != STELE_OK)
             return st;
     }
@@ -451,26 +452,23 @@ static stele_status look_up_states(running *r, uint8_t *states, const stele_tag 
         stele__cache_add(cache, r->entry);
         r->fresh = true;
     }
-    if (states != NULL)
-        memcpy(r->entry->tags, tags, n * sizeof *tags);
+    stele__bind_note_tags(stmt, r->call->args, r->entry->inputs);
     return STELE_OK;
 }
 
 static stele_status look_up(running *r, stele_error *err)
 {
     const stele_gen_stmt *stmt = r->call->stmt;
-    const stele_tag *inline_tags[STATES_INLINE];
     uint8_t inline_states[STATES_INLINE];
-    size_t n = stmt->param_count;
-    if (stmt->shape_from >= n)
-        return look_up_states(r, NULL, NULL, err);
-    if (n <= STATES_INLINE)
-        return look_up_states(r, inline_states, inline_tags, err);
-    const stele_tag **tags = stele__calloc(n, sizeof *tags + sizeof(uint8_t));
-    if (tags == NULL)
+    if (stmt->shape_from >= stmt->param_count)
+        return look_up_states(r, NULL, err);
+    if (stmt->param_count <= STATES_INLINE)
+        return look_up_states(r, inline_states, err);
+    uint8_t *states = stele__alloc(stmt->param_count);
+    if (states == NULL)
         return stele__fail(err, STELE_E_NOMEM, "%s: out of memory", stmt->name);
-    stele_status st = look_up_states(r, (uint8_t *)(void *)(tags + n), tags, err);
-    stele__free(tags);
+    stele_status st = look_up_states(r, states, err);
+    stele__free(states);
     return st;
 }
 
@@ -491,7 +489,7 @@ static stele_status run_call(stele_conn *conn, const stele__call *call,
             return stele__fail(err, STELE_E_NOMEM, "%s: out of memory", stmt->name);
     }
     r.entry = stele__cache_latest(link->cache, stmt, conn->names->id, call->flags);
-    if (r.entry == NULL || !stele__bind_has_tags(stmt, call->args, r.entry->tags)) {
+    if (r.entry == NULL || !stele__bind_has_tags(r.entry->inputs, r.entry->shape_len, call->args)) {
         st = look_up(&r, err);
         if (st != STELE_OK)
             return st;

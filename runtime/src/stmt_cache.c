@@ -11,24 +11,6 @@
 
 #include "banned.h"
 
-#define BUCKET_BITS 10
-#define BUCKETS (1u << BUCKET_BITS)
-#define LATEST 64u
-
-typedef struct age_list {
-    stele__entry *newest, *oldest;
-    uint32_t count;
-    uint32_t capacity;
-} age_list;
-
-struct stele__cache {
-    uint64_t lookups;
-    age_list prepared; /* stale ones among them: the server still holds them */
-    age_list seen;
-    stele__entry *latest[LATEST]; /* by statement and names; the newer one stays */
-    stele__entry *buckets[BUCKETS];
-};
-
 stele__cache *stele__cache_new(uint32_t capacity)
 {
     stele__cache *cache = stele__calloc(1, sizeof *cache);
@@ -55,15 +37,15 @@ void stele__cache_free(stele__cache *cache)
 
 static stele__entry **bucket_of(stele__cache *cache, uint64_t hash)
 {
-    return &cache->buckets[hash >> (64 - BUCKET_BITS)];
+    return &cache->buckets[hash >> (64 - STELE__BUCKET_BITS)];
 }
 
-static age_list *list_of(stele__cache *cache, const stele__entry *entry)
+static stele__age_list *list_of(stele__cache *cache, const stele__entry *entry)
 {
     return entry->state == STELE__ENTRY_SEEN ? &cache->seen : &cache->prepared;
 }
 
-static void link_newest(age_list *list, stele__entry *entry)
+static void link_newest(stele__age_list *list, stele__entry *entry)
 {
     entry->newer = NULL;
     entry->older = list->newest;
@@ -75,7 +57,7 @@ static void link_newest(age_list *list, stele__entry *entry)
     list->count++;
 }
 
-static void unlink_entry(age_list *list, stele__entry *entry)
+static void unlink_entry(stele__age_list *list, stele__entry *entry)
 {
     if (entry->newer != NULL)
         entry->newer->older = entry->older;
@@ -104,31 +86,14 @@ stele__entry *stele__cache_find(stele__cache *cache, const stele__key *key)
     return NULL;
 }
 
-static size_t latest_of(const stele_gen_stmt *stmt, uint64_t names_id)
-{
-    return ((uintptr_t)stmt / 32 ^ names_id) % LATEST;
-}
-
-stele__entry *stele__cache_latest(const stele__cache *cache, const stele_gen_stmt *stmt,
-                                  uint64_t names_id, uint32_t flags)
-{
-    stele__entry *entry = cache->latest[latest_of(stmt, names_id)];
-    if (entry != NULL && entry->stmt == stmt && entry->names_id == names_id &&
-        entry->flags == flags)
-        return entry;
-    return NULL;
-}
-
 bool stele__cache_is_recent(const stele__cache *cache, const stele__entry *entry)
 {
     return cache->lookups - entry->last_use < STELE__RECENT;
 }
 
-void stele__cache_touch(stele__cache *cache, stele__entry *entry)
+void stele__cache_renew(stele__cache *cache, stele__entry *entry)
 {
-    age_list *list = list_of(cache, entry);
-    entry->last_use = ++cache->lookups;
-    cache->latest[latest_of(entry->stmt, entry->names_id)] = entry;
+    stele__age_list *list = list_of(cache, entry);
     if (list->newest == entry)
         return;
     unlink_entry(list, entry);
@@ -141,7 +106,7 @@ void stele__cache_drop(stele__cache *cache, stele__entry *entry)
     while (*at != entry)
         at = &(*at)->chain;
     *at = entry->chain;
-    stele__entry **latest = &cache->latest[latest_of(entry->stmt, entry->names_id)];
+    stele__entry **latest = stele__cache_latest_place(cache, entry->stmt, entry->names_id);
     if (*latest == entry)
         *latest = NULL;
     unlink_entry(list_of(cache, entry), entry);
@@ -190,7 +155,7 @@ void stele__cache_unprepared(stele__cache *cache, stele__entry *entry)
     entry->checked = false;
 }
 
-static void clear_list(stele__cache *cache, age_list *list, const stele__entry *but)
+static void clear_list(stele__cache *cache, stele__age_list *list, const stele__entry *but)
 {
     stele__entry *entry = list->oldest;
     while (entry != NULL) {

@@ -34,15 +34,39 @@ typedef struct stele__entry {
     struct stele__entry *chain;
     struct stele__entry *newer, *older; /* in the list of its kind */
     uint16_t *order;                    /* parameter of each $n */
+    struct stele__bind_slot *slots;     /* how each $n is bound */
     uint32_t *types;                    /* OID of each $n */
-    const stele_tag **tags;             /* of the inputs when it was looked up last */
+    struct stele__bind_input *inputs;   /* their tags when it was looked up last */
     uint8_t *states;                    /* of all parameters; NULL when all are plain */
     uint8_t *shape;                     /* those of the inputs */
     char *sql;                          /* NULL once prepared */
     char name[24]; /* on the server: a hash of SQL and types, the same in every process */
 } stele__entry;
 
-typedef struct stele__cache stele__cache;
+/** Entries of one kind by age. */
+typedef struct stele__age_list {
+    stele__entry *newest, *oldest;
+    uint32_t count;
+    uint32_t capacity;
+} stele__age_list;
+
+#define STELE__BUCKET_BITS 10
+#define STELE__LATEST 64u
+
+/* Open to this floor, so that the frequent look-up takes no call. */
+typedef struct stele__cache {
+    uint64_t lookups;
+    stele__age_list prepared; /* stale ones among them: the server still holds them */
+    stele__age_list seen;
+    stele__entry *latest[STELE__LATEST]; /* by statement and names; the newer one stays */
+    stele__entry *buckets[1u << STELE__BUCKET_BITS];
+} stele__cache;
+
+static inline stele__entry **
+stele__cache_latest_place(stele__cache *cache, const stele_gen_stmt *stmt, uint64_t names_id)
+{
+    return &cache->latest[((uintptr_t)stmt / 32 ^ names_id) % STELE__LATEST];
+}
 
 /** What an entry is found by. */
 typedef struct stele__key {
@@ -65,8 +89,15 @@ stele__entry *stele__cache_find(stele__cache *cache, const stele__key *key);
  * The entry that was used last for a statement under these names and flags: a guess that spares the
  * look-up if its shape fits. May be NULL though there is one.
  */
-stele__entry *stele__cache_latest(const stele__cache *cache, const stele_gen_stmt *stmt,
-                                  uint64_t names_id, uint32_t flags);
+static inline stele__entry *stele__cache_latest(stele__cache *cache, const stele_gen_stmt *stmt,
+                                                uint64_t names_id, uint32_t flags)
+{
+    stele__entry *entry = *stele__cache_latest_place(cache, stmt, names_id);
+    if (entry != NULL && entry->stmt == stmt && entry->names_id == names_id &&
+        entry->flags == flags)
+        return entry;
+    return NULL;
+}
 
 /** True if the entry was used before within the last STELE__RECENT look-ups: worth preparing. */
 bool stele__cache_is_recent(const stele__cache *cache, const stele__entry *entry);
@@ -86,8 +117,17 @@ void stele__cache_unprepared(stele__cache *cache, stele__entry *entry);
 /** The least recently used prepared entry if one more would be too many, else NULL. */
 stele__entry *stele__cache_victim(const stele__cache *cache);
 
-/** Counts a look-up, and marks its entry as newest of its kind. */
-void stele__cache_touch(stele__cache *cache, stele__entry *entry);
+/** Makes an entry the newest of its kind. */
+void stele__cache_renew(stele__cache *cache, stele__entry *entry);
+
+/** Counts a look-up, and makes its entry the newest of its kind. */
+static inline void stele__cache_touch(stele__cache *cache, stele__entry *entry)
+{
+    entry->last_use = ++cache->lookups;
+    *stele__cache_latest_place(cache, entry->stmt, entry->names_id) = entry;
+    if (cache->prepared.newest != entry)
+        stele__cache_renew(cache, entry);
+}
 
 /** Forgets one entry, or all but one (NULL: all), because the server has lost them. */
 void stele__cache_drop(stele__cache *cache, stele__entry *entry);
