@@ -26,6 +26,8 @@ stele_status stele__conn_unusable(const stele_conn *conn, stele_error *err)
         stele__error_hint(err, "open a handle of its own in the child");
         return st;
     }
+    if (conn->held != NULL)
+        return stele__conn_is_held(conn, err);
     if (conn->tx.lost || conn->tx.state == STELE__TX_OPEN) {
         stele_status st =
             stele__fail(err, STELE_E_ABORTED, "the connection was lost inside the transaction");
@@ -36,10 +38,20 @@ stele_status stele__conn_unusable(const stele_conn *conn, stele_error *err)
     return conn->ops->relink((stele_conn *)(uintptr_t)conn, deadline, err);
 }
 
+stele_status stele__conn_is_held(const stele_conn *conn, stele_error *err)
+{
+    stele_status st =
+        stele__fail(err, STELE_E_MISUSE, "the connection is used by %s", conn->held->what);
+    stele__error_hint(err, "end that first, or take another connection");
+    return st;
+}
+
 void stele_conn_release(stele_conn *conn)
 {
-    if (conn != NULL)
-        conn->ops->release(conn);
+    if (conn == NULL)
+        return;
+    stele__conn_free(conn);
+    conn->ops->release(conn);
 }
 
 void stele_conn_autofree(stele_conn **conn)
@@ -129,6 +141,8 @@ stele_status stele_conn_exec(stele_conn *conn, const char *sql, const stele_str 
     stele__block block;
     const char **values = NULL;
     struct pg_result *result = NULL;
+    if (conn->held != NULL)
+        return stele__conn_is_held(conn, err);
     if (param_count > 65535)
         return stele__fail(err, STELE_E_INPUT, "%zu parameters; the protocol takes 65535",
                            param_count);

@@ -62,10 +62,25 @@ typedef struct stele__conn_ops {
     stele_status (*use)(stele_conn *conn, stele_db *db, stele_error *err);
 } stele__conn_ops;
 
+/**
+ * Who has the lease to itself: a pipeline with entries, an open stream. Meanwhile other calls are
+ * refused.
+ */
+typedef struct stele__holder {
+    const char *what; /* for errors: "a pipeline …" */
+    /* Gives the lease up, whatever is under way: its link ends usable or broken. */
+    void (*leave)(struct stele__holder *holder);
+    /* Goes on without waiting; STELE_AGAIN while there is more to do. NULL: nothing was started. */
+    stele_status (*step)(struct stele__holder *holder, stele_error *err);
+    bool wants_write;         /* what is to be sent waits for the socket */
+    stele__deadline deadline; /* of what was started */
+} stele__holder;
+
 struct stele_conn {
     stele__link *link; /* never NULL while leased, but may be broken */
     const stele__names *names;
     const stele__conn_ops *ops;
+    stele__holder *held;      /* NULL: free for any call */
     stele__deadline deadline; /* of the lease; STELE__NEVER when none was set */
     uint32_t call_timeout_ms;
     stele__tx tx;
@@ -83,10 +98,21 @@ stele__deadline stele__conn_deadline(const stele_conn *conn);
 /** Why a lease cannot be used as it is; outside a transaction a broken link is replaced. */
 stele_status stele__conn_unusable(const stele_conn *conn, stele_error *err);
 
-/** STELE_OK if the lease can be used: not forked, and its link alive or replaced. */
+/** STELE_E_MISUSE, saying who holds the lease. */
+stele_status stele__conn_is_held(const stele_conn *conn, stele_error *err);
+
+/** Ends what holds the lease, if anything. */
+static inline void stele__conn_free(stele_conn *conn)
+{
+    if (conn->held != NULL)
+        conn->held->leave(conn->held);
+}
+
+/** STELE_OK if the lease can be used: free, not forked, and its link alive or replaced. */
 static inline stele_status stele__conn_usable(const stele_conn *conn, stele_error *err)
 {
-    if (__builtin_expect(!conn->link->broken && !stele__link_is_foreign(conn->link), 1))
+    if (__builtin_expect(
+            !conn->link->broken && !stele__link_is_foreign(conn->link) && conn->held == NULL, 1))
         return STELE_OK;
     return stele__conn_unusable(conn, err);
 }

@@ -24,6 +24,12 @@ stele_status stele__link_connect_error(const stele__link *link, stele_error *err
 /** Turns an error result of the server into an error. */
 stele_status stele__link_server_error(const PGresult *result, stele_error *err);
 
+/** Hands one step to libpq; 0 if it does not take it. */
+int stele__link_send(const stele__link *link, const stele__step *step);
+
+/** After that: tells a dead connection from what libpq refuses before sending anything. */
+stele_status stele__link_send_failed(stele__link *link, stele_error *err);
+
 /** Marks the link broken and says that the connection was lost, quoting libpq. */
 stele_status stele__link_lost(stele__link *link, stele_error *err);
 

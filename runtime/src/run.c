@@ -166,7 +166,7 @@ static void add_prepare(const stele__cache *cache, stele__entry *entry, attempt 
 }
 
 /* Inside a failed transaction nothing can be prepared; an unnamed statement fails just as well. */
-static bool should_prepare(const stele_conn *conn, const stele__cache *cache,
+bool stele__should_prepare(const stele_conn *conn, const stele__cache *cache,
                            const stele__entry *entry)
 {
     if (conn->link->unnamed || entry->state == STELE__ENTRY_PREPARED)
@@ -189,7 +189,7 @@ static void plan_attempt(stele_conn *conn, const stele__cache *cache, stele__ent
     a->is_open = conn->tx.state == STELE__TX_OPEN;
     if (a->is_open)
         add_pending(conn, a);
-    if (!fresh && should_prepare(conn, cache, entry))
+    if (!fresh && stele__should_prepare(conn, cache, entry))
         add_prepare(cache, entry, a);
     if (!a->is_open)
         add_pending(conn, a);
@@ -298,7 +298,7 @@ static stele_status execute(stele_conn *conn, const stele__entry *entry, const s
 
 /* ---- plans that no longer fit ---- */
 
-static bool is_stale_plan(const stele_error *err)
+bool stele__is_stale_plan(const stele_error *err)
 {
     /* A cached plan fails like this after its tables changed, or when the server lost it. */
     static const char *const codes[] = {"0A000", "26000", "42883", "42703", "42P01", "42804"};
@@ -311,15 +311,15 @@ static bool is_stale_plan(const stele_error *err)
 /* How often in a row a plan made anew may be stale again before the error is taken at its word. */
 #define STALE_RUNS_MAX 3
 
-/* True if the statement may be sent again at once, prepared anew. */
-static bool renew(stele_conn *conn, const stele__call *call, stele__entry *entry, stele_error *err)
+bool stele__renew_entry(stele_conn *conn, stele__entry *entry, stele_error *err)
 {
     stele_status st;
     stele_error ignored;
+    stele__call call = {entry->stmt, NULL, entry->flags};
     stele__cache *cache = conn->link->cache;
     if (conn->link->broken || entry->stale_runs >= STALE_RUNS_MAX)
         return false;
-    if (entry->sql == NULL && !render_entry(conn, call, entry->states, entry, &st, &ignored))
+    if (entry->sql == NULL && !render_entry(conn, &call, entry->states, entry, &st, &ignored))
         return false;
     entry->stale_runs++;
     entry->checked = false;
@@ -412,8 +412,8 @@ static stele_status run_entry(const running *r, struct pg_result **ret_result, s
         bool named;
         do
             st = send(r, &bound, &named, ret_result, err);
-        while (st != STELE_OK && named && is_stale_plan(err) &&
-               renew(r->conn, r->call, r->entry, err));
+        while (st != STELE_OK && named && stele__is_stale_plan(err) &&
+               stele__renew_entry(r->conn, r->entry, err));
     }
     stele__bind_release(&bound);
     if (st != STELE_OK) {
@@ -472,28 +472,44 @@ static stele_status look_up(running *r, stele_error *err)
     return st;
 }
 
-static stele_status run_call(stele_conn *conn, const stele__call *call,
-                             struct pg_result **ret_result, stele_error *err)
+static inline stele_status find_entry(running *r, stele_error *err)
 {
-    running r = {.conn = conn, .call = call};
-    const stele_gen_stmt *stmt = call->stmt;
-    stele_status st = stele__conn_usable(conn, err);
-    if (st != STELE_OK)
-        return st;
-    __atomic_store_n(&conn->last_statement, stmt->name, __ATOMIC_RELAXED);
-    stele__link *link = conn->link;
+    stele__link *link = r->conn->link;
+    const stele_gen_stmt *stmt = r->call->stmt;
+    __atomic_store_n(&r->conn->last_statement, stmt->name, __ATOMIC_RELAXED);
     if (link->cache == NULL) {
         link->cache = stele__cache_new(link->cache_capacity);
         link->free_cache = stele__cache_free;
         if (link->cache == NULL)
             return stele__fail(err, STELE_E_NOMEM, "%s: out of memory", stmt->name);
     }
-    r.entry = stele__cache_latest(link->cache, stmt, conn->names->id, call->flags);
-    if (r.entry == NULL || !stele__bind_has_tags(r.entry->inputs, r.entry->shape_len, call->args)) {
-        st = look_up(&r, err);
-        if (st != STELE_OK)
-            return st;
-    }
+    r->entry = stele__cache_latest(link->cache, stmt, r->conn->names->id, r->call->flags);
+    if (r->entry == NULL ||
+        !stele__bind_has_tags(r->entry->inputs, r->entry->shape_len, r->call->args))
+        return look_up(r, err);
+    return STELE_OK;
+}
+
+stele_status stele__find_entry(stele_conn *conn, const stele__call *call, stele__entry **ret_entry,
+                               bool *ret_fresh, stele_error *err)
+{
+    running r = {.conn = conn, .call = call};
+    stele_status st = find_entry(&r, err);
+    *ret_entry = r.entry;
+    *ret_fresh = r.fresh;
+    return st;
+}
+
+static stele_status run_call(stele_conn *conn, const stele__call *call,
+                             struct pg_result **ret_result, stele_error *err)
+{
+    running r = {.conn = conn, .call = call};
+    stele_status st = stele__conn_usable(conn, err);
+    if (st == STELE_OK)
+        st = find_entry(&r, err);
+    if (st != STELE_OK)
+        return st;
+    stele__link *link = conn->link;
     st = run_entry(&r, ret_result, err);
     /* A broken link takes its cache along; it is closed by the pool, not here. */
     stele__cache_touch(link->cache, r.entry);

@@ -26,6 +26,26 @@ typedef struct stele__call {
 stele_status stele__run(stele_conn *conn, const stele__call *call, struct pg_result **ret_result,
                         stele_error *err);
 
+/**
+ * Finds or makes the cache entry for the shape of a call; `*ret_fresh`: it was not there. The lease must
+ * be usable. Errors: as stele__bind_states, STELE_E_NOMEM.
+ */
+stele_status stele__find_entry(stele_conn *conn, const stele__call *call, stele__entry **ret_entry,
+                               bool *ret_fresh, stele_error *err);
+
+/** True if its statement should be prepared before it runs. */
+bool stele__should_prepare(const stele_conn *conn, const stele__cache *cache,
+                           const stele__entry *entry);
+
+/** True if the error is one that a prepared statement gives whose plan no longer fits. */
+bool stele__is_stale_plan(const stele_error *err);
+
+/**
+ * After such an error: true if the statement may be sent again at once, prepared anew. The lease must
+ * have the names it had when the entry was made.
+ */
+bool stele__renew_entry(stele_conn *conn, stele__entry *entry, stele_error *err);
+
 /** What the last step of an exchange may do to the database. */
 typedef enum stele__effect {
     STELE__READS,   /* nothing */

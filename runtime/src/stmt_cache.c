@@ -110,7 +110,9 @@ void stele__cache_drop(stele__cache *cache, stele__entry *entry)
     if (*latest == entry)
         *latest = NULL;
     unlink_entry(list_of(cache, entry), entry);
-    free_entry(entry);
+    entry->dropped = true;
+    if (entry->pins == 0)
+        free_entry(entry);
 }
 
 void stele__cache_add(stele__cache *cache, stele__entry *entry)
@@ -121,6 +123,7 @@ void stele__cache_add(stele__cache *cache, stele__entry *entry)
     entry->chain = *bucket;
     *bucket = entry;
     entry->last_use = cache->lookups;
+    entry->dropped = false;
     entry->state = STELE__ENTRY_SEEN;
     link_newest(&cache->seen, entry);
 }
@@ -170,6 +173,12 @@ void stele__cache_clear(stele__cache *cache, const stele__entry *but)
 {
     clear_list(cache, &cache->prepared, but);
     clear_list(cache, &cache->seen, but);
+}
+
+void stele__entry_unpin(stele__entry *entry)
+{
+    if (--entry->pins == 0 && entry->dropped)
+        free_entry(entry);
 }
 
 uint32_t stele__cache_count(const stele__cache *cache)

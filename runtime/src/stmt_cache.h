@@ -27,9 +27,12 @@ typedef struct stele__entry {
     uint32_t flags;
     stele__entry_state state;
     bool checked;       /* prepared, and its result types were compared with the schema */
+    bool on_way;        /* a PREPARE of it was sent and is not answered */
+    bool dropped;       /* out of the cache; it lives while it is pinned */
     uint8_t stale_runs; /* executions in a row that failed as those of stale plans do */
     uint16_t param_count;
     uint16_t shape_len;
+    uint32_t pins;     /* of pipelines and streams that still need it */
     uint64_t last_use; /* look-up number */
     struct stele__entry *chain;
     struct stele__entry *newer, *older; /* in the list of its kind */
@@ -132,6 +135,13 @@ static inline void stele__cache_touch(stele__cache *cache, stele__entry *entry)
 /** Forgets one entry, or all but one (NULL: all), because the server has lost them. */
 void stele__cache_drop(stele__cache *cache, stele__entry *entry);
 void stele__cache_clear(stele__cache *cache, const stele__entry *but);
+
+/** Keeps an entry in memory, also when the cache drops it, until it is unpinned as often. */
+static inline void stele__entry_pin(stele__entry *entry)
+{
+    entry->pins++;
+}
+void stele__entry_unpin(stele__entry *entry);
 
 /** Entries that are prepared now. */
 uint32_t stele__cache_count(const stele__cache *cache);

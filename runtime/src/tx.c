@@ -51,6 +51,8 @@ stele_status stele_tx_begin(stele_conn *conn, const stele_tx_options *options, s
 {
     if (conn->tx.state != STELE__TX_NONE)
         return stele__fail(err, STELE_E_MISUSE, "a transaction is open on this connection");
+    if (conn->held != NULL)
+        return stele__conn_is_held(conn, err);
     if (options != NULL && options->size != sizeof *options)
         return stele__fail(err, STELE_E_INPUT, "options not made by STELE_TX_OPTIONS_INIT");
     size_t len = append(conn->tx.pending[0], 0, "BEGIN");
@@ -135,6 +137,8 @@ stele_status stele_tx_commit(stele_conn *conn, stele_error *err)
         err = &local;
     if (conn->tx.state == STELE__TX_NONE)
         return stele__fail(err, STELE_E_MISUSE, "no transaction to commit");
+    if (conn->held != NULL)
+        return stele__conn_is_held(conn, err);
     if (stele__link_is_foreign(conn->link))
         return stele__fail(err, STELE_E_FORKED, "the connection belongs to the parent process");
     if (conn->tx.lost)
@@ -151,6 +155,7 @@ static void roll_back(stele_conn *conn)
 {
     stele_error ignored;
     struct pg_result *result;
+    stele__conn_free(conn);
     /* When the link is lost on the way, the server rolls back on its own. */
     if (conn->tx.state == STELE__TX_OPEN && !conn->tx.lost &&
         finish(conn, "ROLLBACK", &result, &ignored) == STELE_OK)
@@ -178,6 +183,8 @@ static stele_status check_savepoint(const stele_conn *conn, const char *name, st
 {
     if (conn->tx.state == STELE__TX_NONE)
         return stele__fail(err, STELE_E_MISUSE, "a savepoint needs a transaction");
+    if (conn->held != NULL)
+        return stele__conn_is_held(conn, err);
     if (name == NULL || !is_plain_name(name))
         return stele__fail(err, STELE_E_NAME,
                            "savepoint names are 1 to 63 letters, digits and underscores");
