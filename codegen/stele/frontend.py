@@ -10,11 +10,14 @@ from stele.check import check
 from stele.diag import Diagnostics
 from stele.load import load_file
 from stele.model import Schema, Span
+from stele.query_resolve import add_queries
 from stele.resolve import resolve
 
 
 def read_schema(paths: Sequence[Path], diags: Diagnostics) -> Schema | None:
-    """The schema in the given files; a folder stands for its *.yaml.
+    """The schema in the given files, with the queries in the .sql files beside them.
+
+    A folder stands for its *.yaml.
 
     Every problem of every file is reported into `diags`, in places named as the paths were given.
     None when there is an error among them. The order of `paths` makes no difference.
@@ -22,7 +25,7 @@ def read_schema(paths: Sequence[Path], diags: Diagnostics) -> Schema | None:
     files = schema_files(paths, diags)
     loaded = [load_file(path, diags) for path in files]
     mappings = [mapping for mapping in loaded if mapping is not None]
-    draft = resolve(mappings, len(mappings) < len(loaded), diags)
+    draft = add_queries(resolve(mappings, len(mappings) < len(loaded), diags), diags)
     check(draft, diags)
     return None if diags.failed else draft.schema
 

@@ -242,6 +242,131 @@ class Longest:
     prefix: int
 
 
+class QueryKind(Enum):
+    """What a query answers with."""
+
+    ONE = "one"  # a row; none is STELE_E_NOT_FOUND
+    MAYBE = "maybe"  # a row or NULL
+    MANY = "many"
+    ITER = "iter"
+    EXEC = "exec"
+    EXECROWS = "execrows"  # the number of rows
+
+
+@dataclass(frozen=True, slots=True)
+class QueryParam:
+    span: Span
+    name: str
+    type: Type
+    nullable: bool
+    optional: bool  # used in clauses only, so that it may stay unset
+
+
+@dataclass(frozen=True, slots=True)
+class QueryReturn:
+    """One column of the result, or the columns of a whole row: then `table` is (module, table)."""
+
+    span: Span
+    name: str
+    type: Type | None
+    nullable: bool
+    table: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueryChoice:
+    """What the caller chooses among; the first label is the default."""
+
+    span: Span
+    name: str
+    labels: tuple[str, ...]
+
+
+class PolicyKind(Enum):
+    LIVE = "live"
+    NOT_DELETED = "not_deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class SqlText:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableRef:
+    """The bare name of a table, or of an enum type, under the names of run time."""
+
+    module: str
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParamRef:
+    param: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowRef:
+    """All columns of a table, in order, each behind the alias."""
+
+    module: str
+    table: str
+    alias: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRef:
+    kind: PolicyKind
+    module: str
+    table: str
+    alias: str
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The server's time, as a value of the type."""
+
+    scalar: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Present when all `params` are set, or when the flag is true; one of the two is given."""
+
+    params: tuple[int, ...]
+    flag: str
+    body: tuple[QueryNode, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of the bodies, in the order of the choice's labels."""
+
+    choice: str
+    bodies: tuple[tuple[QueryNode, ...], ...]
+
+
+QueryNode = SqlText | TableRef | ParamRef | RowRef | PolicyRef | Now | Condition | Choice
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One statement of a module's .sql file."""
+
+    span: Span
+    module: str
+    name: str
+    kind: QueryKind
+    doc: str
+    params: tuple[QueryParam, ...]
+    returns: tuple[QueryReturn, ...]
+    flags: tuple[str, ...]
+    choices: tuple[QueryChoice, ...]
+    body: tuple[QueryNode, ...]
+    custom_plan: bool = False
+    reads: bool = False  # it is certain that nothing is written
+
+
 @dataclass(frozen=True, slots=True)
 class Module:
     """One schema file. `index_name` holds {schema_} {prefix} {table} {key}."""
@@ -255,6 +380,8 @@ class Module:
     longest: Longest
     enums: tuple[EnumType, ...]
     tables: tuple[Table, ...]
+    queries: tuple[Query, ...] = ()
+    query_path: str = ""  # the .sql file beside the schema file, '' if there is none
 
 
 @dataclass(frozen=True, slots=True)
