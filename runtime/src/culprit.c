@@ -139,7 +139,12 @@ static bool is_candidate(const stele_gen_param *param, const char *sqlstate)
     if (strcmp(sqlstate, "22008") == 0)
         return type == STELE_GEN_TIMESTAMP || type == STELE_GEN_TIMESTAMPTZ ||
                type == STELE_GEN_DATE || type == STELE_GEN_TIME || type == STELE_GEN_INTERVAL;
-    return is_text(type);
+    /* Others, such as a division by zero, are about what the statement computes. */
+    static const char *const of_text[] = {"22001", "22021", "22P05"};
+    for (size_t i = 0; i < sizeof of_text / sizeof of_text[0]; i++)
+        if (strcmp(sqlstate, of_text[i]) == 0)
+            return is_text(type);
+    return false;
 }
 
 static void name_column(const stele__call *call, const stele_gen_param *param, const char *what,
@@ -180,7 +185,7 @@ void stele__name_culprit(const stele__call *call, stele_error *err)
             return;
         }
     }
-    /* Nothing seen, but only one can be meant. */
-    if (candidates == 1)
+    /* Nothing seen, but only one can be meant; a range may also be that of an expression. */
+    if (candidates == 1 && strcmp(err->sqlstate, "22003") != 0)
         name_column(call, only, "", err);
 }
