@@ -42,6 +42,12 @@ static bool is_time(uint8_t type)
     return type == STELE_GEN_TIMESTAMP || type == STELE_GEN_TIMESTAMPTZ;
 }
 
+/* Whether NULL means IS NULL. */
+static bool is_filter(const stele_gen_stmt *stmt)
+{
+    return (stmt->properties & (STELE_STMT_READ | STELE_STMT_QUERY)) == STELE_STMT_READ;
+}
+
 /* The state that an input's tag stands for; -1 for a tag that no constructor makes. */
 static int state_of_tag(const stele_gen_stmt *stmt, const stele_gen_param *param,
                         const stele_tag *tag)
@@ -51,7 +57,7 @@ static int state_of_tag(const stele_gen_stmt *stmt, const stele_gen_param *param
     if (tag == &stele_tag_value)
         return STELE__PARAM;
     if (tag == &stele_tag_null && param->form == STELE_GEN_IN_N)
-        return (stmt->properties & STELE_STMT_READ) != 0 ? STELE__NULL : STELE__PARAM;
+        return is_filter(stmt) ? STELE__NULL : STELE__PARAM;
     if (tag == &stele_tag_now && is_time(param->type))
         return STELE__NOW;
     if (tag == &stele_tag_after && is_time(param->type))
@@ -76,6 +82,23 @@ static bool sets_any(const stele_gen_stmt *stmt, const uint8_t *states)
     return false;
 }
 
+static stele_status check_group(const stele_gen_stmt *stmt, const stele_gen_group *group,
+                                const uint8_t *states, stele_error *err)
+{
+    int set = 0;
+    const stele_gen_param *missing = NULL;
+    for (int i = 0; i < group->count; i++) {
+        if (states[group->params[i]] != STELE__UNSET)
+            set++;
+        else if (missing == NULL)
+            missing = &stmt->params[group->params[i]];
+    }
+    if (missing == NULL || set == 0)
+        return STELE_OK;
+    return column_error(stmt, missing, err, STELE_E_INPUT, "is not set, but what goes with it is",
+                        "set them together, or none of them");
+}
+
 stele_status stele__bind_states(const stele_gen_stmt *stmt, const void *const *args,
                                 uint8_t *states, stele_error *err)
 {
@@ -88,8 +111,15 @@ stele_status stele__bind_states(const stele_gen_stmt *stmt, const void *const *a
             return bad_tag(stmt, param, tag, err);
         if (state == STELE__UNSET && param->required)
             return column_error(stmt, param, err, STELE_E_INPUT, "is required and not set",
-                                "it is NOT NULL and has no default");
+                                (stmt->properties & STELE_STMT_QUERY) != 0
+                                    ? "every call of this query needs it"
+                                    : "it is NOT NULL and has no default");
         states[i] = (uint8_t)state;
+    }
+    for (int i = 0; i < stmt->group_count; i++) {
+        stele_status st = check_group(stmt, &stmt->groups[i], states, err);
+        if (st != STELE_OK)
+            return st;
     }
     if ((stmt->properties & STELE_STMT_NEEDS_SET) == 0 || sets_any(stmt, states))
         return STELE_OK;

@@ -39,6 +39,76 @@ stele_status stele_gen_one(stele_conn *conn, const stele_gen_stmt *stmt, const v
     return STELE_OK;
 }
 
+stele_status stele_gen_maybe(stele_conn *conn, const stele_gen_stmt *stmt, const void *const *args,
+                             uint32_t flags, void **ret_row, stele_error *err)
+{
+    stele__call call = {stmt, args, flags};
+    struct pg_result *result;
+    stele_status st = stele__run(conn, &call, &result, err);
+    if (st != STELE_OK)
+        return st;
+    if (stele__result_count(result) == 0) {
+        stele__result_clear(result);
+        *ret_row = NULL;
+        return STELE_OK;
+    }
+    stele__row_shape shape = shape_of(stmt);
+    stele__rows *rows;
+    st = stele__result_rows(result, &shape, 0, &rows, err);
+    if (st != STELE_OK)
+        return stele__undelivered(conn, &call, st, err);
+    *ret_row = rows + 1;
+    return STELE_OK;
+}
+
+/* A multiple of 16, so that rows behind a rowset keep their alignment. */
+#define ROWSET_SIZE 16
+_Static_assert(sizeof(stele_gen_rowset) <= ROWSET_SIZE, "a rowset fits before its rows");
+
+stele_status stele_gen_rows(stele_conn *conn, const stele_gen_stmt *stmt, const void *const *args,
+                            uint32_t flags, void **ret_rowset, stele_error *err)
+{
+    stele__call call = {stmt, args, flags};
+    struct pg_result *result;
+    stele_status st = stele__run(conn, &call, &result, err);
+    if (st != STELE_OK)
+        return st;
+    stele__row_shape shape = shape_of(stmt);
+    stele__rows *rows;
+    st = stele__result_rows(result, &shape, ROWSET_SIZE, &rows, err);
+    if (st != STELE_OK)
+        return stele__undelivered(conn, &call, st, err);
+    stele_gen_rowset *rowset = (stele_gen_rowset *)(void *)(rows + 1);
+    rowset->rows = (const char *)rowset + ROWSET_SIZE;
+    rowset->count = rows->count;
+    *ret_rowset = rowset;
+    return STELE_OK;
+}
+
+stele_status stele_gen_flags(const stele_gen_stmt *stmt, const void *params, uint32_t *ret_flags,
+                             stele_error *err)
+{
+    uint32_t flags = 0;
+    for (int i = 0; i < stmt->switch_count && params != NULL; i++) {
+        const stele_gen_switch *one = &stmt->switches[i];
+        const char *field = (const char *)params + one->offset;
+        unsigned value;
+        if (one->is_flag)
+            value = *(const bool *)field;
+        else
+            memcpy(&value, field, sizeof value); /* an enum */
+        if (value >= one->count) {
+            (void)stele__fail(err, STELE_E_INPUT, "%s: \"%s\" is no choice of its enum", stmt->name,
+                              one->name);
+            stele__error_place(err, stmt->table, one->name);
+            return STELE_E_INPUT;
+        }
+        flags |= (uint32_t)value << one->shift;
+    }
+    *ret_flags = flags;
+    return STELE_OK;
+}
+
 stele_status stele_gen_many(stele_conn *conn, const stele_gen_stmt *stmt, const void *const *args,
                             uint32_t flags, void **ret_rows, size_t *ret_count, stele_error *err)
 {

@@ -18,7 +18,7 @@ typedef struct renderer {
     stele__buf *sql;
     uint16_t *order;
     uint16_t count;
-    bool list_open;  /* the next item of the list is its first */
+    bool list_open; /* the next item of the list is its first */
     int depth;
     bool taken[MAX_NESTING + 1];  /* whether the branch at this depth is emitted */
     bool parent[MAX_NESTING + 1]; /* whether what surrounds it is */
@@ -81,6 +81,13 @@ static uint8_t state_of(const renderer *r, uint16_t param)
 static void add_placeholder(renderer *r, uint16_t param)
 {
     uint16_t n = 0;
+    if (state_of(r, param) == STELE__UNSET) {
+        const char *name = r->in->params[param].column;
+        r->status = stele__fail(r->err, STELE_E_INPUT, "\"%s\" is not set", name);
+        stele__error_place(r->err, NULL, name);
+        stele__error_hint(r->err, "what this call asks for needs it");
+        return;
+    }
     while (n < r->count && r->order[n] != param)
         n++;
     if (n == r->count)
@@ -164,6 +171,14 @@ static void add_where(renderer *r, const stele_gen_part *part)
     add_expression(r, part->a);
 }
 
+static bool group_is_set(const renderer *r, const stele_gen_group *group)
+{
+    for (uint16_t i = 0; i < group->count; i++)
+        if (state_of(r, group->params[i]) == STELE__UNSET)
+            return false;
+    return true;
+}
+
 static bool holds(const renderer *r, const stele_gen_part *part)
 {
     switch (part->kind) {
@@ -180,6 +195,10 @@ static bool holds(const renderer *r, const stele_gen_part *part)
         return (r->in->flags & part->a) != 0;
     case STELE_GEN_IF_NO_FLAG:
         return (r->in->flags & part->a) == 0;
+    case STELE_GEN_IF_ALL:
+        return group_is_set(r, &r->in->groups[part->a]);
+    case STELE_GEN_IF_CHOICE:
+        return (r->in->flags & part->a) == part->b;
     default: /* STELE_GEN_IF_SOFT */
         return r->in->names->soft_delete;
     }

@@ -29,11 +29,13 @@ typedef struct stele__render_input {
     uint32_t flags;
     const stele_module *module;
     const stele__names *names;
+    const stele_gen_group *groups; /* of IF_ALL */
 } stele__render_input;
 
 /**
  * Appends the SQL to `sql`. `ret_order` (param_count entries) gets the parameter that each $n stands
- * for, `ret_count` the number of them. Errors: STELE_E_NOMEM, STELE_E_INPUT (NULL in a range).
+ * for, `ret_count` the number of them. Errors: STELE_E_NOMEM, STELE_E_INPUT (NULL in
+ * a range, or a parameter unset that this shape needs).
  */
 stele_status stele__render(const stele__render_input *input, stele__buf *sql, uint16_t *ret_order,
                            uint16_t *ret_count, stele_error *err);

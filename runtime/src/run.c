@@ -69,6 +69,7 @@ static bool render_entry(const stele_conn *conn, const stele__call *call, const 
         .flags = call->flags,
         .module = stmt->module,
         .names = conn->names,
+        .groups = stmt->groups,
     };
     stele__buf sql;
     stele__buf_init(&sql);
@@ -170,6 +171,9 @@ bool stele__should_prepare(const stele_conn *conn, const stele__cache *cache,
                            const stele__entry *entry)
 {
     if (conn->link->unnamed || entry->state == STELE__ENTRY_PREPARED)
+        return false;
+    /* The server plans what is sent unnamed with the values at hand, every time. */
+    if ((entry->stmt->properties & STELE_STMT_CUSTOM_PLAN) != 0)
         return false;
     if (stele__link_tx_status(conn->link) == STELE__TX_ERROR)
         return false;

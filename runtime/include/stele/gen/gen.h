@@ -120,6 +120,8 @@ typedef enum stele_gen_part_kind {
     STELE_GEN_IF_ANY,     /* … if any parameter in [a, b) is set */
     STELE_GEN_IF_FLAG,    /* … if the call's flags have any bit of a */
     STELE_GEN_IF_NO_FLAG, /* … if they have none of a */
+    STELE_GEN_IF_ALL,     /* … if the parameters of group a are set; they are all, or none is */
+    STELE_GEN_IF_CHOICE,  /* … if the bits a of the call's flags are b */
     STELE_GEN_IF_SOFT,    /* … if the policy in force deletes softly */
     STELE_GEN_ELSE,
     STELE_GEN_END
@@ -153,6 +155,8 @@ typedef struct stele_gen_part {
 #define STELE_IF_ANY(from, to) {STELE_GEN_IF_ANY, from, to, NULL}
 #define STELE_IF_FLAG(mask) {STELE_GEN_IF_FLAG, mask, 0, NULL}
 #define STELE_IF_NO_FLAG(mask) {STELE_GEN_IF_NO_FLAG, mask, 0, NULL}
+#define STELE_IF_ALL(group) {STELE_GEN_IF_ALL, group, 0, NULL}
+#define STELE_IF_CHOICE(mask, bits) {STELE_GEN_IF_CHOICE, mask, bits, NULL}
 #define STELE_IF_SOFT {STELE_GEN_IF_SOFT, 0, 0, NULL}
 #define STELE_ELSE {STELE_GEN_ELSE, 0, 0, NULL}
 #define STELE_END {STELE_GEN_END, 0, 0, NULL}
@@ -175,6 +179,22 @@ typedef struct stele_gen_part {
 #define STELE_STMT_NEEDS_SET 0x04u /* an input that sets nothing is STELE_E_INPUT */
 #define STELE_STMT_CUSTOM_PLAN 0x08u  /* never a generic plan */
 #define STELE_STMT_LOCKS_NOWAIT 0x10u /* 55P03 is an expected outcome */
+#define STELE_STMT_QUERY 0x20u /* an author's: NULL is a value, not IS NULL; flags are its own */
+
+/** Parameters of a query that are set together or not at all. */
+typedef struct stele_gen_group {
+    const uint16_t *params;
+    uint16_t count;
+} stele_gen_group;
+
+/** A flag or a choice of a query: a member of its parameter struct, and its bits of the flags. */
+typedef struct stele_gen_switch {
+    const char *name;
+    uint32_t offset;
+    uint16_t count; /* 2 for a bool; for an enum the number of its values, from 0 */
+    uint8_t shift;
+    bool is_flag;
+} stele_gen_switch;
 
 /** A statement: how its SQL is made, what goes in, what comes out. */
 typedef struct stele_gen_stmt {
@@ -193,6 +213,10 @@ typedef struct stele_gen_stmt {
     uint16_t set_from; /* STELE_STMT_NEEDS_SET: the parameters [set_from, set_to) */
     uint16_t set_to;
     uint16_t version_param; /* STELE_STMT_VERSION: the version the caller saw */
+    uint16_t group_count;
+    uint16_t switch_count;
+    const stele_gen_group *groups;
+    const stele_gen_switch *switches;
 } stele_gen_stmt;
 
 /** A list read in pages: the fields of the last row give the parameters that resume after it. */
@@ -215,6 +239,31 @@ typedef struct stele_gen_list {
 STELE_API STELE_MUST_CHECK stele_status stele_gen_one(stele_conn *conn, const stele_gen_stmt *stmt,
                                                       const void *const *args, uint32_t flags,
                                                       void **ret_row, stele_error *err);
+
+/** One row, or STELE_OK with *ret_row NULL. Free: stele_gen_free. */
+STELE_API STELE_MUST_CHECK stele_status stele_gen_maybe(stele_conn *conn,
+                                                        const stele_gen_stmt *stmt,
+                                                        const void *const *args, uint32_t flags,
+                                                        void **ret_row, stele_error *err);
+
+/** What stele_gen_rows gives: generated types have a typed pointer instead. */
+typedef struct stele_gen_rowset {
+    const void *rows;
+    size_t count;
+} stele_gen_rowset;
+
+/** All rows behind a stele_gen_rowset, in one block. Free: stele_gen_free. */
+STELE_API STELE_MUST_CHECK stele_status stele_gen_rows(stele_conn *conn, const stele_gen_stmt *stmt,
+                                                       const void *const *args, uint32_t flags,
+                                                       void **ret_rowset, stele_error *err);
+
+/**
+ * The flags of a call: what the switches of a query say in its parameter struct (NULL: nothing).
+ * STELE_E_INPUT, naming the member, for a choice out of range.
+ */
+STELE_API STELE_MUST_CHECK stele_status stele_gen_flags(const stele_gen_stmt *stmt,
+                                                        const void *params, uint32_t *ret_flags,
+                                                        stele_error *err);
 
 /** All rows, as one array; *ret_rows is never NULL on success. Free: stele_gen_free. */
 STELE_API STELE_MUST_CHECK stele_status stele_gen_many(stele_conn *conn, const stele_gen_stmt *stmt,
