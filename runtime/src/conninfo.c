@@ -36,8 +36,26 @@ static void wipe(const char *text)
     stele__free(bytes);
 }
 
+static bool is_list(const char *key)
+{
+    return strcmp(key, "host") == 0 || strcmp(key, "hostaddr") == 0 || strcmp(key, "port") == 0;
+}
+
+static void release_turned(stele__conninfo *info)
+{
+    for (size_t turn = 1; info->turned != NULL && turn < info->host_count; turn++) {
+        const char **values = info->turned[turn];
+        for (size_t i = 0; values != NULL && i < info->count; i++)
+            if (is_list(info->keys[i]) && values[i] != info->values[i])
+                wipe(values[i]);
+        stele__free(values);
+    }
+    stele__free(info->turned);
+}
+
 void stele__conninfo_release(stele__conninfo *info)
 {
+    release_turned(info);
     for (size_t i = 0; i < info->count; i++) {
         stele__free((char *)(uintptr_t)info->keys[i]);
         wipe(info->values[i]);
@@ -205,12 +223,56 @@ static bool add_default(stele__conninfo *info, const PQconninfoOption *known, co
     return !is_open(known, key) || add(info, key, value);
 }
 
-static bool has_many_hosts(const stele__conninfo *info)
+static size_t list_length(const char *list)
 {
-    const char *host = stele__conninfo_get(info, "host");
+    size_t length = 1;
+    for (; list != NULL && (list = strchr(list, ',')) != NULL; list++)
+        length++;
+    return length;
+}
+
+static size_t count_hosts(const stele__conninfo *info)
+{
     const char *addr = stele__conninfo_get(info, "hostaddr");
-    return (host != NULL && strchr(host, ',') != NULL) ||
-           (addr != NULL && strchr(addr, ',') != NULL);
+    return list_length(addr != NULL ? addr : stele__conninfo_get(info, "host"));
+}
+
+/* "a,b,c" turned by 1 is "b,c,a". */
+static char *turn_list(const char *list, size_t turn)
+{
+    stele__buf turned = {0};
+    const char *rest = list;
+    for (; turn > 0; turn--)
+        rest = strchr(rest, ',') + 1;
+    stele__buf_add_text(&turned, rest);
+    stele__buf_add_char(&turned, ',');
+    stele__buf_add(&turned, list, (size_t)(rest - list) - 1);
+    return stele__buf_take(&turned);
+}
+
+static bool make_turns(stele__conninfo *info)
+{
+    info->turned = stele__calloc(info->host_count, sizeof *info->turned);
+    if (info->turned == NULL)
+        return false;
+    info->turned[0] = info->values;
+    for (size_t turn = 1; turn < info->host_count; turn++) {
+        const char **values = stele__calloc(info->count + 1, sizeof *values);
+        info->turned[turn] = values;
+        if (values == NULL)
+            return false;
+        for (size_t i = 0; i < info->count; i++) {
+            const char *value = info->values[i];
+            values[i] = value;
+            /* A single port serves all hosts. */
+            if (!is_list(info->keys[i]) || list_length(value) != info->host_count)
+                continue;
+            values[i] = turn_list(value, turn);
+            if (values[i] == NULL)
+                return false;
+        }
+    }
+    return true;
 }
 
 static bool add_defaults(stele__conninfo *info, const stele__conninfo_input *in,
@@ -225,7 +287,7 @@ static bool add_defaults(stele__conninfo *info, const stele__conninfo_input *in,
                  add_default(info, known, "tcp_user_timeout", "15000");
     if (added && in->read_write)
         added = add_default(info, known, "target_session_attrs", "read-write");
-    if (added && has_many_hosts(info)) /* known to libpq from 16 on */
+    if (added && count_hosts(info) > 1) /* known to libpq from 16 on */
         added = add_default(info, known, "load_balance_hosts", "random");
     return added;
 }
@@ -294,6 +356,9 @@ stele_status stele__conninfo_build(const stele__conninfo_input *input, stele__co
     else
         st = merge(input, known, &info, err);
     PQconninfoFree(known);
+    info.host_count = count_hosts(&info);
+    if (st == STELE_OK && !make_turns(&info))
+        st = no_memory(err);
     if (st != STELE_OK) {
         stele__conninfo_release(&info);
         return st;

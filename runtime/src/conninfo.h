@@ -32,6 +32,10 @@ typedef struct stele__conninfo {
     const char **keys;
     const char **values;
     size_t count;
+    size_t host_count; /* at least 1 */
+    /* values with the lists of hosts and ports turned by 0, 1, …, host_count - 1: libpq knows no
+     * timeout for one host, so the next attempt begins with another. [0] is `values`. */
+    const char ***turned;
     uint32_t connect_timeout_ms; /* what the caller's connect_timeout says; 0 if nothing */
 } stele__conninfo;
 

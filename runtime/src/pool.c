@@ -89,7 +89,7 @@ static void free_pool(stele__pool *pool)
 
 void stele__pool_unref_unlock(stele__pool *pool)
 {
-    bool last = --pool->refs == 0;
+    bool last = --pool->refs == 0 && pool->out == 0;
     stele__pool_unlock(pool);
     if (last)
         free_pool(pool);
@@ -132,7 +132,6 @@ static void set_params(stele__pool *pool, const stele__pool_config *config)
 {
     pool->params = (stele__link_params){
         .keys = config->conninfo.keys,
-        .values = config->conninfo.values,
         .on_notice = config->on_notice,
         .notice_user = config->hook_user,
         .statement_cache = config->statement_cache,
@@ -145,8 +144,7 @@ static stele_status connect_first(stele__pool *pool, stele_error *err)
 {
     stele__link *link = NULL;
     uint64_t start = (uint64_t)stele__now_ns();
-    stele__deadline deadline = start + (uint64_t)pool->config.rules.connect_timeout_ms * STELE__MS;
-    stele_status st = stele__link_open(&pool->params, deadline, &link, err);
+    stele_status st = stele__pool_open_link(pool, &pool->first_host, &link, err);
     if (st != STELE_OK)
         return st;
     uint64_t now = (uint64_t)stele__now_ns();
@@ -170,8 +168,10 @@ stele_status stele__pool_open(const stele__pool_config *config, stele__pool **re
         return stele__fail(err, STELE_E_NOMEM, "out of memory or descriptors for a pool of %u",
                            config->rules.max_connections);
     set_params(pool, config);
+    pool->config.conninfo = config->conninfo;
     stele_status st = connect_first(pool, err);
     if (st != STELE_OK) {
+        pool->config.conninfo = (stele__conninfo){0};
         free_pool(pool);
         return st;
     }
@@ -182,10 +182,10 @@ stele_status stele__pool_open(const stele__pool_config *config, stele__pool **re
     stele__pool_unlock(pool);
     if (!pool->keeper.started) {
         stele__link_close(pool->idle->link);
+        pool->config.conninfo = (stele__conninfo){0};
         free_pool(pool);
         return stele__fail(err, STELE_E_NOMEM, "cannot start the thread that keeps the pool");
     }
-    pool->config.conninfo = config->conninfo;
     *ret_pool = pool;
     return STELE_OK;
 }

@@ -56,12 +56,12 @@ static void close_in_child(stele__pool *pool)
 
 static bool leases_are_back(const stele__pool *pool)
 {
-    return pool->leases == NULL;
+    return pool->out == 0;
 }
 
 static bool all_is_quiet(const stele__pool *pool)
 {
-    if (pool->leases != NULL)
+    if (pool->out > 0)
         return false;
     for (uint32_t i = 0; i < pool->config.rules.max_connections; i++)
         if (pool->slots[i].hold != NULL)
@@ -89,9 +89,11 @@ static void wait_for_locked(stele__pool *pool, bool (*is_so)(const stele__pool *
 
 static void cancel_leases_locked(stele__pool *pool)
 {
-    for (stele__lease *lease = pool->leases; lease != NULL; lease = lease->next)
-        if (lease->slot != NULL && lease->slot->hold == NULL)
-            (void)stele__slot_cancel_locked(pool, lease->slot);
+    for (uint32_t i = 0; i < pool->config.rules.max_connections; i++) {
+        stele__slot *slot = &pool->slots[i];
+        if (slot->lease != NULL && slot->hold == NULL)
+            (void)stele__slot_cancel_locked(pool, slot);
+    }
 }
 
 /* One that hangs in the resolver or in a server that does not answer ends by itself, later. */

@@ -113,6 +113,24 @@ static void failed(stele__pool *pool, stele__slot *slot, const stele_error *erro
 
 /* ---- the connectors ---- */
 
+stele_status stele__pool_open_link(const stele__pool *pool, size_t *first_host,
+                                   stele__link **ret_link, stele_error *err)
+{
+    const stele__conninfo *info = &pool->config.conninfo;
+    stele__link_params params = pool->params;
+    uint64_t start = (uint64_t)stele__now_ns();
+    uint64_t share = (uint64_t)pool->config.rules.connect_timeout_ms * STELE__MS / info->host_count;
+    stele_status st = STELE_E_TIMEOUT;
+    for (size_t i = 0; i < info->host_count && st == STELE_E_TIMEOUT; i++) {
+        size_t host = (*first_host + i) % info->host_count;
+        params.values = info->turned[host];
+        st = stele__link_open(&params, start + share * (i + 1), ret_link, err);
+        if (st == STELE_OK)
+            *first_host = host;
+    }
+    return st;
+}
+
 static bool is_needed(const stele__pool *pool)
 {
     return pool->waiting > 0 || pool->idle_count < pool->config.rules.min_idle;
@@ -141,13 +159,13 @@ static void connect_one(stele__pool *pool, stele__slot *slot)
     stele_error error;
     stele__link *link = NULL;
     uint64_t generation = pool->generation;
+    size_t first_host = pool->first_host;
     pool->under_way++;
     stele__pool_unlock(pool);
 
     uint64_t start = (uint64_t)stele__now_ns();
-    stele__deadline deadline = start + (uint64_t)pool->config.rules.connect_timeout_ms * STELE__MS;
     stele_error_clear(&error);
-    stele_status st = stele__link_open(&pool->params, deadline, &link, &error);
+    stele_status st = stele__pool_open_link(pool, &first_host, &link, &error);
     uint64_t now = (uint64_t)stele__now_ns();
 
     stele__pool_lock(pool);
@@ -158,6 +176,7 @@ static void connect_one(stele__pool *pool, stele__slot *slot)
         failed(pool, slot, &error, now);
     } else {
         slot->generation = generation;
+        pool->first_host = first_host;
         stele__slot_connected_locked(pool, slot, link, now);
         if (pool->closing)
             stele__slot_retire_locked(pool, slot, STELE_CLOSED_SHUTDOWN);

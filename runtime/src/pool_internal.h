@@ -31,6 +31,7 @@ typedef enum stele__slot_state {
 } stele__slot_state;
 
 typedef struct stele__slot stele__slot;
+typedef struct stele__lease stele__lease;
 
 /* A link that somebody sends a cancel request for; shared until that is done. */
 typedef struct stele__hold {
@@ -50,6 +51,7 @@ struct stele__slot {
     uint64_t idle_since_ns;
     uint64_t generation;
     stele__hold *hold;
+    stele__lease *lease; /* NULL unless leased, or already handed over but not taken up */
     /* retiring */
     bool wants_cancel;
     int watch_fd; /* reads end-of-file when the server process is gone; -1 before the end */
@@ -57,12 +59,11 @@ struct stele__slot {
 };
 
 /** A lease: the caller's stele_conn and what the pool knows about it. Recycled. */
-typedef struct stele__lease {
+struct stele__lease {
     stele_conn conn; /* first: a lease is found by its conn */
     stele__pool *pool;
-    stele__slot *slot;         /* NULL after a relink that failed */
-    struct stele__lease *prev; /* of the leases that are out, oldest first */
-    struct stele__lease *next; /* … or free */
+    stele__slot *slot;  /* NULL after a relink that failed */
+    stele__lease *next; /* of the free ones */
     stele__names_box *names;
     uint64_t acquired_ns;
     const char *file;
@@ -70,7 +71,7 @@ typedef struct stele__lease {
     long thread_id;
     bool reported;
     stele__link gone; /* what conn->link is when there is none */
-} stele__lease;
+};
 
 /** A thread in line. Lives on its stack. */
 typedef struct stele__waiter {
@@ -101,11 +102,12 @@ struct stele__pool {
     bool child_closed;
 
     stele__pool_config config;
-    stele__link_params params;
+    stele__link_params params; /* but for the values */
     stele__conn_ops ops;
 
     size_t handles;
-    size_t refs; /* the open pool, leases out, holds, threads that outlive it: the last frees */
+    size_t refs; /* the open pool, its threads, holds: the last frees, … */
+    size_t out;  /* … unless leases are out: then the last of those */
     bool closing;
     bool stopping; /* threads end */
     void *last_handle;
@@ -122,8 +124,6 @@ struct stele__pool {
     uint64_t last_loss_ns;
     uint64_t jitter; /* state of the generator */
 
-    stele__lease *leases; /* out, oldest first */
-    stele__lease *newest_lease;
     stele__lease *free_leases;
 
     stele__waiter *first;
@@ -144,6 +144,7 @@ struct stele__pool {
     bool seen_alive;     /* a lease has talked to the server since the last failure */
     uint64_t next_attempt_ns;
     stele_error last_error;
+    size_t first_host; /* of several, the one to begin with */
 
     /* the keeper */
     stele__thread keeper;
@@ -170,6 +171,35 @@ static inline bool stele__pool_is_foreign(const stele__pool *pool)
     return pool->fork_epoch != stele__fork_epoch;
 }
 
+/* ---- what every lease runs through ---- */
+
+static inline void stele__slot_unlink_idle_locked(stele__pool *pool, stele__slot *slot)
+{
+    if (slot->prev != NULL)
+        slot->prev->next = slot->next;
+    else
+        pool->idle = slot->next;
+    if (slot->next != NULL)
+        slot->next->prev = slot->prev;
+    else
+        pool->oldest_idle = slot->prev;
+    slot->prev = NULL;
+    slot->next = NULL;
+    pool->idle_count--;
+}
+
+static inline void stele__slot_push_idle_locked(stele__pool *pool, stele__slot *slot)
+{
+    slot->state = STELE__SLOT_IDLE;
+    slot->next = pool->idle;
+    if (pool->idle != NULL)
+        pool->idle->prev = slot;
+    else
+        pool->oldest_idle = slot;
+    pool->idle = slot;
+    pool->idle_count++;
+}
+
 /* ---- pool.c ---- */
 
 /** Uniform in [0, below); 0 for 0. */
@@ -183,22 +213,33 @@ bool stele__pool_start_thread(pthread_t *ret_id, void *(*run)(void *), void *arg
 
 /* ---- pool_slot.c ---- */
 
+/** Hands a usable slot, leased no more, to who is first in line. */
+void stele__slot_hand_over_locked(stele__pool *pool, stele__slot *slot);
+
+/** Hands a usable slot to who is first in line, or makes it idle. */
+static inline void stele__slot_offer_locked(stele__pool *pool, stele__slot *slot, uint64_t now_ns)
+{
+    if (slot->state == STELE__SLOT_LEASED)
+        pool->in_use--;
+    slot->lease = NULL;
+    slot->idle_since_ns = now_ns;
+    if (pool->first == NULL)
+        stele__slot_push_idle_locked(pool, slot);
+    else
+        stele__slot_hand_over_locked(pool, slot);
+}
+
 /** A free slot that counts against the maximum from here on, or NULL. */
 stele__slot *stele__slot_reserve_locked(stele__pool *pool);
 
 /** The server's side is gone: the place is free for another. */
 void stele__slot_free_locked(stele__pool *pool, stele__slot *slot);
 
-/** Hands a usable slot to who is first in line, or makes it idle. */
-void stele__slot_offer_locked(stele__pool *pool, stele__slot *slot, uint64_t now_ns);
-
 /** Leaves the link to the keeper; the slot counts until the server's side is gone. */
 void stele__slot_retire_locked(stele__pool *pool, stele__slot *slot, stele_close_reason reason);
 
 /** All idle slots: those of old generations, or all. */
 void stele__slot_drain_idle_locked(stele__pool *pool, stele_close_reason reason);
-
-void stele__slot_unlink_idle_locked(stele__pool *pool, stele__slot *slot);
 
 /** A link was lost by the server's doing: the second within a second condemns all of its age. */
 void stele__pool_note_loss_locked(stele__pool *pool, const stele__slot *slot, uint64_t now_ns);
@@ -226,6 +267,13 @@ void stele__waiter_leave_locked(stele__pool *pool, stele__waiter *waiter);
 /** Sees to it that somebody connects for those in line and for min_idle. */
 void stele__pool_connect_locked(stele__pool *pool);
 
+/**
+ * Opens a link within connect_timeout. Of several hosts each gets its share of the time: one that
+ * does not answer at all must not hide the others. `*first_host` is where to begin, and begin next.
+ */
+stele_status stele__pool_open_link(const stele__pool *pool, size_t *first_host,
+                                   stele__link **ret_link, stele_error *err);
+
 /** Makes a connected link a slot's. */
 void stele__slot_connected_locked(stele__pool *pool, stele__slot *slot, stele__link *link,
                                   uint64_t now_ns);
@@ -238,10 +286,6 @@ bool stele__pool_is_down_locked(const stele__pool *pool, uint64_t now_ns);
 void stele__pool_set_ops(stele__pool *pool);
 
 long stele__pool_thread_id(void);
-
-/** Gives a lease's slot back, or retires it, as `reason` says: STELE_CLOSE_REASONS keeps it. */
-void stele__slot_return_locked(stele__pool *pool, stele__slot *slot, stele_close_reason reason,
-                               uint64_t now_ns);
 
 /* ---- pool_cancel.c ---- */
 

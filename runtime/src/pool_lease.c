@@ -27,7 +27,7 @@ long stele__pool_thread_id(void)
     return id;
 }
 
-/* ---- the list of leases ---- */
+/* ---- leases and names ---- */
 
 static stele__lease *lease_new_locked(stele__pool *pool)
 {
@@ -45,30 +45,6 @@ static stele__lease *lease_new_locked(stele__pool *pool)
     lease->conn.call_timeout_ms = pool->config.call_timeout_ms;
     lease->gone = (stele__link){.fd = -1, .broken = true, .fork_epoch = pool->fork_epoch};
     return lease;
-}
-
-static void lease_list(stele__pool *pool, stele__lease *lease)
-{
-    lease->next = NULL;
-    lease->prev = pool->newest_lease;
-    if (lease->prev != NULL)
-        lease->prev->next = lease;
-    else
-        pool->leases = lease;
-    pool->newest_lease = lease;
-    pool->refs++;
-}
-
-static void lease_unlist(stele__pool *pool, stele__lease *lease)
-{
-    if (lease->prev != NULL)
-        lease->prev->next = lease->next;
-    else
-        pool->leases = lease->next;
-    if (lease->next != NULL)
-        lease->next->prev = lease->prev;
-    else
-        pool->newest_lease = lease->prev;
 }
 
 static void names_drop_locked(stele__names_box *names)
@@ -111,6 +87,7 @@ static void bind_slot(stele__lease *lease, stele__slot *slot)
 {
     stele__link *link = slot->link;
     lease->slot = slot;
+    slot->lease = lease;
     lease->conn.link = link;
     lease->conn.round_trips_before -= link->round_trips;
     link->names_id = lease->conn.names->id;
@@ -190,7 +167,7 @@ static void lease_start(stele__pool *pool, stele__lease *lease, stele__names_box
 {
     stele_conn *conn = &lease->conn;
     pool->stats.acquired++;
-    lease_list(pool, lease);
+    pool->out++;
     names->refs++;
     lease->names = names;
     lease->acquired_ns = now_ns;
@@ -212,9 +189,9 @@ stele_status stele__pool_acquire(stele__pool *pool, stele__names_box *names, uin
                                  const char *file, int line, stele_conn **ret_conn,
                                  stele_error *err)
 {
-    stele_status st = stele__pool_check_fork(pool, err);
-    if (st != STELE_OK)
-        return st;
+    stele_status st = STELE_OK;
+    if (stele__pool_is_foreign(pool))
+        return stele__pool_check_fork(pool, err);
     if (timeout_ms == 0)
         timeout_ms = pool->config.rules.acquire_timeout_ms;
     stele__slot *slot = NULL;
@@ -265,7 +242,8 @@ stele_status stele__pool_acquire(stele__pool *pool, stele__names_box *names, uin
 
 /* ---- release ---- */
 
-void stele__slot_return_locked(stele__pool *pool, stele__slot *slot, stele_close_reason reason,
+/* Gives a lease's slot back, or retires it, as `reason` says: STELE_CLOSE_REASONS keeps it. */
+static void return_slot_locked(stele__pool *pool, stele__slot *slot, stele_close_reason reason,
                                uint64_t now_ns)
 {
     if (reason == STELE_CLOSE_REASONS) {
@@ -291,6 +269,13 @@ typedef struct verdict {
     bool lost;
     bool demoted;
 } verdict;
+
+/* As most links come back: nothing to find out, nothing to clean. */
+static bool is_clean(const stele__link *link)
+{
+    return !link->broken && !link->refused_write && !link->dirty_session &&
+           stele__link_tx_status(link) == STELE__TX_IDLE;
+}
 
 /* Looks at a link that comes back, and cleans it. Lock not held: this may talk to the server. */
 static verdict inspect(const stele__pool *pool, stele__link *link)
@@ -361,23 +346,29 @@ static void pool_release(stele_conn *conn)
         return;
     }
     verdict v = {.reason = STELE_CLOSE_REASONS};
-    if (lease->slot != NULL)
+    bool clean = lease->slot != NULL && is_clean(conn->link);
+    if (lease->slot != NULL && !clean)
         v = inspect(pool, conn->link);
     uint64_t now = (uint64_t)stele__now_ns();
 
     stele__pool_lock(pool);
     pool->stats.use_ns += now - lease->acquired_ns;
-    lease_unlist(pool, lease);
     names_drop_locked(lease->names);
     if (lease->slot != NULL) {
-        note_verdict_locked(pool, lease, v, now);
-        stele__slot_return_locked(pool, lease->slot, v.reason, now);
+        if (!clean || pool->failures > 0)
+            note_verdict_locked(pool, lease, v, now);
+        return_slot_locked(pool, lease->slot, v.reason, now);
         lease->slot = NULL;
     }
     lease->next = pool->free_leases;
     pool->free_leases = lease;
-    if (pool->closing)
-        (void)pthread_cond_broadcast(&pool->calm);
+    pool->out--;
+    if (!pool->closing) {
+        stele__pool_unlock(pool);
+        return;
+    }
+    (void)pthread_cond_broadcast(&pool->calm);
+    pool->refs++;
     stele__pool_unref_unlock(pool);
 }
 

@@ -126,10 +126,9 @@ static void sweep_locked(stele__pool *pool, uint64_t now_ns)
 static bool next_leak_locked(stele__pool *pool, uint64_t now_ns, stele_leak_report *ret_report)
 {
     uint64_t after = (uint64_t)pool->config.rules.leak_after_ms * STELE__MS;
-    for (stele__lease *lease = pool->leases; lease != NULL; lease = lease->next) {
-        if (lease->acquired_ns + after > now_ns)
-            return false; /* the others are younger */
-        if (lease->reported)
+    for (uint32_t i = 0; i < pool->config.rules.max_connections; i++) {
+        stele__lease *lease = pool->slots[i].lease;
+        if (lease == NULL || lease->reported || lease->acquired_ns + after > now_ns)
             continue;
         lease->reported = true;
         pool->stats.leaks++;

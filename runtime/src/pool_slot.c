@@ -33,46 +33,9 @@ void stele__slot_free_locked(stele__pool *pool, stele__slot *slot)
     pool->total--;
 }
 
-/* ---- idle ---- */
-
-void stele__slot_unlink_idle_locked(stele__pool *pool, stele__slot *slot)
-{
-    if (slot->prev != NULL)
-        slot->prev->next = slot->next;
-    else
-        pool->idle = slot->next;
-    if (slot->next != NULL)
-        slot->next->prev = slot->prev;
-    else
-        pool->oldest_idle = slot->prev;
-    slot->prev = NULL;
-    slot->next = NULL;
-    pool->idle_count--;
-}
-
-static void push_idle(stele__pool *pool, stele__slot *slot)
-{
-    slot->state = STELE__SLOT_IDLE;
-    slot->prev = NULL;
-    slot->next = pool->idle;
-    if (pool->idle != NULL)
-        pool->idle->prev = slot;
-    else
-        pool->oldest_idle = slot;
-    pool->idle = slot;
-    pool->idle_count++;
-}
-
-void stele__slot_offer_locked(stele__pool *pool, stele__slot *slot, uint64_t now_ns)
+void stele__slot_hand_over_locked(stele__pool *pool, stele__slot *slot)
 {
     stele__waiter *waiter = pool->first;
-    if (slot->state == STELE__SLOT_LEASED)
-        pool->in_use--;
-    slot->idle_since_ns = now_ns;
-    if (waiter == NULL) {
-        push_idle(pool, slot);
-        return;
-    }
     stele__waiter_leave_locked(pool, waiter);
     slot->state = STELE__SLOT_LEASED;
     pool->in_use++;
@@ -101,6 +64,7 @@ void stele__slot_retire_locked(stele__pool *pool, stele__slot *slot, stele_close
         stele__slot_unlink_idle_locked(pool, slot);
     else if (slot->state == STELE__SLOT_LEASED)
         pool->in_use--;
+    slot->lease = NULL;
     pool->stats.closed[reason]++;
     if (pool->keeper.ended) {
         close_late(pool, slot);

@@ -158,10 +158,12 @@ static stele_status expired(const stele__pool *pool, const stele__waiter *waiter
 
 static const stele__lease *lease_of_thread(const stele__pool *pool, long thread_id)
 {
-    const stele__lease *lease = pool->leases;
-    while (lease != NULL && lease->thread_id != thread_id)
-        lease = lease->next;
-    return lease;
+    for (uint32_t i = 0; i < pool->config.rules.max_connections; i++) {
+        const stele__lease *lease = pool->slots[i].lease;
+        if (lease != NULL && lease->thread_id == thread_id)
+            return lease;
+    }
+    return NULL;
 }
 
 /* Releases the mutex for the hook. True if it did, so that the pool has to be looked at again. */

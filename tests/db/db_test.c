@@ -1,6 +1,8 @@
 /* Handles: what opening says when something is wrong, names, policies, hooks, and closing. */
 #define _GNU_SOURCE
 #include <libpq-fe.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "conn_internal.h"
@@ -97,6 +99,65 @@ static void a_server_that_does_not_answer_is_given_up(void **state)
     assert_true(now_ms() - start < 2000);
 }
 
+static const char *value_of(const char *dsn_text, const char *key)
+{
+    static char value[512];
+    PQconninfoOption *all = PQconninfoParse(dsn_text, NULL);
+    value[0] = '\0';
+    for (const PQconninfoOption *o = all; o->keyword != NULL; o++)
+        if (strcmp(o->keyword, key) == 0 && o->val != NULL)
+            snprintf(value, sizeof value, "%s", o->val);
+    PQconninfoFree(all);
+    return value;
+}
+
+/* A socket that takes connections and never says a word, as a host that lost its power. */
+static int listen_and_keep_silent(char folder[64])
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(folder, 64, "/tmp/stele-silent-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/.s.PGSQL.5432", folder);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    return fd;
+}
+
+static void a_silent_host_does_not_hide_the_next(void **state)
+{
+    (void)state;
+    char folder[64];
+    char host[512];
+    char hosts[640];
+    char name[128];
+    char user[128];
+    int fd = listen_and_keep_silent(folder);
+    snprintf(host, sizeof host, "%s", value_of(dsn, "host"));
+    snprintf(name, sizeof name, "%s", value_of(dsn, "dbname"));
+    snprintf(user, sizeof user, "%s", value_of(dsn, "user"));
+    snprintf(hosts, sizeof hosts, "%s,%s", folder, host);
+    stele_db_options options = STELE_DB_OPTIONS_INIT;
+    options.host = hosts;
+    options.dbname = name;
+    options.user = user;
+    options.pool.connect_timeout_ms = 600;
+    uint64_t start = now_ms();
+    stele_db *db = open_with(&options);
+    assert_in_range(now_ms() - start, 290, 2000); /* its half of the time */
+    start = now_ms();
+    stele_conn *first = acquire(db);
+    stele_conn *second = acquire(db); /* connects, and begins with the host that answered */
+    assert_true(now_ms() - start < 250);
+    stele_conn_release(first);
+    stele_conn_release(second);
+    stele_db_close(db);
+    close(fd);
+    snprintf(hosts, sizeof hosts, "%s/.s.PGSQL.5432", folder);
+    (void)unlink(hosts);
+    (void)rmdir(folder);
+}
+
 static void a_missing_database_or_role_is_named(void **state)
 {
     (void)state;
@@ -132,18 +193,6 @@ static void a_read_only_server_is_refused_unless_wanted(void **state)
     assert_int_equal(stele_conn_backend_pid(conn), pid);
     stele_conn_release(conn);
     stele_db_close(db);
-}
-
-static const char *value_of(const char *dsn_text, const char *key)
-{
-    static char value[512];
-    PQconninfoOption *all = PQconninfoParse(dsn_text, NULL);
-    value[0] = '\0';
-    for (const PQconninfoOption *o = all; o->keyword != NULL; o++)
-        if (strcmp(o->keyword, key) == 0 && o->val != NULL)
-            snprintf(value, sizeof value, "%s", o->val);
-    PQconninfoFree(all);
-    return value;
 }
 
 static void fields_instances_and_strings_rank(void **state)
@@ -433,6 +482,7 @@ int main(void)
         cmocka_unit_test(a_wrong_connection_string_is_explained),
         cmocka_unit_test(a_server_that_is_down_is_named),
         cmocka_unit_test(a_server_that_does_not_answer_is_given_up),
+        cmocka_unit_test(a_silent_host_does_not_hide_the_next),
         cmocka_unit_test(a_missing_database_or_role_is_named),
         cmocka_unit_test(a_read_only_server_is_refused_unless_wanted),
         cmocka_unit_test(fields_instances_and_strings_rank),
