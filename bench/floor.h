@@ -68,6 +68,39 @@ static inline bool floor_jsonb(const PGresult *result, int row, int column, floo
     return true;
 }
 
+/** A row of session_events. */
+typedef struct floor_event {
+    int64_t id;
+    floor_text app_name;
+    floor_text user_id;
+    floor_text session_id;
+    floor_text event;
+    int64_t created_at;
+    int64_t updated_at;
+    floor_time expires_at;
+    floor_time deleted_at;
+} floor_event;
+
+static inline bool floor_decode_event(const PGresult *result, int row, floor_event *ret)
+{
+    return floor_int8(result, row, 0, &ret->id) && floor_str(result, row, 1, &ret->app_name) &&
+           floor_str(result, row, 2, &ret->user_id) &&
+           floor_str(result, row, 3, &ret->session_id) &&
+           floor_jsonb(result, row, 4, &ret->event) &&
+           floor_timestamp(result, row, 5, &ret->created_at) &&
+           floor_timestamp(result, row, 6, &ret->updated_at) &&
+           floor_maybe_timestamp(result, row, 7, &ret->expires_at) &&
+           floor_maybe_timestamp(result, row, 8, &ret->deleted_at);
+}
+
+/** Looks at each field. */
+static inline uint64_t floor_sum_event(const floor_event *row)
+{
+    return (uint64_t)row->id + row->app_name.len + row->user_id.len + row->session_id.len +
+           row->event.len + (uint64_t)row->created_at + (uint64_t)row->updated_at +
+           row->expires_at.has + row->deleted_at.has;
+}
+
 /* ---- point-get ---- */
 
 extern const bench_case floor_point_get_prepared;
@@ -76,6 +109,7 @@ extern const bench_case floor_point_get_params;
 /* ---- insert ---- */
 
 extern const bench_case floor_insert_prepared;
+extern const bench_case floor_insert_returning; /* prepared, and the row back */
 extern const bench_case floor_insert_params;
 
 /* ---- list-100 ---- */

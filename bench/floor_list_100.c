@@ -5,18 +5,6 @@
 #include "floor.h"
 #include "workload.h"
 
-typedef struct event {
-    int64_t id;
-    floor_text app_name;
-    floor_text user_id;
-    floor_text session_id;
-    floor_text event;
-    int64_t created_at;
-    int64_t updated_at;
-    floor_time expires_at;
-    floor_time deleted_at;
-} event;
-
 typedef struct list {
     PGconn *pg;
     char *sql;
@@ -68,26 +56,6 @@ static void check(const PGconn *pg, const PGresult *result)
         bench_die("list", "a result of another shape");
 }
 
-/* In place: each row is decoded into one struct, used, and forgotten. */
-static bool decode(const PGresult *result, int row, event *ret)
-{
-    return floor_int8(result, row, 0, &ret->id) && floor_str(result, row, 1, &ret->app_name) &&
-           floor_str(result, row, 2, &ret->user_id) &&
-           floor_str(result, row, 3, &ret->session_id) &&
-           floor_jsonb(result, row, 4, &ret->event) &&
-           floor_timestamp(result, row, 5, &ret->created_at) &&
-           floor_timestamp(result, row, 6, &ret->updated_at) &&
-           floor_maybe_timestamp(result, row, 7, &ret->expires_at) &&
-           floor_maybe_timestamp(result, row, 8, &ret->deleted_at);
-}
-
-static uint64_t sum_of(const event *row)
-{
-    return (uint64_t)row->id + row->app_name.len + row->user_id.len + row->session_id.len +
-           row->event.len + (uint64_t)row->created_at + (uint64_t)row->updated_at +
-           row->expires_at.has + row->deleted_at.has;
-}
-
 static void work_prepared(void *state, long count)
 {
     static const int formats[] = {1, 1, 1, 1};
@@ -99,11 +67,12 @@ static void work_prepared(void *state, long count)
         PGresult *result = PQexecPrepared(s->pg, "list", 4, values, lengths, formats, 1);
         check(s->pg, result);
         uint64_t sum = 0;
+        /* In place: each row is decoded into one struct, used, and forgotten. */
         for (int row = 0; row < WORKLOAD_LIST; row++) {
-            event e;
-            if (!decode(result, row, &e))
+            floor_event event;
+            if (!floor_decode_event(result, row, &event))
                 bench_die("list", "a row of another shape");
-            sum += sum_of(&e);
+            sum += floor_sum_event(&event);
         }
         workload_sink = sum;
         PQclear(result);

@@ -32,6 +32,7 @@ SETTINGS = {
     "shared_buffers": "256MB",
     "max_connections": "200",
     "max_wal_size": "4GB",
+    "synchronous_commit": "off",  # else the disk is all that a timed insert shows
 }
 INSTRUCTION_RUNS = 3
 TIMED_RUNS = 5
@@ -63,9 +64,10 @@ class Outcome(TypedDict):
     wall_ns: int
     cpu_ns: int
     allocations: int
-    most: int
+    most: int  # operations of the luckiest thread
     least: int
-    memory: int
+    memory: int  # of the fattest server process
+    statements: int
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,15 @@ def line(case: str, ours: float, floor: float, unit: str, bench: str, runs: int,
 class Runner:
     """Starts programs. `say` prints what only people read."""
 
-    def __init__(self, programs: Path, url: str, say: Callable[[str], None]):
+    def __init__(self, programs: Path, cluster: Cluster, say: Callable[[str], None]):
         self.programs = programs
-        self.env = {**os.environ, "STELE_DSN": url}
+        self.cluster = cluster
+        self.env = {**os.environ, "STELE_DSN": cluster.url()}
         self.say = say
+
+    def prepare(self, name: str) -> None:
+        """Runs an SQL file of this folder."""
+        self.cluster.psql((TOP / "bench" / name).read_text())
 
     def command(self, case: Case, *options: str) -> list[str]:
         program = self.programs / f"bench-{case.bench}"
@@ -106,8 +113,8 @@ class Runner:
         outcome: Outcome = json.loads(done.stdout)
         return outcome
 
-    def timed(self, case: Case, threads: int) -> Outcome:
-        return self.start(self.command(case, "--threads", str(threads), "--ms", str(TIMED_MS)))
+    def timed(self, case: Case, threads: int, ms: int = TIMED_MS) -> Outcome:
+        return self.start(self.command(case, "--threads", str(threads), "--ms", str(ms)))
 
     def instructions(self, case: Case, count: int) -> float:
         """User-space instructions of one operation, as Callgrind counts them."""
@@ -171,6 +178,10 @@ def per_second(scale: float = 1) -> Rate:
     return lambda outcome: outcome["count"] * scale * 1e9 / outcome["wall_ns"]
 
 
+def nanoseconds(outcome: Outcome) -> float:
+    return outcome["wall_ns"] / outcome["count"]
+
+
 def compare_times(
     run: Runner, name: str, ours: Case, floor: Case, threads: int, unit: str, rate: Rate
 ) -> Line:
@@ -210,6 +221,8 @@ def bench_point_get(run: Runner) -> Iterator[Line]:
 
 
 def bench_insert(run: Runner) -> Iterator[Line]:
+    returning = Case("insert", "stele-returning"), Case("insert", "returning")
+    yield compare_instructions(run, "instructions-returning", *returning, 1000)
     yield from bench_statement(run, "insert", 1000, "rows/s", per_second(), (1, 8))
 
 
@@ -217,14 +230,81 @@ def bench_list(run: Runner) -> Iterator[Line]:
     yield from bench_statement(run, "list-100", 50, "rows/s", per_second(100), (1, 2))
 
 
+def bench_pool(run: Runner) -> Iterator[Line]:
+    stele, checked, plain = (Case("pool", c) for c in ("stele", "checked", "plain"))
+    yield compare_instructions(run, "instructions", stele, checked, 2000)
+    say_counts(run, stele, checked, 2000)
+    for n in (1, 2, 8, 64):
+        yield compare_times(run, "pair", stele, checked, n, "ns", nanoseconds)
+    yield compare_times(run, "pair-plain", stele, plain, 1, "ns", nanoseconds)
+    stele, checked = Case("pool", "stele-get"), Case("pool", "checked-get")
+    for n in (8, 64):
+        yield compare_times(run, "get", stele, checked, n, "ops/s", per_second())
+    yield from fairness(run, stele, checked)
+
+
+def fairness(run: Runner, ours: Case, floor: Case) -> Iterator[Line]:
+    """64 threads on 8 connections: here `floor` is the unluckiest thread, of Stele's own."""
+    for name, case in (("fairness", ours), ("fairness-by-hand", floor)):
+        runs = [run.timed(case, 64, 1000) for _ in range(3)]
+        most = median(r["most"] * 1e9 / r["wall_ns"] for r in runs)
+        least = median(r["least"] * 1e9 / r["wall_ns"] for r in runs)
+        yield line(name, most, least, "ops/s", "pool", len(runs), 64)
+
+
+TENANT_THREADS = 4
+TENANT_RUNS = 5
+TENANT_MS = 1500
+
+
+def bench_tenants(run: Runner) -> Iterator[Line]:
+    run.prepare("tenants.sql")
+    for name, skewed in (("uniform", "0"), ("zipf", "1")):
+        options = ("--warm", "6000", "--skewed", skewed)
+        cases = [Case("tenants", c, options) for c in ("stele", "always", "never")]
+        outcomes: dict[str, list[Outcome]] = {case.name: [] for case in cases}
+        for _ in range(TENANT_RUNS):
+            for case in cases:
+                outcomes[case.name].append(run.timed(case, TENANT_THREADS, TENANT_MS))
+        yield from tenant_lines(run, name, outcomes)
+
+
+def tenant_lines(run: Runner, name: str, outcomes: dict[str, list[Outcome]]) -> Iterator[Line]:
+    rates = {case: median(map(per_second(), found)) for case, found in outcomes.items()}
+    memory = {case: median(o["memory"] for o in found) for case, found in outcomes.items()}
+    for case, found in outcomes.items():
+        statements = max(outcome["statements"] for outcome in found)
+        run.say(
+            f"  {name}, {case}: {rates[case]:,.0f} ops/s; the fattest backend holds "
+            f"{memory[case] / 2**20:.1f} MiB and {statements} prepared statements"
+        )
+    better = max(rates["always"], rates["never"])
+    ours, n = rates["stele"], TENANT_THREADS
+    yield line(name, ours, better, "ops/s", "tenants", TENANT_RUNS, n)
+    yield line(f"{name}-always", ours, rates["always"], "ops/s", "tenants", TENANT_RUNS, n)
+    yield line(f"{name}-never", ours, rates["never"], "ops/s", "tenants", TENANT_RUNS, n)
+    bytes_of = (memory["stele"], memory["always"])
+    yield line(f"{name}-memory", *bytes_of, "bytes", "tenants", TENANT_RUNS, n)
+
+
 BENCHES: dict[str, Callable[[Runner], Iterator[Line]]] = {
     "point-get": bench_point_get,
     "insert": bench_insert,
     "list-100": bench_list,
+    "pool": bench_pool,
+    "tenants": bench_tenants,
 }
 
 
 # ---- output ------------------------------------------------------------------------------------
+
+
+def say_aloud(text: str) -> None:
+    print(text, flush=True)
+
+
+def say_nothing(text: str) -> None:
+    pass
 
 
 def number(value: float) -> str:
@@ -242,15 +322,14 @@ def print_line(found: Line) -> None:
 
 def run_all(programs: Path, names: Sequence[str], as_json: bool) -> None:
     schema = (TOP / "generated/sessions.sql").read_text()
-    data = (TOP / "bench/data.sql").read_text()
     if not as_json:
         print(f"{'bench':10} {'case':22} {'thr':>3} {'ours':>12} {'floor':>12} {'ratio':>7}  unit")
     for name in names:
         with Cluster(SETTINGS) as cluster:
             cluster.psql(schema)
-            cluster.psql(data)
-            say = (lambda text: None) if as_json else (lambda text: print(text, flush=True))
-            for found in BENCHES[name](Runner(programs, cluster.url(), say)):
+            runner = Runner(programs, cluster, say_nothing if as_json else say_aloud)
+            runner.prepare("data.sql")
+            for found in BENCHES[name](runner):
                 if as_json:
                     print(json.dumps(asdict(found)), flush=True)
                 else:
