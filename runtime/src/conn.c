@@ -94,6 +94,20 @@ bool stele_conn_in_transaction(const stele_conn *conn)
     return conn->tx.state != STELE__TX_NONE;
 }
 
+void stele__write_begin(char *sql, stele_isolation isolation, stele_access access, bool deferrable)
+{
+    static const char *const levels[] = {"", " ISOLATION LEVEL READ COMMITTED",
+                                         " ISOLATION LEVEL REPEATABLE READ",
+                                         " ISOLATION LEVEL SERIALIZABLE"};
+    static const char *const accesses[] = {"", " READ WRITE", " READ ONLY"};
+    const char *const pieces[] = {"BEGIN", (size_t)isolation < 4 ? levels[isolation] : "",
+                                  (size_t)access < 3 ? accesses[access] : "",
+                                  deferrable ? " DEFERRABLE" : ""};
+    size_t len = 0;
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++)
+        len += stele__copy_text(sql + len, STELE__PENDING_SIZE - len, pieces[i]);
+}
+
 /* libpq wants terminated texts; a terminated copy also reveals what would be cut. */
 static stele_status text_params(const stele_str *params, size_t count, stele__block *block,
                                 const char ***ret_values, stele_error *err)

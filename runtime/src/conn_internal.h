@@ -92,6 +92,9 @@ struct stele_conn {
     void *owner;            /* the pool's own record of this lease */
 };
 
+/** Writes a BEGIN into a buffer of STELE__PENDING_SIZE bytes. */
+void stele__write_begin(char *sql, stele_isolation isolation, stele_access access, bool deferrable);
+
 /** The earlier of the lease's deadline and now plus the call timeout. */
 stele__deadline stele__conn_deadline(const stele_conn *conn);
 

@@ -75,7 +75,7 @@ static stele__arrival arrival_of(const PGresult *result)
     case PGRES_PIPELINE_SYNC:
         return STELE__ARRIVAL_SYNC;
     case PGRES_PIPELINE_ABORTED:
-        return STELE__ARRIVAL_SKIPPED;
+        return STELE__ARRIVAL_SKIPPED; /* libpq says so too of what a lost connection left open */
     case PGRES_COPY_IN:
     case PGRES_COPY_OUT:
     case PGRES_COPY_BOTH:
@@ -100,6 +100,11 @@ stele__arrival stele__flow_next(stele__link *link, PGresult **ret_result)
     case STELE__ARRIVAL_ROWS:
     case STELE__ARRIVAL_ERROR:
         *ret_result = result;
+        break;
+    case STELE__ARRIVAL_SKIPPED:
+        if (PQstatus(link->pg) != CONNECTION_OK)
+            arrival = STELE__ARRIVAL_LOST;
+        PQclear(result);
         break;
     default:
         PQclear(result);

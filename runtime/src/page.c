@@ -34,7 +34,7 @@ void stele_page_free(stele_page *page)
         stele__rows_free((stele__rows *)(void *)page - 1);
 }
 
-static stele_status take_page(const stele_gen_list *list, struct pg_result *result, uint32_t limit,
+stele_status stele__page_take(const stele_gen_list *list, struct pg_result *result, uint32_t limit,
                               stele_page **page, stele_error *err)
 {
     const stele_gen_stmt *stmt = list->stmt;
@@ -59,33 +59,43 @@ static stele_status take_page(const stele_gen_list *list, struct pg_result *resu
     return STELE_DONE;
 }
 
-stele_status stele_gen_page(stele_conn *conn, const stele_gen_list *list, const void **args,
-                            uint32_t flags, uint32_t limit, stele_page **page, stele_error *err)
+stele_status stele__page_args(const stele_gen_list *list, const void **args, uint32_t *flags,
+                              uint32_t limit, int64_t *fetch, stele_page **page, stele_error *err)
 {
-    int64_t fetch = (int64_t)limit + 1; /* one more row tells whether there is more */
+    *fetch = (int64_t)limit + 1; /* one more row tells whether there is more */
     if (limit == 0)
         return stele__fail(err, STELE_E_INPUT, "%s: the limit is 0", list->stmt->name);
     args[list->resume_arg] = NULL;
-    args[list->limit_arg] = &fetch;
-    if (*page != NULL) {
-        const full_page *before = (const full_page *)(const void *)*page;
-        if (before->list != list)
-            return stele__fail(err, STELE_E_MISUSE, "%s: the page belongs to another list",
-                               list->stmt->name);
-        if (!before->head.more) {
-            stele_page_free(*page);
-            *page = NULL;
-            return STELE_DONE;
-        }
-        args[list->resume_arg] = before->last_row;
-        flags |= STELE_FLAG_RESUME;
+    args[list->limit_arg] = fetch;
+    if (*page == NULL)
+        return STELE_OK;
+    const full_page *before = (const full_page *)(const void *)*page;
+    if (before->list != list)
+        return stele__fail(err, STELE_E_MISUSE, "%s: the page belongs to another list",
+                           list->stmt->name);
+    if (!before->head.more) {
+        stele_page_free(*page);
+        *page = NULL;
+        return STELE_DONE;
     }
-    stele__call call = {list->stmt, args, flags};
-    struct pg_result *result;
-    stele_status st = stele__run(conn, &call, &result, err);
+    args[list->resume_arg] = before->last_row;
+    *flags |= STELE_FLAG_RESUME;
+    return STELE_OK;
+}
+
+stele_status stele_gen_page(stele_conn *conn, const stele_gen_list *list, const void **args,
+                            uint32_t flags, uint32_t limit, stele_page **page, stele_error *err)
+{
+    int64_t fetch;
+    stele_status st = stele__page_args(list, args, &flags, limit, &fetch, page, err);
     if (st != STELE_OK)
         return st;
-    st = take_page(list, result, limit, page, err);
+    stele__call call = {list->stmt, args, flags};
+    struct pg_result *result;
+    st = stele__run(conn, &call, &result, err);
+    if (st != STELE_OK)
+        return st;
+    st = stele__page_take(list, result, limit, page, err);
     return st < 0 ? stele__undelivered(conn, &call, st, err) : st;
 }
 

@@ -13,116 +13,7 @@
 
 #include "banned.h"
 
-/* Parameters whose states fit on the stack. */
-#define STATES_INLINE 256
 #define MAX_STEPS (STELE__PENDING_MAX + 4)
-
-/* ---- finding the entry ---- */
-
-static uint64_t mix(uint64_t a, uint64_t b)
-{
-    a ^= b;
-    a *= UINT64_C(0x9e3779b97f4a7c15);
-    return a ^ (a >> 29);
-}
-
-static stele__key make_key(const stele_conn *conn, const stele__call *call, const uint8_t *states)
-{
-    const stele_gen_stmt *stmt = call->stmt;
-    stele__key key = {
-        .stmt = stmt,
-        .names_id = conn->names->id,
-        .flags = call->flags,
-        .shape_len = states != NULL ? (uint16_t)(stmt->param_count - stmt->shape_from) : 0,
-        .shape = states != NULL ? states + stmt->shape_from : NULL,
-    };
-    key.hash = mix((uint64_t)(uintptr_t)stmt, key.names_id);
-    if (key.flags != 0)
-        key.hash = mix(key.hash, key.flags);
-    if (key.shape_len > 0)
-        key.hash = mix(key.hash, stele__hash64(0, key.shape, key.shape_len));
-    key.hash *= UINT64_C(0xff51afd7ed558ccd);
-    return key;
-}
-
-/* The server name: the same text and types have the same name in every process. */
-static void name_statement(stele__entry *entry)
-{
-    uint64_t hash = stele__hash64(0, entry->sql, strlen(entry->sql));
-    hash = stele__hash64(hash, entry->types, entry->param_count * sizeof *entry->types);
-    char bytes[8];
-    stele__put_be64(bytes, hash);
-    memcpy(entry->name, "stele_", 6);
-    stele__hex_encode(bytes, sizeof bytes, entry->name + 6);
-}
-
-static bool render_entry(const stele_conn *conn, const stele__call *call, const uint8_t *states,
-                         stele__entry *entry, stele_status *ret_status, stele_error *err)
-{
-    const stele_gen_stmt *stmt = call->stmt;
-    stele__render_input input = {
-        .parts = stmt->parts,
-        .part_count = stmt->part_count,
-        .params = stmt->params,
-        .param_count = stmt->param_count,
-        .states = states,
-        .flags = call->flags,
-        .module = stmt->module,
-        .names = conn->names,
-        .groups = stmt->groups,
-    };
-    stele__buf sql;
-    stele__buf_init(&sql);
-    *ret_status = stele__render(&input, &sql, entry->order, &entry->param_count, err);
-    entry->sql = *ret_status == STELE_OK ? stele__buf_take(&sql) : NULL;
-    stele__buf_release(&sql);
-    if (entry->sql == NULL)
-        return false;
-    for (int i = 0; i < entry->param_count; i++) {
-        uint16_t param = entry->order[i];
-        entry->types[i] = stele__bind_oid(&stmt->params[param],
-                                          states != NULL ? states[param] : (uint8_t)STELE__PARAM);
-    }
-    stele__bind_plan(stmt, entry->order, entry->param_count, entry->slots);
-    name_statement(entry);
-    return true;
-}
-
-static stele_status new_entry(const stele_conn *conn, const stele__call *call,
-                              const uint8_t *states, const stele__key *key,
-                              stele__entry **ret_entry, stele_error *err)
-{
-    size_t n = call->stmt->param_count;
-    size_t each = sizeof(stele__bind_input) + sizeof(stele__bind_slot) + sizeof(uint32_t) +
-                  sizeof(uint16_t) + sizeof(uint8_t);
-    size_t size = sizeof(stele__entry) + n * each;
-    stele__entry *entry = stele__calloc(1, size);
-    if (entry == NULL)
-        return stele__fail(err, STELE_E_NOMEM, "%s: out of memory", call->stmt->name);
-    entry->inputs = (stele__bind_input *)(void *)(entry + 1);
-    entry->slots = (stele__bind_slot *)(void *)(entry->inputs + n);
-    entry->types = (uint32_t *)(void *)(entry->slots + n);
-    entry->order = (uint16_t *)(void *)(entry->types + n);
-    entry->hash = key->hash;
-    entry->stmt = key->stmt;
-    entry->names_id = key->names_id;
-    entry->flags = key->flags;
-    entry->shape_len = key->shape_len;
-    if (states != NULL) {
-        entry->states = (uint8_t *)(void *)(entry->order + n);
-        memcpy(entry->states, states, n);
-        entry->shape = entry->states + call->stmt->shape_from;
-    }
-    stele_status st;
-    if (!render_entry(conn, call, states, entry, &st, err)) {
-        stele__free(entry);
-        return st != STELE_OK
-                   ? st
-                   : stele__fail(err, STELE_E_NOMEM, "%s: out of memory", call->stmt->name);
-    }
-    *ret_entry = entry;
-    return STELE_OK;
-}
 
 /* ---- sending ---- */
 
@@ -166,20 +57,6 @@ static void add_prepare(const stele__cache *cache, stele__entry *entry, attempt 
                                          .types = entry->types};
 }
 
-/* Inside a failed transaction nothing can be prepared; an unnamed statement fails just as well. */
-bool stele__should_prepare(const stele_conn *conn, const stele__cache *cache,
-                           const stele__entry *entry)
-{
-    if (conn->link->unnamed || entry->state == STELE__ENTRY_PREPARED)
-        return false;
-    /* The server plans what is sent unnamed with the values at hand, every time. */
-    if ((entry->stmt->properties & STELE_STMT_CUSTOM_PLAN) != 0)
-        return false;
-    if (stele__link_tx_status(conn->link) == STELE__TX_ERROR)
-        return false;
-    return entry->state == STELE__ENTRY_STALE || stele__cache_is_recent(cache, entry);
-}
-
 /*
  * A prepare that fails must neither be seen by BEGIN nor escape a pending savepoint: it comes before
  * the one and after the other.
@@ -193,7 +70,7 @@ static void plan_attempt(stele_conn *conn, const stele__cache *cache, stele__ent
     a->is_open = conn->tx.state == STELE__TX_OPEN;
     if (a->is_open)
         add_pending(conn, a);
-    if (!fresh && stele__should_prepare(conn, cache, entry))
+    if (!fresh && stele__entry_worth_preparing(conn, cache, entry))
         add_prepare(cache, entry, a);
     if (!a->is_open)
         add_pending(conn, a);
@@ -210,7 +87,7 @@ static void plan_attempt(stele_conn *conn, const stele__cache *cache, stele__ent
 }
 
 /* After BEGIN travelled: what the server made of it. */
-static void settle_transaction(stele_conn *conn)
+void stele__settle_transaction(stele_conn *conn)
 {
     stele__tx_status status = stele__link_tx_status(conn->link);
     if (status == STELE__TX_IN || status == STELE__TX_ERROR) {
@@ -249,7 +126,7 @@ static stele_status judge_loss(stele_conn *conn, bool in_tx, stele__effect effec
     return STELE_E_UNKNOWN;
 }
 
-static void note_first_error(stele_conn *conn, stele_status st, const stele_error *err)
+void stele__note_error(stele_conn *conn, stele_status st, const stele_error *err)
 {
     if (conn->tx.state == STELE__TX_NONE || conn->tx.first_error != STELE_OK)
         return;
@@ -263,7 +140,7 @@ static stele_status judge(stele_conn *conn, bool in_tx, stele__effect effect, st
 {
     if (conn->link->broken)
         st = judge_loss(conn, in_tx, effect, st, err);
-    note_first_error(conn, st, err);
+    stele__note_error(conn, st, err);
     return st;
 }
 
@@ -276,7 +153,7 @@ stele_status stele__exchange(stele_conn *conn, const stele__step *steps, int cou
     stele_status st = stele__link_exchange(conn->link, steps, count, stele__conn_deadline(conn),
                                            ret_result, ret_failed_step, err);
     if (begins)
-        settle_transaction(conn);
+        stele__settle_transaction(conn);
     return st == STELE_OK ? st : judge(conn, in_tx, effect, st, err);
 }
 
@@ -298,48 +175,6 @@ static stele_status execute(stele_conn *conn, const stele__entry *entry, const s
     bool in_tx = conn->tx.state != STELE__TX_NONE;
     stele_status st = stele__link_execute(conn->link, &step, now, deadline, ret_result, err);
     return st == STELE_OK ? st : judge(conn, in_tx, effect, st, err);
-}
-
-/* ---- plans that no longer fit ---- */
-
-bool stele__is_stale_plan(const stele_error *err)
-{
-    /* A cached plan fails like this after its tables changed, or when the server lost it. */
-    static const char *const codes[] = {"0A000", "26000", "42883", "42703", "42P01", "42804"};
-    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
-        if (strcmp(err->sqlstate, codes[i]) == 0)
-            return true;
-    return false;
-}
-
-/* How often in a row a plan made anew may be stale again before the error is taken at its word. */
-#define STALE_RUNS_MAX 3
-
-bool stele__renew_entry(stele_conn *conn, stele__entry *entry, stele_error *err)
-{
-    stele_status st;
-    stele_error ignored;
-    stele__call call = {entry->stmt, NULL, entry->flags};
-    stele__cache *cache = conn->link->cache;
-    if (conn->link->broken || entry->stale_runs >= STALE_RUNS_MAX)
-        return false;
-    if (entry->sql == NULL && !render_entry(conn, &call, entry->states, entry, &st, &ignored))
-        return false;
-    entry->stale_runs++;
-    entry->checked = false;
-    if (strcmp(err->sqlstate, "26000") == 0) {
-        /* What lost one statement lost all: DISCARD ALL, or another backend behind a pooler. */
-        stele__cache_unprepared(cache, entry);
-        stele__cache_clear(cache, entry);
-    } else {
-        entry->state = STELE__ENTRY_STALE;
-    }
-    if (conn->tx.state == STELE__TX_NONE)
-        return true;
-    /* The transaction is aborted; running it again will do. */
-    err->retryable = true;
-    conn->tx.stale = true;
-    return false;
 }
 
 /* ---- one call ---- */
@@ -417,7 +252,7 @@ static stele_status run_entry(const running *r, struct pg_result **ret_result, s
         do
             st = send(r, &bound, &named, ret_result, err);
         while (st != STELE_OK && named && stele__is_stale_plan(err) &&
-               stele__renew_entry(r->conn, r->entry, err));
+               stele__entry_renew(r->conn, r->entry, err));
     }
     stele__bind_release(&bound);
     if (st != STELE_OK) {
@@ -437,80 +272,13 @@ static stele_status run_entry(const running *r, struct pg_result **ret_result, s
     return st;
 }
 
-/* Finds or makes the entry for the shape that the inputs have now. */
-static stele_status look_up_states(running *r, uint8_t *states, stele_error *err)
-{
-    stele__cache *cache = r->conn->link->cache;
-    const stele_gen_stmt *stmt = r->call->stmt;
-    if (states != NULL) {
-        stele_status st = stele__bind_states(stmt, r->call->args, states, err);
-        if (st != STELE_OK)
-            return st;
-    }
-    stele__key key = make_key(r->conn, r->call, states);
-    r->entry = stele__cache_find(cache, &key);
-    if (r->entry == NULL) {
-        stele_status st = new_entry(r->conn, r->call, states, &key, &r->entry, err);
-        if (st != STELE_OK)
-            return st;
-        stele__cache_add(cache, r->entry);
-        r->fresh = true;
-    }
-    stele__bind_note_tags(stmt, r->call->args, r->entry->inputs);
-    return STELE_OK;
-}
-
-static stele_status look_up(running *r, stele_error *err)
-{
-    const stele_gen_stmt *stmt = r->call->stmt;
-    uint8_t inline_states[STATES_INLINE];
-    if (stmt->shape_from >= stmt->param_count)
-        return look_up_states(r, NULL, err);
-    if (stmt->param_count <= STATES_INLINE)
-        return look_up_states(r, inline_states, err);
-    uint8_t *states = stele__alloc(stmt->param_count);
-    if (states == NULL)
-        return stele__fail(err, STELE_E_NOMEM, "%s: out of memory", stmt->name);
-    stele_status st = look_up_states(r, states, err);
-    stele__free(states);
-    return st;
-}
-
-static inline stele_status find_entry(running *r, stele_error *err)
-{
-    stele__link *link = r->conn->link;
-    const stele_gen_stmt *stmt = r->call->stmt;
-    __atomic_store_n(&r->conn->last_statement, stmt->name, __ATOMIC_RELAXED);
-    if (link->cache == NULL) {
-        link->cache = stele__cache_new(link->cache_capacity);
-        link->free_cache = stele__cache_free;
-        if (link->cache == NULL)
-            return stele__fail(err, STELE_E_NOMEM, "%s: out of memory", stmt->name);
-    }
-    r->entry = stele__cache_latest(link->cache, stmt, r->conn->names->id, r->call->flags);
-    if (r->entry == NULL ||
-        !stele__bind_has_tags(r->entry->inputs, r->entry->shape_len, r->call->args))
-        return look_up(r, err);
-    return STELE_OK;
-}
-
-stele_status stele__find_entry(stele_conn *conn, const stele__call *call, stele__entry **ret_entry,
-                               bool *ret_fresh, stele_error *err)
-{
-    running r = {.conn = conn, .call = call};
-    stele_status st = find_entry(&r, err);
-    *ret_entry = r.entry;
-    *ret_fresh = r.fresh;
-    return st;
-}
-
 static stele_status run_call(stele_conn *conn, const stele__call *call,
                              struct pg_result **ret_result, stele_error *err)
 {
     running r = {.conn = conn, .call = call};
     stele_status st = stele__conn_usable(conn, err);
     if (st == STELE_OK)
-        st = find_entry(&r, err);
+        st = stele__entry_find(conn, call, &r.entry, &r.fresh, err);
     if (st != STELE_OK)
         return st;
     stele__link *link = conn->link;

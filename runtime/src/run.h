@@ -6,16 +6,8 @@
 #ifndef STELE_RUN_H
 #define STELE_RUN_H
 
-#include "bind.h"
+#include "entry.h"
 #include "result.h"
-#include "stmt_cache.h"
-
-/** One call of a statement. */
-typedef struct stele__call {
-    const stele_gen_stmt *stmt;
-    const void *const *args;
-    uint32_t flags;
-} stele__call;
 
 /**
  * Runs it and gives the server's result, whose column types were compared with the statement's.
@@ -26,25 +18,11 @@ typedef struct stele__call {
 stele_status stele__run(stele_conn *conn, const stele__call *call, struct pg_result **ret_result,
                         stele_error *err);
 
-/**
- * Finds or makes the cache entry for the shape of a call; `*ret_fresh`: it was not there. The lease must
- * be usable. Errors: as stele__bind_states, STELE_E_NOMEM.
- */
-stele_status stele__find_entry(stele_conn *conn, const stele__call *call, stele__entry **ret_entry,
-                               bool *ret_fresh, stele_error *err);
+/** After BEGIN or a savepoint travelled: notes what the server made of it. */
+void stele__settle_transaction(stele_conn *conn);
 
-/** True if its statement should be prepared before it runs. */
-bool stele__should_prepare(const stele_conn *conn, const stele__cache *cache,
-                           const stele__entry *entry);
-
-/** True if the error is one that a prepared statement gives whose plan no longer fits. */
-bool stele__is_stale_plan(const stele_error *err);
-
-/**
- * After such an error: true if the statement may be sent again at once, prepared anew. The lease must
- * have the names it had when the entry was made.
- */
-bool stele__renew_entry(stele_conn *conn, stele__entry *entry, stele_error *err);
+/** Notes the first error inside a transaction. */
+void stele__note_error(stele_conn *conn, stele_status st, const stele_error *err);
 
 /** What the last step of an exchange may do to the database. */
 typedef enum stele__effect {

@@ -28,20 +28,6 @@ static void forget_transaction(stele_conn *conn)
 
 /* ---- begin ---- */
 
-static const char *isolation_sql(stele_isolation isolation)
-{
-    switch (isolation) {
-    case STELE_READ_COMMITTED:
-        return " ISOLATION LEVEL READ COMMITTED";
-    case STELE_REPEATABLE_READ:
-        return " ISOLATION LEVEL REPEATABLE READ";
-    case STELE_SERIALIZABLE:
-        return " ISOLATION LEVEL SERIALIZABLE";
-    default:
-        return "";
-    }
-}
-
 static size_t append(char *buf, size_t len, const char *text)
 {
     return len + stele__copy_text(buf + len, STELE__PENDING_SIZE - len, text);
@@ -55,16 +41,11 @@ stele_status stele_tx_begin(stele_conn *conn, const stele_tx_options *options, s
         return stele__conn_is_held(conn, err);
     if (options != NULL && options->size != sizeof *options)
         return stele__fail(err, STELE_E_INPUT, "options not made by STELE_TX_OPTIONS_INIT");
-    size_t len = append(conn->tx.pending[0], 0, "BEGIN");
-    if (options != NULL) {
-        len = append(conn->tx.pending[0], len, isolation_sql(options->isolation));
-        if (options->access == STELE_READ_ONLY)
-            len = append(conn->tx.pending[0], len, " READ ONLY");
-        else if (options->access == STELE_READ_WRITE)
-            len = append(conn->tx.pending[0], len, " READ WRITE");
-        if (options->deferrable)
-            (void)append(conn->tx.pending[0], len, " DEFERRABLE");
-    }
+    stele_tx_options plain = STELE_TX_OPTIONS_INIT;
+    if (options == NULL)
+        options = &plain;
+    stele__write_begin(conn->tx.pending[0], options->isolation, options->access,
+                       options->deferrable);
     conn->tx.pending_count = 1;
     conn->tx.serial++;
     conn->tx.state = STELE__TX_BEGUN;

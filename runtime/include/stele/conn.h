@@ -15,7 +15,21 @@ STELE_BEGIN_DECLS
 
 typedef struct stele_conn stele_conn;
 typedef struct stele_db stele_db;
+typedef struct stele_pipeline stele_pipeline;
 typedef struct stele_module stele_module; /* of generated code: its tables and their DDL */
+
+typedef enum stele_isolation {
+    STELE_ISOLATION_DEFAULT = 0, /* what the server is set to */
+    STELE_READ_COMMITTED,
+    STELE_REPEATABLE_READ,
+    STELE_SERIALIZABLE
+} stele_isolation;
+
+typedef enum stele_access {
+    STELE_ACCESS_DEFAULT = 0,
+    STELE_READ_WRITE,
+    STELE_READ_ONLY
+} stele_access;
 
 /** Returns the lease to its pool. An open transaction is rolled back (and counted as dirty). */
 STELE_API void stele_conn_release(stele_conn *conn);

@@ -19,6 +19,7 @@ STELE_BEGIN_DECLS
     X(OK, 0, "success")                                                                            \
     X(DONE, 1, "no more rows")                                                                     \
     X(ROLLBACK, 2, "rolled back at the caller's wish")                                             \
+    X(AGAIN, 3, "not finished yet")                                                                \
     X(E_INPUT, -1, "invalid argument")                                                             \
     X(E_NOMEM, -2, "out of memory")                                                                \
     X(E_NOT_FOUND, -3, "no such row")                                                              \

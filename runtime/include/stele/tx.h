@@ -10,19 +10,6 @@
 
 STELE_BEGIN_DECLS
 
-typedef enum stele_isolation {
-    STELE_ISOLATION_DEFAULT = 0, /* what the server is set to */
-    STELE_READ_COMMITTED,
-    STELE_REPEATABLE_READ,
-    STELE_SERIALIZABLE
-} stele_isolation;
-
-typedef enum stele_access {
-    STELE_ACCESS_DEFAULT = 0,
-    STELE_READ_WRITE,
-    STELE_READ_ONLY
-} stele_access;
-
 typedef struct stele_tx_options {
     size_t size; /* sizeof(stele_tx_options); set by STELE_TX_OPTIONS_INIT */
     stele_isolation isolation;
