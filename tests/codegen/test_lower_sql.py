@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import partsql
 import pytest
 from database import Database
+from stele import partsql
 from stele.ddl_text import DdlOptions, ddl_text
 from stele.diag import Diagnostics
 from stele.frontend import read_schema
 from stele.lower_stmt import Stmt
 from stele.lower_table import TableLowering, TableResult
 from stele.model import Module
+from stele.shapes import shapes
 
 TOP = Path(__file__).resolve().parents[2]
 SCHEMAS = ["schema/sessions.yaml", "tests/schemas/shop.yaml"]
@@ -42,11 +43,12 @@ class Prepared:
         self.lines: list[str] = []
 
     def add(self, stmt: Stmt, shape: partsql.Shape, constants: dict[str, str]) -> None:
-        text, order = partsql.render(stmt, shape, constants, self.schema, self.prefix)
-        types = [partsql.sql_type(stmt.params[i], shape.states[i]) for i in order]
+        names = partsql.Names(self.schema, self.prefix)
+        rendered = partsql.render(stmt, shape, constants, names)
+        types = [partsql.sql_type(stmt.params[i], shape.states[i]) for i in rendered.order]
         declared = f" ({', '.join(types)})" if types else ""
         name = f"s{len(self.lines)}"
-        self.lines.append(f"-- {stmt.name} {shape}\nPREPARE {name}{declared} AS\n{text};")
+        self.lines.append(f"-- {stmt.name} {shape}\nPREPARE {name}{declared} AS\n{rendered.text};")
 
     def run(self, database: Database) -> None:
         database.psql("\n".join(self.lines))
@@ -65,20 +67,10 @@ def test_the_server_takes_every_statement(
     prepared = Prepared(schema, prefix)
     for result, constants in lowered(module).values():
         for stmt in result.stmts:
-            for shape in partsql.shapes(stmt):
-                if not _refused(stmt, shape):
-                    prepared.add(stmt, shape, constants)
+            for shape in shapes(stmt):
+                prepared.add(stmt, shape, constants)
     assert len(prepared.lines) > 500
     prepared.run(database)
-
-
-def _refused(stmt: Stmt, shape: partsql.Shape) -> bool:
-    """Whether the runtime refuses the call before any I/O: an update that sets nothing."""
-    members = dict(stmt.members)
-    if "NEEDS_SET" not in members.get("properties", ""):
-        return False
-    chosen = shape.states[int(members["set_from"]) : int(members["set_to"])]
-    return all(state == partsql.UNSET for state in chosen)
 
 
 class Table:
@@ -109,7 +101,8 @@ class Table:
             given = partsql.column_of(param) in values and not verb.startswith("list_by_")
             states.append(partsql.VALUE if i < first or given else partsql.UNSET)
         shape = partsql.Shape(tuple(states), frozenset(f"STELE_FLAG_{f}" for f in flags), soft)
-        text, order = partsql.render(stmt, shape, self.constants)
+        rendered = partsql.render(stmt, shape, self.constants)
+        text, order = rendered.text, rendered.order
         types = ", ".join(partsql.sql_type(stmt.params[i], states[i]) for i in order)
         literals = ", ".join(values[partsql.column_of(stmt.params[i])] for i in order)
         head, tail = (f" ({types})", f" ({literals})") if order else ("", "")

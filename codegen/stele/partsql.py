@@ -1,0 +1,248 @@
+"""Renders the parts of statements as the runtime does, so that a server can judge every shape.
+
+The runtime's own rendering is runtime/src/render.c; this is its twin for who has no C at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from stele.lower_stmt import Stmt
+from stele.sql import Part
+
+# How a parameter arrives: its state in the shape.
+UNSET, NULL, VALUE, NOW, AFTER = "unset", "null", "value", "now", "after"
+
+# The types by which statements declare their parameters; "unknown" is for the server to find out.
+SQL_TYPES: Final[Mapping[str, str]] = {
+    "BOOL": "bool",
+    "INT2": "int2",
+    "INT4": "int4",
+    "INT8": "int8",
+    "FLOAT4": "float4",
+    "FLOAT8": "float8",
+    "NUMERIC": "numeric",
+    "TEXT": "text",
+    "BPCHAR": "bpchar",
+    "BYTEA": "bytea",
+    "UUID": "uuid",
+    "DATE": "date",
+    "TIME": "time",
+    "TIMESTAMP": "timestamp",
+    "TIMESTAMPTZ": "timestamptz",
+    "INTERVAL": "interval",
+    "JSON": "json",
+    "JSONB": "jsonb",
+    "INET": "inet",
+    "ENUM": "unknown",
+    "OPAQUE": "unknown",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The schema and prefix in force for a module's statements.
+
+    `made_schema` stands in names that are made of the schema. Modules in `pins` have a schema of
+    their own.
+    """
+
+    schema: str = ""
+    prefix: str = ""
+    made_schema: str = ""
+    module: str = ""
+    pins: Mapping[str, str] = field(default_factory=dict)
+
+    def schema_of(self, module: str) -> str:
+        return self.pins.get(module, self.schema)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One way to call a statement. `bits` are what the switches of a query say."""
+
+    states: tuple[str, ...]
+    flags: frozenset[str] = frozenset()
+    soft: bool = True
+    bits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The SQL, and the parameters that its $1, $2, … stand for."""
+
+    text: str
+    order: tuple[int, ...]
+
+
+def column_of(param: Sequence[str]) -> str:
+    return param[0].strip('"')
+
+
+def kind_of(param: Sequence[str]) -> str:
+    return param[1].split(" ")[0].removeprefix("STELE_GEN_")
+
+
+def sql_type(param: Sequence[str], state: str) -> str:
+    """The type declared for a parameter."""
+    if state == AFTER:
+        return "interval"
+    name = SQL_TYPES[kind_of(param)]
+    return f"{name}[]" if "ARRAY" in param[1] and name != "unknown" else name
+
+
+def shape_from(stmt: Stmt) -> int:
+    """The first parameter that is an input; those before it are plain."""
+    return int(dict(stmt.members)["shape_from"])
+
+
+def refused(stmt: Stmt, shape: Shape) -> bool:
+    """Whether the runtime refuses the call before any I/O: an update that sets nothing."""
+    members = dict(stmt.members)
+    if "NEEDS_SET" not in members.get("properties", ""):
+        return False
+    chosen = shape.states[int(members["set_from"]) : int(members["set_to"])]
+    return all(state == UNSET for state in chosen)
+
+
+@dataclass(slots=True)
+class _Renderer:
+    names: Names
+    shape: Shape
+    params: Sequence[Sequence[str]] = ()
+    constants: Mapping[str, str] = field(default_factory=dict)
+    groups: Sequence[Sequence[int]] = ()
+    out: list[str] = field(default_factory=list)
+    order: list[int] = field(default_factory=list)
+    first: bool = True
+
+    def run(self, parts: Iterable[Part]) -> Rendered:
+        taken = [True]
+        for part in parts:
+            if part.macro.startswith("IF_"):
+                taken.append(taken[-1] and self.holds(part))
+            elif part.macro == "ELSE":
+                taken[-1] = taken[-2] and not taken[-1]
+            elif part.macro == "END":
+                taken.pop()
+            elif taken[-1]:
+                self.add(part)
+        assert taken == [True]
+        return Rendered("".join(self.out), tuple(self.order))
+
+    def holds(self, part: Part) -> bool:
+        states = self.shape.states
+        match part.macro:
+            case "IF_SET":
+                return states[part.numbers[0]] != UNSET
+            case "IF_UNSET":
+                return states[part.numbers[0]] == UNSET
+            case "IF_ANY":
+                return any(state != UNSET for state in states[part.numbers[0] : part.numbers[1]])
+            case "IF_ALL":
+                return all(states[i] != UNSET for i in self.groups[part.numbers[0]])
+            case "IF_FLAG":
+                return self.flagged(part)
+            case "IF_NO_FLAG":
+                return not self.flagged(part)
+            case "IF_CHOICE":
+                return self.shape.bits & part.numbers[0] == part.numbers[1]
+            case "IF_SOFT":
+                return self.shape.soft
+        raise AssertionError(part.macro)
+
+    def flagged(self, part: Part) -> bool:
+        if part.flags:
+            return bool(self.shape.flags & set(part.flags))
+        return bool(self.shape.bits & part.numbers[0])
+
+    def add(self, part: Part) -> None:
+        match part.macro:
+            case "SQL":
+                self.out.append(self.constants[part.shared] if part.shared else part.text or "")
+            case "TABLE":
+                self.out.append(self.table(part.text or ""))
+            case "SCHEMA":
+                schema = self.names.schema_of(self.names.module)
+                self.out.append(f'"{schema}".' if schema else "")
+            case "SCHEMA_":
+                self.out.append(f"{self.names.made_schema}_" if self.names.made_schema else "")
+            case "PREFIX":
+                self.out.append(self.names.prefix)
+            case "PARAM":
+                self.out.append(self.expression(part.numbers[0]))
+            case "LIST":
+                self.first = True
+            case "ITEM":
+                self.item(part.text or "")
+            case "WHERE_EQ" | "WHERE_GE" | "WHERE_LT":
+                self.where(part)
+            case _:
+                assert part.macro.startswith("EACH_"), part.macro
+                self.each(part.macro.removeprefix("EACH_"), *part.numbers)
+
+    def table(self, name: str) -> str:
+        module, _, base = name.rpartition(".")
+        schema = self.names.schema_of(module or self.names.module)
+        own = f'"{self.names.prefix}{base}"'
+        return f'"{schema}".{own}' if schema else own
+
+    def placeholder(self, index: int) -> str:
+        if index not in self.order:
+            self.order.append(index)
+        return f"${self.order.index(index) + 1}"
+
+    def expression(self, index: int) -> str:
+        now = "statement_timestamp()"
+        if kind_of(self.params[index]) == "TIMESTAMP":
+            now = f"({now} AT TIME ZONE 'UTC')"
+        state = self.shape.states[index]
+        if state == NOW:
+            return now
+        return f"({now} + {self.placeholder(index)})" if state == AFTER else self.placeholder(index)
+
+    def item(self, text: str) -> None:
+        self.out.append(text if self.first else f", {text}")
+        self.first = False
+
+    def each(self, what: str, start: int, end: int) -> None:
+        for i in range(start, end):
+            if self.shape.states[i] == UNSET:
+                continue
+            name = f'"{column_of(self.params[i])}"'
+            if what == "NAME":
+                self.item(name)
+            elif what == "VALUE":
+                self.item(self.expression(i))
+            elif what == "SET":
+                self.item(f"{name} = {self.expression(i)}")
+            else:
+                self.item(f"{name} = EXCLUDED.{name}")
+
+    def where(self, part: Part) -> None:
+        index = part.numbers[0]
+        if self.shape.states[index] == UNSET:
+            return
+        if self.shape.states[index] == NULL:
+            self.out.append(f"\n  AND {part.text} IS NULL")
+            return
+        operator = {"EQ": "=", "GE": ">=", "LT": "<"}[part.macro.removeprefix("WHERE_")]
+        self.out.append(f"\n  AND {part.text} {operator} {self.expression(index)}")
+
+
+def render(
+    stmt: Stmt,
+    shape: Shape,
+    constants: Mapping[str, str],
+    names: Names = Names(),  # noqa: B008 (it is frozen)
+    groups: Sequence[Sequence[int]] = (),
+) -> Rendered:
+    """A statement in one shape. `groups` are the parameters that belong together, by number."""
+    return _Renderer(names, shape, stmt.params, constants, groups).run(stmt.parts)
+
+
+def render_parts(parts: Iterable[Part], names: Names) -> str:
+    """Parts that depend on names alone, such as those of DDL."""
+    return _Renderer(names, Shape(())).run(parts).text

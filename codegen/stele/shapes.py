@@ -1,0 +1,159 @@
+"""The shapes of a statement: which of its many ways to be called are tried.
+
+All of them when there are few. Else: nothing set, all set, each alone in each of its states, and
+each pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from math import prod
+from typing import Final
+
+from stele.lower_stmt import Stmt
+from stele.partsql import AFTER, NOW, NULL, UNSET, VALUE, Shape, kind_of, refused, shape_from
+
+EVERY_MAX: Final = 256
+
+_SCOPES: Final = ("DELETED", "EXPIRED")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One position of something that varies. `bits` are the switches of a query."""
+
+    states: tuple[tuple[int, str], ...] = ()
+    flag: str = ""
+    soft: bool = True
+    bits: int = 0
+    full: bool = False  # it belongs to the shape in which all is set
+
+
+Dimension = tuple[Option, ...]  # the first is how it is unless it is varied
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A flag or choice of a query: `count` values from 0 at `shift` of the bits."""
+
+    shift: int
+    count: int
+
+
+def shapes(
+    stmt: Stmt, groups: Sequence[Sequence[int]] = (), switches: Sequence[Switch] = ()
+) -> Iterator[Shape]:
+    """The shapes to try, none twice, none that the runtime refuses before it asks the server."""
+    dimensions = [*_inputs(stmt, groups), *_flags(stmt)]
+    dimensions += [_switch(one) for one in switches]
+    if any(part.macro == "IF_SOFT" for part in stmt.parts):
+        dimensions.append((Option(), Option(soft=False)))
+    base = [UNSET if _optional(stmt, i) else VALUE for i in range(len(stmt.params))]
+    seen: set[Shape] = set()
+    for options in _combinations(dimensions):
+        shape = _shape(base, options)
+        if shape not in seen and not refused(stmt, shape):
+            seen.add(shape)
+            yield shape
+
+
+def _combinations(dimensions: Sequence[Dimension]) -> Iterator[Iterable[Option]]:
+    if prod(len(one) for one in dimensions) <= EVERY_MAX:
+        yield from product(*dimensions)
+        return
+    full = [_full(one) for one in dimensions]
+    yield ()
+    yield full
+    for dimension in dimensions:
+        for option in dimension[1:]:
+            yield (option,)
+            if not option.states:
+                yield (*full, option)
+    for one, other in combinations(dimensions, 2):
+        yield from product(_main(one), _main(other))
+
+
+def _main(dimension: Dimension) -> Sequence[Option]:
+    """What pairs are made of: an input is there or not, all else is tried in every position."""
+    return dimension[1:2] if dimension[0].states else dimension[1:]
+
+
+def _full(dimension: Dimension) -> Option:
+    return next((option for option in dimension if option.full), dimension[0])
+
+
+def _shape(base: Sequence[str], options: Iterable[Option]) -> Shape:
+    states = list(base)
+    flags: set[str] = set()
+    soft, bits = True, 0
+    for option in options:
+        for index, state in option.states:
+            states[index] = state
+        if option.flag:
+            flags.add(option.flag)
+        soft = soft and option.soft
+        bits |= option.bits
+    return Shape(tuple(states), frozenset(flags), soft, bits)
+
+
+def _optional(stmt: Stmt, index: int) -> bool:
+    return index >= shape_from(stmt) and stmt.params[index][3] != "true"
+
+
+def _states(param: Sequence[str]) -> list[str]:
+    """The states that a parameter may have besides unset, a value first."""
+    states = [VALUE]
+    if param[2] == "STELE_GEN_IN_N":
+        states.append(NULL)
+    inputs = ("STELE_GEN_IN", "STELE_GEN_IN_N")
+    if kind_of(param) in ("TIMESTAMP", "TIMESTAMPTZ") and param[2] in inputs:
+        states += [NOW, AFTER] if "ARRAY" not in param[1] else []
+    return states
+
+
+def _inputs(stmt: Stmt, groups: Sequence[Sequence[int]]) -> Iterator[Dimension]:
+    """One for each input, or for all that must be set together."""
+    for members in _joined(range(shape_from(stmt), len(stmt.params)), groups):
+        options = [Option(tuple((i, VALUE) for i in members), full=True)]
+        if all(_optional(stmt, i) for i in members):
+            options.insert(0, Option(tuple((i, UNSET) for i in members)))
+        for i in members:
+            rest = [(other, VALUE) for other in members if other != i]
+            for state in _states(stmt.params[i])[1:]:
+                options.append(Option((*rest, (i, state))))
+        if len(options) > 1:
+            yield tuple(options)
+
+
+def _joined(params: range, groups: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The parameters; those that share a group, directly or through others, together."""
+    sets: dict[int, list[int]] = {i: [i] for i in params}
+    for group in groups:
+        merged: list[int] = []
+        for i in group:
+            if sets[i] is not merged:
+                merged += [one for one in sets[i] if one not in merged]
+        for i in merged:
+            sets[i] = merged
+    out: list[list[int]] = []
+    for members in sets.values():
+        if all(members is not known for known in out):
+            out.append(members)
+    return out
+
+
+def _flags(stmt: Stmt) -> Iterator[Dimension]:
+    names = {flag.removeprefix("STELE_FLAG_") for part in stmt.parts for flag in part.flags}
+    for scope in _SCOPES:
+        variants = [f"{how}_{scope}" for how in ("WITH", "ONLY") if f"{how}_{scope}" in names]
+        if variants:
+            names -= set(variants)
+            yield (Option(), *(Option(flag=f"STELE_FLAG_{one}") for one in variants))
+    for name in sorted(names):
+        yield (Option(), Option(flag=f"STELE_FLAG_{name}"))
+
+
+def _switch(one: Switch) -> Dimension:
+    return tuple(Option(bits=value << one.shift) for value in range(one.count))
