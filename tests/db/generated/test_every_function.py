@@ -1,0 +1,38 @@
+"""No function that the generator wrote for these tests is left uncalled by them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+FUNCTION = re.compile(r"\b(\w+)\((?=[^()]*\)\s*;)")
+
+
+def declared(header: Path) -> set[str]:
+    """The functions that a header declares; those it defines itself have no semicolon."""
+    text = re.sub(r"/\*.*?\*/", "", header.read_text(), flags=re.DOTALL)
+    prototypes = re.findall(r"^STELE_MUST_CHECK stele_status\s[^;{]*;", text, re.MULTILINE)
+    return {match for text in prototypes for match in FUNCTION.findall(text)}
+
+
+@pytest.fixture(scope="module")
+def called(build: Path) -> set[str]:
+    """What the objects of the test programs leave for the linker to find."""
+    objects = sorted((build / "tests/db/generated").glob("generated_*.p/*_test.c.o"))
+    assert objects
+    command = ["nm", "--undefined-only", "--format=just-symbols", *map(str, objects)]
+    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("header", "least"),
+    [("tests/db/generated/shop.gen.h", 200), ("generated/sessions.gen.h", 100)],
+    ids=["shop", "sessions"],
+)
+def test_every_function_is_called(build: Path, called: set[str], header: str, least: int) -> None:
+    functions = declared(build / header)
+    assert len(functions) >= least
+    assert sorted(functions - called) == []
