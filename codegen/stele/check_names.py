@@ -56,6 +56,8 @@ def check_names(draft: Draft, diags: Diagnostics) -> None:
             _check_constraints(table, diags)
             _check_members(table, diags)
             _check_rename(draft, module, table, former, diags)
+    for module in draft.schema.modules:
+        _check_queries(module, c_names, diags)
 
 
 # ---- modules ----
@@ -265,6 +267,16 @@ def _check_types(module: Module, c_names: _Owners, diags: Diagnostics) -> None:
         for foreign in table.foreign_keys:
             name = f"list_by_{foreign.key}"
             listed.take(name, f'foreign key "{foreign.key}"', foreign.span, "rename one")
+
+
+def _check_queries(module: Module, c_names: _Owners, diags: Diagnostics) -> None:
+    seen: set[str] = set()
+    for query in module.queries:
+        owner = f'query "{query.name}"'
+        base = f"{module.c_prefix}{module.name}_{query.name}"
+        if query.name not in seen and _reserved(base, owner, query.span, diags):
+            _take_all(c_names, cnames.query_names(module, query), owner, query.span)
+        seen.add(query.name)
 
 
 def _take_all(c_names: _Owners, wanted: Iterator[str], owner: str, span: Span) -> None:

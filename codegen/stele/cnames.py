@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from stele.model import EnumType, Module, Table
+from stele.model import Condition, EnumType, Module, Query, QueryNode, Table
 from stele.names import c_global, upper_ident
 from stele.sqltext import tokens
 
@@ -17,6 +17,7 @@ _TYPES: Final = ("row", "input", "patch", "filter", "page", "key", "iter", "upse
 _HELPERS: Final = (
     *("row_dup", "row_free", "row_autofree", "page_free", "page_autofree", "page_token"),
     *("iter_next", "iter_close", "iter_autoclose", "insert_many", "no_filter", "scope"),
+    *("rows", "rows_free", "rows_autofree"),
     *("select", "live", "columns", "upserted_columns", "catalog", "table"),
     *("object_name", "object_create", "comment_name", "comment_create"),
 )
@@ -24,6 +25,11 @@ _FUNCTIONS: Final = (
     *("find", "find_for_update", "find_for_update_nowait", "find_for_update_skip_locked"),
     *("count", "exists", "insert", "upsert", "update", "delete", "restore"),
     *("hard_delete", "expire", "purge"),
+)
+_QUERY_SUFFIXES: Final = (
+    *("params", "row", "rows", "iter", "row_free", "row_autofree", "rows_free", "rows_autofree"),
+    *("iter_next", "iter_close", "iter_autofree", "stmt", "parts", "inputs", "columns"),
+    *("groups", "switches"),
 )
 _DESCRIPTORS: Final = ("", "_stmt", "_parts", "_params", "_queue")
 _ENUM_SUFFIXES: Final = (
@@ -111,6 +117,24 @@ def key_structs(table: Table) -> dict[str, list[tuple[str, ...]]]:
         if len(columns) > 1 and columns not in found.setdefault(name, []):
             found[name].append(columns)
     return {name: columns for name, columns in found.items() if columns}
+
+
+def query_names(module: Module, query: Query) -> Iterator[str]:
+    base = f"{module.c_prefix}{module.name}_{query.name}"
+    yield base
+    for suffix in _QUERY_SUFFIXES:
+        yield f"{base}_{suffix}"
+    for number in range(query_conditions(query.body)):
+        yield f"{base}_group_{number}"
+    for choice in query.choices:
+        yield f"{base}_{choice.name}"
+        for label in choice.labels:
+            yield upper_ident(f"{base}_{choice.name}") + f"_{upper_ident(label)}"
+
+
+def query_conditions(nodes: tuple[QueryNode, ...]) -> int:
+    """How many conditions on several parameters there are."""
+    return sum(isinstance(node, Condition) and len(node.params) > 1 for node in nodes)
 
 
 def enum_names(module: Module, enum: EnumType) -> Iterator[str]:

@@ -16,6 +16,7 @@ from stele.layout import (
     statement,
 )
 from stele.lower_catalog import lower_catalog
+from stele.lower_query import lower_queries
 from stele.lower_table import TableLowering
 from stele.lower_types import enum_name
 from stele.lower_view import ArrayView, BlockView, EnumView, ModuleView, too_wide
@@ -26,7 +27,7 @@ from stele.names import upper_ident
 def lower(schema: Schema, public: bool = False) -> tuple[ModuleView, ...]:
     """Views of all modules. `public` makes generated symbols visible outside a shared library."""
     c_prefixes = {module.name: module.c_prefix for module in schema.modules}
-    return tuple(_module(module, c_prefixes, public) for module in schema.modules)
+    return tuple(_module(module, schema, c_prefixes, public) for module in schema.modules)
 
 
 def source_name(module: Module) -> str:
@@ -34,13 +35,16 @@ def source_name(module: Module) -> str:
     return posixpath.basename(module.span.path.replace("\\", "/"))
 
 
-def _module(module: Module, c_prefixes: dict[str, str], public: bool) -> ModuleView:
+def _module(
+    module: Module, schema: Schema, c_prefixes: dict[str, str], public: bool
+) -> ModuleView:
     results = [TableLowering(table, module, c_prefixes).run() for table in module.tables]
     sweeps = {
         table.name: (result.expire, result.purge)
         for table, result in zip(module.tables, results, strict=True)
     }
     catalog, members = lower_catalog(module, sweeps)
+    queries = lower_queries(module, schema)
     others = {
         col.type.enum_module
         for table in module.tables
@@ -53,12 +57,14 @@ def _module(module: Module, c_prefixes: dict[str, str], public: bool) -> ModuleV
         guard=f"STELE_GENERATED_{upper_ident(module.c_prefix + module.name)}_GEN_H",
         doc=comment(module.doc) if module.doc else "",
         module=module_constant(module),
-        includes=tuple(sorted(others)),
+        includes=tuple(sorted(others | queries.modules)),
         public=public,
         enums=tuple(_enum(one, module) for one in module.enums),
         tables=tuple(result.view for result in results),
         catalog=tuple(catalog),
         members=members,
+        rows=queries.rows,
+        queries=queries.queries,
     )
 
 

@@ -161,9 +161,9 @@ def ddl_type(col: Column) -> str:
     return _FACTS[kind.scalar].ddl + _modifier_text(kind) + brackets
 
 
-def select_item(col: Column) -> str:
+def select_item(col: Column, alias: str = "t") -> str:
     """The column in a select list: opaque types travel as text."""
-    name = f"t.{sql_ident(col.name)}"
+    name = f"{alias}.{sql_ident(col.name)}"
     if col.type.scalar is not Scalar.OPAQUE:
         return name
     brackets = "[]" if col.type.array else ""

@@ -89,6 +89,33 @@ class TableView:
 
 
 @dataclass(frozen=True, slots=True)
+class InlineView:
+    """A function that is written in the header."""
+
+    doc: str
+    head: str
+    body: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RowsView:
+    """A type for rows and their count, and what frees it."""
+
+    struct: StructView
+    functions: tuple[InlineView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QueryView:
+    enums: tuple[StructView, ...]  # choices; the body is that of an enum
+    structs: tuple[StructView, ...]
+    opaque: str  # an incomplete type, '' for none
+    block: BlockView
+    function: FunctionView
+    inlines: tuple[InlineView, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EnumView:
     name: str
     doc: str
@@ -119,6 +146,8 @@ class ModuleView:
     tables: tuple[TableView, ...]
     catalog: tuple[BlockView, ...]
     members: tuple[tuple[str, str], ...]  # of the module's constant
+    rows: tuple[RowsView, ...] = ()  # of tables whose rows queries return
+    queries: tuple[QueryView, ...] = ()
 
 
 def part_row(part: Part) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stele.model import Column, Identity, Predicate, Scalar, Table
+from stele.model import Column, Identity, PolicyKind, Predicate, Scalar, Table
 from stele.names import sql_ident
 from stele.sql import column, group
 
@@ -22,6 +22,11 @@ _NOW = {
 def now(col: Column) -> str:
     """The server's time, as a value of the column's type."""
     return _NOW[col.type.scalar]
+
+
+def statement_now(scalar: Scalar) -> str:
+    """The same for {now}, as a value of a timestamp type."""
+    return _NOW[scalar]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,12 @@ class Policy:
     def live(self, alias: str = "t") -> list[str]:
         """What every read asks for."""
         return [text for text in (self.not_deleted(alias), self.not_expired(alias)) if text]
+
+    def condition(self, kind: PolicyKind, alias: str) -> str:
+        """What {live alias} and {not_deleted alias} of a query stand for; `true` without policies."""
+        terms = self.live(alias) if kind is PolicyKind.LIVE else [self.not_deleted(alias)]
+        terms = [term for term in terms if term]
+        return f"({' AND '.join(terms)})" if len(terms) > 1 else "".join(terms) or "true"
 
     def writable(self, alias: str = "t") -> list[str]:
         """What every write by key asks for."""
