@@ -11,9 +11,6 @@
 
 #include "banned.h"
 
-/* Bytes of a message that the server takes, less room for a type and a length. */
-#define MESSAGE_MAX (0x3fffffffu - 64)
-
 static stele_status column_error(const stele_gen_stmt *stmt, const stele_gen_param *param,
                                  stele_error *err, stele_status status, const char *what,
                                  const char *hint)
@@ -208,37 +205,18 @@ static stele_status encode_one(const stele_gen_stmt *stmt, const stele_gen_param
     return STELE_OK;
 }
 
-static bool make_room(stele__bound *bound, int count, stele__encoded **ret_encoded)
+stele_status stele__bind_room(const stele_gen_stmt *stmt, int count, stele__bound *bound,
+                              stele_error *err)
 {
-    bound->block = (stele__block){.next = bound->space,
-                                  .left = sizeof bound->space,
-                                  .first = bound->space,
-                                  .first_size = sizeof bound->space};
-    bound->values = bound->value_space;
-    bound->lengths = bound->length_space;
-    bound->formats = bound->format_space;
-    *ret_encoded = bound->encoded_space;
-    if (count <= STELE__BIND_INLINE)
-        return true;
     size_t n = (size_t)count;
     bound->values = stele__block_alloc(&bound->block, n * sizeof *bound->values);
     bound->lengths = stele__block_alloc(&bound->block, n * sizeof *bound->lengths);
     bound->formats = stele__block_alloc(&bound->block, n * sizeof *bound->formats);
-    *ret_encoded = stele__block_alloc(&bound->block, n * sizeof **ret_encoded);
-    return bound->values != NULL && bound->lengths != NULL && bound->formats != NULL &&
-           *ret_encoded != NULL;
-}
-
-/* The server ends the session at a message of a gigabyte, without saying why. */
-static stele_status check_size(const stele_gen_stmt *stmt, size_t size, stele_error *err)
-{
-    if (size <= MESSAGE_MAX)
+    bound->encoded = stele__block_alloc(&bound->block, n * sizeof *bound->encoded);
+    if (bound->values != NULL && bound->lengths != NULL && bound->formats != NULL &&
+        bound->encoded != NULL)
         return STELE_OK;
-    stele_status st =
-        stele__fail(err, STELE_E_VALUE, "%s: the values are too long together", stmt->name);
-    stele__error_place(err, stmt->table, NULL);
-    stele__error_hint(err, "a statement's parameters may take one gigabyte");
-    return st;
+    return stele__fail(err, STELE_E_NOMEM, "%s: out of memory for parameters", stmt->name);
 }
 
 void stele__bind_plan(const stele_gen_stmt *stmt, const uint16_t *order, int count,
@@ -256,50 +234,27 @@ void stele__bind_plan(const stele_gen_stmt *stmt, const uint16_t *order, int cou
     }
 }
 
-/*
- * Text that is there: the frequent case, which goes as it is. NULL for all others. An input that is
- * no value has no pointer either: its constructor, or the caller's zeros, saw to that.
- */
-static inline const stele_str *plain_text(const stele__bind_slot *slot, const void *const *args)
+stele_status stele__bind_value_of(const stele_gen_stmt *stmt, const void *const *args,
+                                  const uint8_t *states, uint16_t param, int i, stele__bound *bound,
+                                  stele_error *err)
 {
-    const char *base = args[slot->arg];
-    if (!slot->is_text || base == NULL)
-        return NULL;
-    const stele_str *text = (const stele_str *)(const void *)(base + slot->offset);
-    return text->data != NULL && text->len <= STELE__VALUE_MAX ? text : NULL;
+    stele__encoded *encoded = &bound->encoded[i];
+    uint8_t state = states != NULL ? states[param] : (uint8_t)STELE__PARAM;
+    stele_status st =
+        encode_one(stmt, &stmt->params[param], args, state, encoded, &bound->block, err);
+    if (st != STELE_OK)
+        return st;
+    bound->values[i] = encoded->data;
+    bound->lengths[i] = encoded->data != NULL ? encoded->len : 0;
+    bound->formats[i] = encoded->format;
+    return STELE_OK;
 }
 
-stele_status stele__bind(const stele_gen_stmt *stmt, const void *const *args, const uint8_t *states,
-                         const stele__bind_slot *slots, int count, stele__bound *bound,
-                         stele_error *err)
+stele_status stele__bind_too_long(const stele_gen_stmt *stmt, stele_error *err)
 {
-    stele__encoded *encoded;
-    size_t size = 64; /* what stands around the values */
-    if (!make_room(bound, count, &encoded))
-        return stele__fail(err, STELE_E_NOMEM, "%s: out of memory for parameters", stmt->name);
-    bound->count = count;
-    const char **values = bound->values;
-    int *lengths = bound->lengths;
-    int *formats = bound->formats;
-    for (int i = 0; i < count; i++) {
-        const stele_str *text = plain_text(&slots[i], args);
-        if (text != NULL) {
-            values[i] = text->data;
-            lengths[i] = (int)text->len;
-            formats[i] = 1;
-            size += text->len + 6;
-            continue;
-        }
-        uint16_t param = slots[i].param;
-        uint8_t state = states != NULL ? states[param] : (uint8_t)STELE__PARAM;
-        stele_status st =
-            encode_one(stmt, &stmt->params[param], args, state, &encoded[i], &bound->block, err);
-        if (st != STELE_OK)
-            return st;
-        values[i] = encoded[i].data;
-        lengths[i] = encoded[i].len;
-        formats[i] = encoded[i].format;
-        size += encoded[i].data != NULL ? (size_t)encoded[i].len + 6 : 6;
-    }
-    return check_size(stmt, size, err);
+    stele_status st =
+        stele__fail(err, STELE_E_VALUE, "%s: the values are too long together", stmt->name);
+    stele__error_place(err, stmt->table, NULL);
+    stele__error_hint(err, "a statement's parameters may take one gigabyte");
+    return st;
 }

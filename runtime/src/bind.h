@@ -21,7 +21,8 @@ typedef struct stele__bound {
     const char **values;
     int *lengths;
     int *formats;
-    stele__block block; /* copies: jsonb, numeric, arrays, long lists; begins in `space` */
+    stele__encoded *encoded; /* what values[] may point into */
+    stele__block block;      /* copies: jsonb, numeric, arrays, long lists; begins in `space` */
     const char *value_space[STELE__BIND_INLINE];
     int length_space[STELE__BIND_INLINE];
     int format_space[STELE__BIND_INLINE];
@@ -82,15 +83,73 @@ static inline bool stele__bind_has_tags(const stele__bind_input *inputs, int cou
 stele_status stele__bind_states(const stele_gen_stmt *stmt, const void *const *args,
                                 uint8_t *states, stele_error *err);
 
+/* The pieces of stele__bind() that take a call: many parameters, other values, too much in all. */
+stele_status stele__bind_room(const stele_gen_stmt *stmt, int count, stele__bound *bound,
+                              stele_error *err);
+stele_status stele__bind_value_of(const stele_gen_stmt *stmt, const void *const *args,
+                                  const uint8_t *states, uint16_t param, int i, stele__bound *bound,
+                                  stele_error *err);
+stele_status stele__bind_too_long(const stele_gen_stmt *stmt, stele_error *err);
+
+/** Bytes of parameters that the server takes: at a message of a gigabyte it just hangs up. */
+#define STELE__BIND_MAX (0x3fffffffu - 128)
+
+/*
+ * Text that is there: the frequent case, which goes as it is. NULL for all others. An input that is
+ * no value has no pointer either: its constructor, or the caller's zeros, saw to that.
+ */
+static inline const stele_str *stele__bind_text(const stele__bind_slot *slot,
+                                                const void *const *args)
+{
+    const char *base = args[slot->arg];
+    if (!slot->is_text || base == NULL)
+        return NULL;
+    const stele_str *text = (const stele_str *)(const void *)(base + slot->offset);
+    return text->data != NULL && text->len <= STELE__VALUE_MAX ? text : NULL;
+}
+
 /**
  * Encodes the parameters, $1, $2, …; `states` may be NULL when all are plain.
  *
  * Owns:   the caller, also after a failure: stele__bind_release(). Values may point into args[].
  * Errors: STELE_E_INPUT and STELE_E_VALUE naming the column, STELE_E_NOMEM.
  */
-stele_status stele__bind(const stele_gen_stmt *stmt, const void *const *args, const uint8_t *states,
-                         const stele__bind_slot *slots, int count, stele__bound *bound,
-                         stele_error *err);
+static inline stele_status stele__bind(const stele_gen_stmt *stmt, const void *const *args,
+                                       const uint8_t *states, const stele__bind_slot *slots,
+                                       int count, stele__bound *bound, stele_error *err)
+{
+    size_t size = 0;
+    bound->block = (stele__block){.next = bound->space,
+                                  .left = sizeof bound->space,
+                                  .first = bound->space,
+                                  .first_size = sizeof bound->space};
+    bound->count = count;
+    bound->values = bound->value_space;
+    bound->lengths = bound->length_space;
+    bound->formats = bound->format_space;
+    bound->encoded = bound->encoded_space;
+    stele_status st =
+        count <= STELE__BIND_INLINE ? STELE_OK : stele__bind_room(stmt, count, bound, err);
+    if (st != STELE_OK)
+        return st;
+    const char **values = bound->values;
+    int *lengths = bound->lengths;
+    int *formats = bound->formats;
+    for (int i = 0; i < count; i++) {
+        const stele_str *text = stele__bind_text(&slots[i], args);
+        if (text != NULL) {
+            values[i] = text->data;
+            lengths[i] = (int)text->len;
+            formats[i] = 1;
+        } else {
+            st = stele__bind_value_of(stmt, args, states, slots[i].param, i, bound, err);
+            if (st != STELE_OK)
+                return st;
+        }
+        size += (size_t)lengths[i] + 6;
+    }
+    return size <= STELE__BIND_MAX ? STELE_OK : stele__bind_too_long(stmt, err);
+}
 
 static inline void stele__bind_release(stele__bound *bound)
 {
