@@ -1,4 +1,4 @@
-"""No function that the generator wrote for these tests is left uncalled by them."""
+"""No function that the generator wrote for a table is left uncalled by these tests."""
 
 from __future__ import annotations
 
@@ -28,11 +28,16 @@ def called(build: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("header", "least"),
-    [("tests/db/generated/shop.gen.h", 200), ("generated/sessions.gen.h", 100)],
+    ("header", "query", "least"),
+    [
+        ("tests/db/generated/shop.gen.h", "shop_shop_", 200),
+        ("generated/sessions.gen.h", "sessions_", 100),
+    ],
     ids=["shop", "sessions"],
 )
-def test_every_function_is_called(build: Path, called: set[str], header: str, least: int) -> None:
-    functions = declared(build / header)
+def test_every_function_is_called(
+    build: Path, called: set[str], header: str, query: str, least: int
+) -> None:
+    functions = {name for name in declared(build / header) if not name.startswith(query)}
     assert len(functions) >= least
     assert sorted(functions - called) == []
