@@ -292,12 +292,25 @@ def _generate(options: argparse.Namespace) -> int:
     if options.list_outputs:
         print("\n".join(names))
         return OK
+    _spare_queries(schema, options)
     write_files(options.out, _outputs(schema, options))
     if options.depfile:
         sources = [Path(module.span.path) for module in schema.modules]
+        sources += [Path(module.query_path) for module in schema.modules if module.query_path]
         targets = [options.out / name for name in names]
         write_file(options.depfile, depfile_text(targets, [*sources, *generator_files()]))
     return OK
+
+
+def _spare_queries(schema: Schema, options: argparse.Namespace) -> None:
+    """The DDL of a module must not take the place of its queries."""
+    for module in schema.modules:
+        path = options.out / f"{module.name}.sql"
+        if options.sql and module.query_path and path.exists():
+            if path.samefile(module.query_path):
+                raise CommandError(
+                    FAULT, f"{path} holds the queries of the module: write to another folder"
+                )
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -128,7 +128,7 @@ def query_names(module: Module, query: Query) -> Iterator[str]:
         yield f"{base}_group_{number}"
     for choice in query.choices:
         yield f"{base}_{choice.name}"
-        for label in choice.labels:
+        for label in dict.fromkeys(choice.labels):
             yield upper_ident(f"{base}_{choice.name}") + f"_{upper_ident(label)}"
 
 

@@ -10,6 +10,7 @@ from stele.check import check
 from stele.diag import Diagnostics
 from stele.load import load_file
 from stele.model import Schema, Span
+from stele.query_load import has_queries
 from stele.query_resolve import add_queries
 from stele.resolve import resolve
 
@@ -34,7 +35,13 @@ def schema_files(paths: Sequence[Path], diags: Diagnostics) -> list[Path]:
     """The files that the paths stand for, sorted, each once."""
     files: dict[str, Path] = {}
     for path in paths:
+        if path.suffix == ".sql" and path.is_file():
+            span = Span(path.as_posix(), 1, 1)
+            hint = f"name {path.with_suffix('.yaml').as_posix()}: its queries come along"
+            diags.error(span, "S001", "a query file is read with its schema file", hint)
+            continue
         if path.is_dir():
+            _lone_queries(path, diags)
             inside = sorted(item for item in path.glob("*.yaml") if item.is_file())
             if not inside:
                 span = Span(path.as_posix(), 1, 1)
@@ -46,3 +53,15 @@ def schema_files(paths: Sequence[Path], diags: Diagnostics) -> list[Path]:
         for item in inside:
             files.setdefault(os.path.normpath(item), item)
     return [files[key] for key in sorted(files)]
+
+
+def _lone_queries(folder: Path, diags: Diagnostics) -> None:
+    """Warns of query files without a schema file: nothing is generated for them."""
+    for path in sorted(folder.glob("*.sql")):
+        if not path.with_suffix(".yaml").is_file() and has_queries(path):
+            diags.warning(
+                Span(path.as_posix(), 1, 1),
+                "W105",
+                "no schema file lies beside these queries",
+                f"call it like the schema file, or add {path.stem}.yaml",
+            )

@@ -101,9 +101,13 @@ class BodyReader:
         match = self.table_form(token)
         if match is None:
             return
-        view = self.scope.table(
-            match["module"] or "", match["name"], self.raw.source.span(token.at)
-        )
+        module = match["module"] or ""
+        close = remedy(match["name"], ("live", "not_deleted", "now"), "word")
+        known = (module or self.scope.module.name, match["name"]) in self.scope.tables.by_name
+        if not known and not module and close.startswith("did you mean"):
+            self.error(token.at, "S078", f'"{token.text}" stands for nothing', close)
+            return
+        view = self.scope.table(module, match["name"], self.raw.source.span(token.at))
         if view is None:
             self.broken = True
             return

@@ -181,11 +181,9 @@ class QueryChecker:
                 self.error(at, "S085", "a result has named columns only, no *", hint)
                 return
         if len(found.items) != len(returns):
-            declared = f"{len(returns)} declared" if len(returns) != 1 else "one declared"
             at = found.at if found.items else self.raw.body[0].at
-            message = f"the statement returns {len(found.items)} columns or rows, with {declared}"
-            if not found.items:
-                message = f"the statement returns nothing, with {declared}"
+            listed = f"lists {len(found.items)}" if found.items else "returns nothing"
+            message = f"{len(returns)} declared with -- return, but the statement {listed}"
             hint = "make the -- return lines and the statement agree, in order"
             self.error(at, "S085", message, hint)
             return

@@ -23,7 +23,7 @@ HEADER: Final = "write -- name: find_books :many"
 _NAME: Final = re.compile(r"--[ \t]*name[ \t]*:(?P<rest>.*)")
 _NEXT: Final = re.compile(r"^[ \t]*--[ \t]*name[ \t]*:", re.MULTILINE)
 _NAMES: Final = re.compile(r"[ \t]*(?P<name>\S+)[ \t]+:(?P<kind>\S+)[ \t]*")
-_DECLARATION: Final = re.compile(r"--[ \t]*(?P<word>param|return)(?=[ \t]|$)(?P<rest>.*)")
+_DECLARATION: Final = re.compile(r"--[ \t]*(?P<word>param|return)(?=[ \t:]|$)(?P<rest>.*)")
 _PLAN: Final = re.compile(r"--[ \t]*plan[ \t]*:[ \t]*(?P<word>.*?)[ \t]*")
 # What is likely meant as a declaration: another word before names and a colon.
 _ALMOST: Final = re.compile(
@@ -69,6 +69,14 @@ def is_query_file(path: Path) -> bool:
         return False
     except OSError:
         return True  # reading it will say why
+
+
+def has_queries(path: Path) -> bool:
+    """Whether a file has the header of a query anywhere."""
+    try:
+        return _NEXT.search(path.read_bytes().decode("utf-8", "replace")) is not None
+    except OSError:
+        return False
 
 
 def load_queries(path: Path, diags: Diagnostics) -> list[RawQuery]:
@@ -137,6 +145,7 @@ class _Loader:
         """Scans from `at`; where to go on."""
         try:
             for token in scan(self.source.text, at):
+                _refuse_swallowed(token)
                 self.take(token)
         except ScanProblem as problem:
             self.error(problem.at, "S072", problem.message, "close it")
@@ -255,6 +264,17 @@ class _Loader:
         if (late and ":" in late["rest"]) or _PLAN.fullmatch(token.text):
             hint = "move it up, directly below -- name:"
             self.error(token.at, "S073", "this line is below the header", hint)
+
+
+def _refuse_swallowed(token: Token) -> None:
+    """A string with the header of a query inside has lost its end."""
+    if token.kind in (Kind.STRING, Kind.QUOTED) and not token.text.startswith("$"):
+        for match in _NEXT.finditer(token.text):
+            line = token.text[match.end() :].splitlines()[0] if token.text[match.end() :] else ""
+            parts = _NAMES.fullmatch(line)
+            if parts and parts["kind"] in [one.value for one in QueryKind]:
+                what = "string" if token.kind is Kind.STRING else "quoted name"
+                raise ScanProblem(token.at, f"a {what} is never closed before the next query")
 
 
 def _split(text: str, base: int) -> list[tuple[str, int]]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from stele.cnames import enum_constants, enum_names, module_names, table_names
+from stele.cnames import enum_constants, enum_names, module_names, query_names, table_names
 from stele.diag import Diagnostics
 from stele.frontend import read_schema
 from stele.lower import lower
@@ -28,6 +28,8 @@ def known(module: Module) -> list[str]:
     found = list(module_names(module))
     for table in module.tables:
         found += table_names(module, table)
+    for query in module.queries:
+        found += query_names(module, query)
     for enum in module.enums:
         found += enum_names(module, enum)
         found += [constant for _, constant in enum_constants(module, enum)]

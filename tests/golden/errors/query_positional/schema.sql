@@ -1,0 +1,2 @@
+-- name: positional :exec
+DELETE FROM {orders o} WHERE o.id = $1 AND o.name = '$2';

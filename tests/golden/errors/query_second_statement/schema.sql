@@ -1,0 +1,2 @@
+-- name: two :exec
+DELETE FROM {lines l}; DELETE FROM {orders o};

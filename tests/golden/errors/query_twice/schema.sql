@@ -1,0 +1,5 @@
+-- name: forget :exec
+DELETE FROM {orders};
+
+-- name: forget :exec
+DELETE FROM {lines};

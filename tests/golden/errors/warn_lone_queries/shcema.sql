@@ -1,0 +1,2 @@
+-- name: forget :exec
+DELETE FROM {orders};
