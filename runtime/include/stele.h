@@ -5,12 +5,14 @@
 #ifndef STELE_H
 #define STELE_H
 
+#include "stele/async.h"
 #include "stele/base.h"
 #include "stele/conn.h"
 #include "stele/db.h"
 #include "stele/ensure.h"
 #include "stele/mem.h"
 #include "stele/page.h"
+#include "stele/pipeline.h"
 #include "stele/pool.h"
 #include "stele/status.h"
 #include "stele/tx.h"

@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <string.h>
 
-#include "link_flow.h"
 #include "link_internal.h"
 #include "status_internal.h"
 
@@ -244,7 +243,8 @@ stele_status stele__link_execute(stele__link *link, const stele__step *step, uin
         return stele__fail(err, STELE_E_LOST, "connection lost earlier");
     link->sent = false;
     link->forgiven = 0;
-    if (!(step->kind == STELE__STEP_EXECUTE ? send_execute(link, step) : stele__link_send(link, step)))
+    if (!(step->kind == STELE__STEP_EXECUTE ? send_execute(link, step)
+                                            : stele__link_send(link, step)))
         return stele__link_send_failed(link, err);
     link->sent = true;
     int left = PQflush(link->pg);

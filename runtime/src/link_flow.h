@@ -60,6 +60,12 @@ int stele__flow_wait(const stele__link *link, bool for_write, stele__deadline de
  */
 bool stele__flow_by_rows(stele__link *link);
 
+/** Turns an error result of the server into an error. */
+stele_status stele__link_server_error(const struct pg_result *result, stele_error *err);
+
+/** Marks the link broken and says that the connection was lost, quoting libpq. */
+stele_status stele__link_lost(stele__link *link, stele_error *err);
+
 /** True if an error result ends the session: the server has rolled back what was not committed. */
 bool stele__result_is_fatal(const struct pg_result *result);
 

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <libpq-fe.h>
 
-#include "link.h"
+#include "link_flow.h"
 
 /** Waits for `events` on the socket: the poll revents, 0 at the deadline, -1 on a failure. */
 int stele__link_wait(const stele__link *link, short events, stele__deadline deadline);
@@ -21,16 +21,10 @@ int stele__link_wait_from(const stele__link *link, short events, uint64_t now_ns
 /** Turns a failed connection attempt into an error, with its SQLSTATE if the server sent one. */
 stele_status stele__link_connect_error(const stele__link *link, stele_error *err);
 
-/** Turns an error result of the server into an error. */
-stele_status stele__link_server_error(const PGresult *result, stele_error *err);
-
 /** Hands one step to libpq; 0 if it does not take it. */
 int stele__link_send(const stele__link *link, const stele__step *step);
 
 /** After that: tells a dead connection from what libpq refuses before sending anything. */
 stele_status stele__link_send_failed(stele__link *link, stele_error *err);
-
-/** Marks the link broken and says that the connection was lost, quoting libpq. */
-stele_status stele__link_lost(stele__link *link, stele_error *err);
 
 #endif

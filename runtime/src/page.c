@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "mem_internal.h"
+#include "page_internal.h"
 #include "run.h"
 #include "status_internal.h"
 #include "text_internal.h"
