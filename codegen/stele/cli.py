@@ -101,6 +101,7 @@ def _parser() -> _Parser:
             "  stele generate --out build schema    C for all schema files of a folder\n"
             "  stele check schema                   only look for mistakes\n"
             "  stele ddl schema/shop.yaml           the SQL that creates the tables\n"
+            "  stele verify schema                  let a real server judge every statement\n"
             "\n"
             "exit codes: 0 fine, 1 the input is at fault, 2 the environment is"
         ),
@@ -111,6 +112,7 @@ def _parser() -> _Parser:
     _add_generate(commands)
     _add_check(commands)
     _add_ddl(commands)
+    _add_verify(commands)
     _add_init(commands)
     return parser
 
@@ -223,6 +225,29 @@ def _add_ddl(commands: _Commands) -> None:
         action="store_true",
         help="a script for psql, which takes the schema and the prefix as variables",
     )
+    _add_paths(parser)
+
+
+def _add_verify(commands: _Commands) -> None:
+    parser = _command(
+        commands,
+        "verify",
+        _verify,
+        "let a real server judge every statement",
+        "Create the schema on a server, prepare every statement that is generated from it, and "
+        "compare what the server says with what is declared. Nothing is left in the database: all "
+        "of it is one transaction that is never committed. Without --database a server of its own "
+        "is started, and removed afterwards.",
+        "  stele verify schema\n"
+        "  stele verify --database postgresql:///mydb schema\n"
+        "  stele verify --json schema/shop.yaml",
+    )
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        help="the database to use, also as key=value pairs; needs CREATE on it",
+    )
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     _add_paths(parser)
 
 
@@ -364,6 +389,28 @@ def _ddl(options: argparse.Namespace) -> int:
     chosen = DdlOptions(options.schema, options.prefix, options.if_not_exists, options.psql)
     print("\n".join(ddl_text(module, chosen) for module in schema.modules), end="")
     return OK
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from stele.verify_run import VerifyFailed, run_verify
+
+    schema, diags = _read(options.paths)
+    if schema is None and not options.json:
+        _report(diags)
+        return FAULT
+    try:
+        result = run_verify(schema, options.database, diags) if schema else None
+    except VerifyFailed as error:
+        raise CommandError(ENVIRONMENT, str(error)) from error
+    if options.json:
+        findings = [_as_json(one) for one in diags.sorted()]
+        facts = result.as_json() if result else {}
+        found: dict[str, object] = {"ok": not diags.failed, **facts, "diagnostics": findings}
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    elif result is not None:
+        _report(diags)
+        print(result.summary(diags))
+    return FAULT if diags.failed else OK
 
 
 def _init(options: argparse.Namespace) -> int:

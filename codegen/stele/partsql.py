@@ -70,6 +70,49 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
+class Switch:
+    """A flag or choice of a query: `count` values from 0 at `shift` of the bits."""
+
+    name: str
+    count: int
+    shift: int
+    labels: tuple[str, ...] = ()  # of a choice
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What is needed to render a statement in any of its shapes."""
+
+    name: str
+    parts: tuple[Part, ...]
+    params: tuple[tuple[str, ...], ...]
+    constants: Mapping[str, str]  # texts that parts share
+    inputs_from: int = 0  # parameters before it are plain: always there
+    set_range: tuple[int, int] | None = None  # one of these must be set
+    groups: tuple[tuple[int, ...], ...] = ()  # parameters that are set together or not at all
+    switches: tuple[Switch, ...] = ()
+
+    @staticmethod
+    def of(stmt: Stmt, constants: Mapping[str, str]) -> Statement:
+        """A statement of a table."""
+        members = dict(stmt.members)
+        set_range = None
+        if "NEEDS_SET" in members.get("properties", ""):
+            set_range = (int(members["set_from"]), int(members["set_to"]))
+        first = int(members["shape_from"])
+        return Statement(stmt.name, stmt.parts, stmt.params, constants, first, set_range)
+
+    def optional(self, index: int) -> bool:
+        return index >= self.inputs_from and self.params[index][3] != "true"
+
+    def refuses(self, shape: Shape) -> bool:
+        """Whether the runtime refuses the call before any I/O."""
+        if self.set_range is None:
+            return False
+        return all(state == UNSET for state in shape.states[slice(*self.set_range)])
+
+
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """The SQL, and the parameters that its $1, $2, … stand for."""
 
@@ -91,20 +134,6 @@ def sql_type(param: Sequence[str], state: str) -> str:
         return "interval"
     name = SQL_TYPES[kind_of(param)]
     return f"{name}[]" if "ARRAY" in param[1] and name != "unknown" else name
-
-
-def shape_from(stmt: Stmt) -> int:
-    """The first parameter that is an input; those before it are plain."""
-    return int(dict(stmt.members)["shape_from"])
-
-
-def refused(stmt: Stmt, shape: Shape) -> bool:
-    """Whether the runtime refuses the call before any I/O: an update that sets nothing."""
-    members = dict(stmt.members)
-    if "NEEDS_SET" not in members.get("properties", ""):
-        return False
-    chosen = shape.states[int(members["set_from"]) : int(members["set_to"])]
-    return all(state == UNSET for state in chosen)
 
 
 @dataclass(slots=True)
@@ -232,15 +261,9 @@ class _Renderer:
         self.out.append(f"\n  AND {part.text} {operator} {self.expression(index)}")
 
 
-def render(
-    stmt: Stmt,
-    shape: Shape,
-    constants: Mapping[str, str],
-    names: Names = Names(),  # noqa: B008 (it is frozen)
-    groups: Sequence[Sequence[int]] = (),
-) -> Rendered:
-    """A statement in one shape. `groups` are the parameters that belong together, by number."""
-    return _Renderer(names, shape, stmt.params, constants, groups).run(stmt.parts)
+def render(stmt: Statement, shape: Shape, names: Names) -> Rendered:
+    """A statement in one shape."""
+    return _Renderer(names, shape, stmt.params, stmt.constants, stmt.groups).run(stmt.parts)
 
 
 def render_parts(parts: Iterable[Part], names: Names) -> str:

@@ -12,8 +12,7 @@ from itertools import combinations, product
 from math import prod
 from typing import Final
 
-from stele.lower_stmt import Stmt
-from stele.partsql import AFTER, NOW, NULL, UNSET, VALUE, Shape, kind_of, refused, shape_from
+from stele.partsql import AFTER, NOW, NULL, UNSET, VALUE, Shape, Statement, Switch, kind_of
 
 EVERY_MAX: Final = 256
 
@@ -34,27 +33,16 @@ class Option:
 Dimension = tuple[Option, ...]  # the first is how it is unless it is varied
 
 
-@dataclass(frozen=True, slots=True)
-class Switch:
-    """A flag or choice of a query: `count` values from 0 at `shift` of the bits."""
-
-    shift: int
-    count: int
-
-
-def shapes(
-    stmt: Stmt, groups: Sequence[Sequence[int]] = (), switches: Sequence[Switch] = ()
-) -> Iterator[Shape]:
+def shapes(stmt: Statement) -> Iterator[Shape]:
     """The shapes to try, none twice, none that the runtime refuses before it asks the server."""
-    dimensions = [*_inputs(stmt, groups), *_flags(stmt)]
-    dimensions += [_switch(one) for one in switches]
+    dimensions = [*_inputs(stmt), *_flags(stmt), *(_switch(one) for one in stmt.switches)]
     if any(part.macro == "IF_SOFT" for part in stmt.parts):
         dimensions.append((Option(), Option(soft=False)))
-    base = [UNSET if _optional(stmt, i) else VALUE for i in range(len(stmt.params))]
+    base = [UNSET if stmt.optional(i) else VALUE for i in range(len(stmt.params))]
     seen: set[Shape] = set()
     for options in _combinations(dimensions):
         shape = _shape(base, options)
-        if shape not in seen and not refused(stmt, shape):
+        if shape not in seen and not stmt.refuses(shape):
             seen.add(shape)
             yield shape
 
@@ -98,10 +86,6 @@ def _shape(base: Sequence[str], options: Iterable[Option]) -> Shape:
     return Shape(tuple(states), frozenset(flags), soft, bits)
 
 
-def _optional(stmt: Stmt, index: int) -> bool:
-    return index >= shape_from(stmt) and stmt.params[index][3] != "true"
-
-
 def _states(param: Sequence[str]) -> list[str]:
     """The states that a parameter may have besides unset, a value first."""
     states = [VALUE]
@@ -113,11 +97,11 @@ def _states(param: Sequence[str]) -> list[str]:
     return states
 
 
-def _inputs(stmt: Stmt, groups: Sequence[Sequence[int]]) -> Iterator[Dimension]:
+def _inputs(stmt: Statement) -> Iterator[Dimension]:
     """One for each input, or for all that must be set together."""
-    for members in _joined(range(shape_from(stmt), len(stmt.params)), groups):
+    for members in _joined(range(stmt.inputs_from, len(stmt.params)), stmt.groups):
         options = [Option(tuple((i, VALUE) for i in members), full=True)]
-        if all(_optional(stmt, i) for i in members):
+        if all(stmt.optional(i) for i in members):
             options.insert(0, Option(tuple((i, UNSET) for i in members)))
         for i in members:
             rest = [(other, VALUE) for other in members if other != i]
@@ -144,7 +128,7 @@ def _joined(params: range, groups: Sequence[Sequence[int]]) -> list[list[int]]:
     return out
 
 
-def _flags(stmt: Stmt) -> Iterator[Dimension]:
+def _flags(stmt: Statement) -> Iterator[Dimension]:
     names = {flag.removeprefix("STELE_FLAG_") for part in stmt.parts for flag in part.flags}
     for scope in _SCOPES:
         variants = [f"{how}_{scope}" for how in ("WITH", "ONLY") if f"{how}_{scope}" in names]

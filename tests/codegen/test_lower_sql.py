@@ -10,7 +10,6 @@ from stele import partsql
 from stele.ddl_text import DdlOptions, ddl_text
 from stele.diag import Diagnostics
 from stele.frontend import read_schema
-from stele.lower_stmt import Stmt
 from stele.lower_table import TableLowering, TableResult
 from stele.model import Module
 from stele.shapes import shapes
@@ -42,9 +41,9 @@ class Prepared:
         self.prefix = prefix
         self.lines: list[str] = []
 
-    def add(self, stmt: Stmt, shape: partsql.Shape, constants: dict[str, str]) -> None:
+    def add(self, stmt: partsql.Statement, shape: partsql.Shape) -> None:
         names = partsql.Names(self.schema, self.prefix)
-        rendered = partsql.render(stmt, shape, constants, names)
+        rendered = partsql.render(stmt, shape, names)
         types = [partsql.sql_type(stmt.params[i], shape.states[i]) for i in rendered.order]
         declared = f" ({', '.join(types)})" if types else ""
         name = f"s{len(self.lines)}"
@@ -67,8 +66,9 @@ def test_the_server_takes_every_statement(
     prepared = Prepared(schema, prefix)
     for result, constants in lowered(module).values():
         for stmt in result.stmts:
-            for shape in shapes(stmt):
-                prepared.add(stmt, shape, constants)
+            statement = partsql.Statement.of(stmt, constants)
+            for shape in shapes(statement):
+                prepared.add(statement, shape)
     assert len(prepared.lines) > 500
     prepared.run(database)
 
@@ -78,9 +78,12 @@ class Table:
 
     def __init__(self, database: Database, module: Module, name: str) -> None:
         self.database = database
-        result, self.constants = lowered(module)[name]
+        result, constants = lowered(module)[name]
         self.stmts = {
-            stmt.name.removeprefix(f"{module.c_prefix}{name}_"): stmt for stmt in result.stmts
+            stmt.name.removeprefix(f"{module.c_prefix}{name}_"): partsql.Statement.of(
+                stmt, constants
+            )
+            for stmt in result.stmts
         }
 
     def call(
@@ -95,13 +98,12 @@ class Table:
         Inputs named there are set; a list gets no filter.
         """
         stmt = self.stmts[verb]
-        first = partsql.shape_from(stmt)
         states = []
         for i, param in enumerate(stmt.params):
             given = partsql.column_of(param) in values and not verb.startswith("list_by_")
-            states.append(partsql.VALUE if i < first or given else partsql.UNSET)
+            states.append(partsql.VALUE if i < stmt.inputs_from or given else partsql.UNSET)
         shape = partsql.Shape(tuple(states), frozenset(f"STELE_FLAG_{f}" for f in flags), soft)
-        rendered = partsql.render(stmt, shape, self.constants)
+        rendered = partsql.render(stmt, shape, partsql.Names())
         text, order = rendered.text, rendered.order
         types = ", ".join(partsql.sql_type(stmt.params[i], states[i]) for i in order)
         literals = ", ".join(values[partsql.column_of(stmt.params[i])] for i in order)
