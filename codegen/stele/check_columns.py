@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Final
 
 from stele.grammar import ROLES
-from stele.model import Column, Identity
+from stele.model import Column, Identity, parts_by_ttl
 from stele.names import SQL_SYSTEM_COLUMNS, words
 from stele.sqltext import not_null_columns, tokens
 from stele.types import INTEGERS, STRINGS, TIMESTAMPS, is_unknown, text_of
@@ -147,7 +147,10 @@ def _check_roles(view: View) -> None:
 def _check_role(view: View, role: str, column: Column) -> None:
     span = view.at(role)
     kind = column.type
-    if column.generated or column.identity is not Identity.NONE or _in_primary_key(view, column):
+    # A table in partitions by time to live is parted by a column of its keys, which is never NULL.
+    parts = role == "ttl" and parts_by_ttl(view.table)
+    in_key = column.name in view.table.primary_key and not parts
+    if column.generated or column.identity is not Identity.NONE or in_key:
         view.diags.error(
             span,
             "S049",
@@ -171,7 +174,7 @@ def _check_role(view: View, role: str, column: Column) -> None:
             f'{role} column "{column.name}" is {text_of(kind)}',
             "make it timestamptz or timestamp",
         )
-    elif role != "touch" and not column.nullable:
+    elif role != "touch" and not column.nullable and not parts:
         state = "a row that never expires" if role == "ttl" else "a row that is not deleted"
         view.diags.error(
             span,
@@ -181,12 +184,10 @@ def _check_role(view: View, role: str, column: Column) -> None:
         )
 
 
-def _in_primary_key(view: View, column: Column) -> bool:
-    return column.name in view.table.primary_key
-
-
 def _ttl_index(view: View) -> bool:
     ttl = view.table.ttl
+    if view.table.primary_key[:1] == (ttl,):
+        return True
     for index in view.table.indexes:
         if index.method != "btree" or not index.items or index.items[0].column != ttl:
             continue

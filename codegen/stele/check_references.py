@@ -73,7 +73,7 @@ def _check_target(view: View, key: ForeignKey, columns: list[Column | None], tar
         )
         return
     for column, other in zip(columns, others, strict=True):
-        if column and other and not _same_type(column, other):
+        if column and other and not same_type(column, other):
             view.diags.error(
                 span,
                 "S043",
@@ -99,7 +99,8 @@ def _check_target(view: View, key: ForeignKey, columns: list[Column | None], tar
         )
 
 
-def _same_type(column: Column, other: Column) -> bool:
+def same_type(column: Column, other: Column) -> bool:
+    """Whether values of the two can be compared without a cast."""
     one, two = column.type, other.type
     if is_unknown(one) or is_unknown(two):
         return True

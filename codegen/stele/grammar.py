@@ -114,6 +114,7 @@ OBJECTS: Final[dict[str, tuple[Key, ...]]] = {
         Key("use", NAMES, "Traits, whose columns follow the table's own."),
         *_PARTS,
         Key("primary_key", either(NAME, NAMES), "Column or columns of the primary key."),
+        Key("follows", ref("follows"), "The table whose rows these live and die with."),
         Key("partition_by", ref("partition_by"), "Declarative partitioning."),
         Key("distribute_by", NAME, "Column that spreads the rows over servers."),
         Key("large", FLAG, "true: migrations treat the table as a large one."),
@@ -158,6 +159,11 @@ OBJECTS: Final[dict[str, tuple[Key, ...]]] = {
         Key("order", some(TEXT), "Columns that put rows in order; the primary key is appended."),
         Key("where", SQL, "Which rows it shows."),
         _DOC,
+    ),
+    "follows": (
+        Key("table", NAME, "Table of this module that has a ttl.", required=True),
+        Key("columns", NAMES, "Columns here that name its row.", required=True),
+        Key("to", NAMES, "Its columns, if they are called differently."),
     ),
     "partition_by": (
         Key("method", choice(*PARTITIONS), "How rows are spread.", required=True),

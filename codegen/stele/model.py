@@ -205,6 +205,16 @@ class PartitionBy:
 
 
 @dataclass(frozen=True, slots=True)
+class Follows:
+    """A table whose rows live and die with the undeleted row of another table of the module."""
+
+    span: Span
+    table: str
+    columns: tuple[str, ...]  # here
+    to: tuple[str, ...]  # there, in the same order
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     span: Span
     name: str
@@ -221,9 +231,21 @@ class Table:
     version: str = ""  # column incremented by every update
     partition_by: PartitionBy | None = None
     distribute_by: str = ""
+    follows: Follows | None = None
     large: bool = False
     doc: str = ""
     renamed_from: str = ""
+
+
+def parts_by_ttl(table: Table) -> bool:
+    """Whether the table lies in ranges of its time to live, each of which expires as a whole."""
+    partition = table.partition_by
+    return (
+        partition is not None
+        and partition.method == "range"
+        and bool(table.ttl)
+        and partition.columns == (table.ttl,)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from stele.draft import Draft, Gaps, Places
 from stele.grammar import FOLDS, PARTITIONS
 from stele.model import (
     EnumType,
+    Follows,
     ListSpec,
     Longest,
     Module,
@@ -260,6 +261,7 @@ class _Resolver:
             soft_delete=roles.get("soft_delete", ""),
             version=roles.get("version", ""),
             partition_by=self.partition(source, name, fields),
+            follows=self.follows(source, name, fields),
             distribute_by=distribute[0] if distribute else "",
             large="large" in fields and self.reader.flag(fields["large"], "large"),
             doc=self.text(fields, "doc"),
@@ -303,6 +305,25 @@ class _Resolver:
         for at, word in enumerate(words):
             self.places.put(source.name, table.text, ("partition_by", at), word.span)
         return PartitionBy(method, tuple(word.text for word in words)) if method and words else None
+
+    def follows(self, source: _Source, table: Word, fields: dict[str, Node]) -> Follows | None:
+        if "follows" not in fields:
+            return None
+        keys = self.reader.fields(fields["follows"], "follows", "follows") or {}
+        self.places.put(source.name, table.text, ("follows",), fields["follows"].span)
+        other = self.reader.identifier(keys["table"], "table") if "table" in keys else None
+        if other:
+            self.places.put(source.name, table.text, ("follows", "table"), other.span)
+        names: dict[str, tuple[str, ...]] = {}
+        for key in ("columns", "to"):
+            words = (self.reader.identifiers(keys[key], "columns") or ()) if key in keys else ()
+            for at, word in enumerate(words):
+                self.places.put(source.name, table.text, ("follows", key, at), word.span)
+            names[key] = tuple(word.text for word in words)
+        if not other or not names["columns"] or ("to" in keys and not names["to"]):
+            return None
+        to = names["to"] or names["columns"]
+        return Follows(fields["follows"].span, other.text, names["columns"], to)
 
     def objects(self, fields: dict[str, Node]) -> Iterable[RawObject]:
         if "objects" not in fields:
