@@ -991,6 +991,225 @@ stele_status session_states_purge(stele_conn *conn, stele_ts deleted_before, uin
     return stele_gen_exec(conn, &session_states_purge_stmt, args, 0, false, ret_count, err);
 }
 
+static const stele_gen_column session_states_sweep_columns[] = {
+    {"leader", STELE_GEN_BOOL, false, offsetof(stele_gen_swept, leader), NULL},
+    {"claimed", STELE_GEN_INT8, false, offsetof(stele_gen_swept, claimed), NULL},
+    {"gone", STELE_GEN_INT8, false, offsetof(stele_gen_swept, gone), NULL},
+    {"high", STELE_GEN_TIMESTAMP, true, offsetof(stele_gen_swept, high), NULL},
+    {"key_0", STELE_GEN_TEXT, false, offsetof(stele_gen_swept, keys[0]), NULL},
+    {"key_1", STELE_GEN_TEXT, false, offsetof(stele_gen_swept, keys[1]), NULL},
+    {"key_2", STELE_GEN_TEXT, false, offsetof(stele_gen_swept, keys[2]), NULL},
+};
+
+static const stele_gen_param session_states_sweep_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, limit), 0, NULL},
+    {"lock", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, lock), 0, NULL},
+};
+
+static const stele_gen_part session_states_sweep_parts[] = {
+    STELE_SQL("WITH leader AS MATERIALIZED (\n"
+              "SELECT pg_catalog.pg_try_advisory_xact_lock("),
+    STELE_PARAM(2),
+    STELE_SQL(") AS mine\n"
+              "), doomed AS MATERIALIZED (\n"
+              "SELECT t.ctid AS place, t.expires_at AS stamp_\n"
+              "FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS t\n"
+              "WHERE (SELECT l.mine FROM leader AS l)\n"
+              "  AND t.expires_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.deleted_at IS NULL\n"
+              "ORDER BY t.expires_at\n"
+              "LIMIT "),
+    STELE_PARAM(1),
+    STELE_SQL("\nFOR UPDATE OF t SKIP LOCKED\n"
+              "), gone AS (\n"),
+    STELE_IF_SOFT,
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS t\n"
+              "SET deleted_at = (statement_timestamp() AT TIME ZONE 'UTC')"),
+    STELE_ELSE,
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS t"),
+    STELE_END,
+    STELE_SQL("\nWHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
+              "  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.deleted_at IS NULL\n"
+              "RETURNING t.app_name, t.user_id, t.session_id\n"
+              ")\n"
+              "SELECT (SELECT l.mine FROM leader AS l) AS leader,\n"
+              "  (SELECT count(*) FROM doomed) AS claimed, count(*) AS gone,\n"
+              "  (SELECT max(d.stamp_) FROM doomed AS d) AS high,\n"
+              "  coalesce(array_agg(g.app_name)::text, '{}') AS key_0,\n"
+              "  coalesce(array_agg(g.user_id)::text, '{}') AS key_1,\n"
+              "  coalesce(array_agg(g.session_id)::text, '{}') AS key_2\n"
+              "FROM gone AS g"),
+};
+
+static const stele_gen_stmt session_states_sweep_stmt = {
+    .module = &sessions_module,
+    .name = "session_states_sweep",
+    .table = "session_states",
+    .parts = session_states_sweep_parts,
+    .part_count = STELE_COUNT(session_states_sweep_parts),
+    .params = session_states_sweep_params,
+    .param_count = STELE_COUNT(session_states_sweep_params),
+    .columns = session_states_sweep_columns,
+    .column_count = STELE_COUNT(session_states_sweep_columns),
+    .row_size = sizeof(stele_gen_swept),
+    .shape_from = 3,
+};
+
+static const stele_gen_column session_states_sweep_oldest_columns[] = {
+    {"at", STELE_GEN_TIMESTAMP, false, offsetof(stele_gen_oldest, at), NULL},
+    {"age_ms", STELE_GEN_INT8, false, offsetof(stele_gen_oldest, age_ms), NULL},
+};
+
+static const stele_gen_param session_states_sweep_oldest_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+};
+
+static const stele_gen_part session_states_sweep_oldest_parts[] = {
+    STELE_SQL("SELECT t.expires_at AS at,\n"
+              "  CASE WHEN isfinite(t.expires_at) THEN (extract(epoch FROM (statement_timestamp() "
+              "AT TIME ZONE 'UTC') - t.expires_at) * 1000)::int8 ELSE 0 END AS age_ms\n"
+              "FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.expires_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.deleted_at IS NULL\n"
+              "ORDER BY t.expires_at\n"
+              "LIMIT 1"),
+};
+
+static const stele_gen_stmt session_states_sweep_oldest_stmt = {
+    .module = &sessions_module,
+    .name = "session_states_sweep_oldest",
+    .table = "session_states",
+    .parts = session_states_sweep_oldest_parts,
+    .part_count = STELE_COUNT(session_states_sweep_oldest_parts),
+    .params = session_states_sweep_oldest_params,
+    .param_count = STELE_COUNT(session_states_sweep_oldest_params),
+    .columns = session_states_sweep_oldest_columns,
+    .column_count = STELE_COUNT(session_states_sweep_oldest_columns),
+    .row_size = sizeof(stele_gen_oldest),
+    .shape_from = 1,
+    .properties = STELE_STMT_READ,
+};
+
+static const stele_gen_column session_states_sweep_deleted_columns[] = {
+    {"leader", STELE_GEN_BOOL, false, offsetof(stele_gen_swept, leader), NULL},
+    {"claimed", STELE_GEN_INT8, false, offsetof(stele_gen_swept, claimed), NULL},
+    {"gone", STELE_GEN_INT8, false, offsetof(stele_gen_swept, gone), NULL},
+    {"high", STELE_GEN_TIMESTAMP, true, offsetof(stele_gen_swept, high), NULL},
+};
+
+static const stele_gen_param session_states_sweep_deleted_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"retention_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_claim, retention_ms), 0, NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, limit), 0, NULL},
+    {"lock", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, lock), 0, NULL},
+};
+
+static const stele_gen_part session_states_sweep_deleted_parts[] = {
+    STELE_SQL("WITH leader AS MATERIALIZED (\n"
+              "SELECT pg_catalog.pg_try_advisory_xact_lock("),
+    STELE_PARAM(3),
+    STELE_SQL(") AS mine\n"
+              "), doomed AS MATERIALIZED (\n"
+              "SELECT t.ctid AS place, t.deleted_at AS stamp_\n"
+              "FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS t\n"
+              "WHERE (SELECT l.mine FROM leader AS l)\n"
+              "  AND t.deleted_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.deleted_at < (statement_timestamp() AT TIME ZONE 'UTC') - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "ORDER BY t.deleted_at\n"
+              "LIMIT "),
+    STELE_PARAM(2),
+    STELE_SQL("\nFOR UPDATE OF t SKIP LOCKED\n"
+              "), gone AS (\n"
+              "DELETE FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
+              "  AND t.deleted_at < (statement_timestamp() AT TIME ZONE 'UTC') - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "RETURNING 1\n"
+              ")\n"
+              "SELECT (SELECT l.mine FROM leader AS l) AS leader,\n"
+              "  (SELECT count(*) FROM doomed) AS claimed, count(*) AS gone,\n"
+              "  (SELECT max(d.stamp_) FROM doomed AS d) AS high\n"
+              "FROM gone AS g"),
+};
+
+static const stele_gen_stmt session_states_sweep_deleted_stmt = {
+    .module = &sessions_module,
+    .name = "session_states_sweep_deleted",
+    .table = "session_states",
+    .parts = session_states_sweep_deleted_parts,
+    .part_count = STELE_COUNT(session_states_sweep_deleted_parts),
+    .params = session_states_sweep_deleted_params,
+    .param_count = STELE_COUNT(session_states_sweep_deleted_params),
+    .columns = session_states_sweep_deleted_columns,
+    .column_count = STELE_COUNT(session_states_sweep_deleted_columns),
+    .row_size = sizeof(stele_gen_swept),
+    .shape_from = 4,
+};
+
+static const stele_gen_param session_states_sweep_oldest_deleted_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"retention_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_claim, retention_ms), 0, NULL},
+};
+
+static const stele_gen_part session_states_sweep_oldest_deleted_parts[] = {
+    STELE_SQL("SELECT t.deleted_at AS at,\n"
+              "  CASE WHEN isfinite(t.deleted_at) THEN (extract(epoch FROM (statement_timestamp() "
+              "AT TIME ZONE 'UTC') - t.deleted_at) * 1000)::int8 ELSE 0 END AS age_ms\n"
+              "FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.deleted_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.deleted_at < (statement_timestamp() AT TIME ZONE 'UTC') - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "ORDER BY t.deleted_at\n"
+              "LIMIT 1"),
+};
+
+static const stele_gen_stmt session_states_sweep_oldest_deleted_stmt = {
+    .module = &sessions_module,
+    .name = "session_states_sweep_oldest_deleted",
+    .table = "session_states",
+    .parts = session_states_sweep_oldest_deleted_parts,
+    .part_count = STELE_COUNT(session_states_sweep_oldest_deleted_parts),
+    .params = session_states_sweep_oldest_deleted_params,
+    .param_count = STELE_COUNT(session_states_sweep_oldest_deleted_params),
+    .columns = session_states_sweep_oldest_columns,
+    .column_count = STELE_COUNT(session_states_sweep_oldest_columns),
+    .row_size = sizeof(stele_gen_oldest),
+    .shape_from = 2,
+    .properties = STELE_STMT_READ,
+};
+
 stele_status session_states_row_dup(const session_states_row *row, session_states_row **ret_row,
                                     stele_error *err)
 {
@@ -2007,6 +2226,263 @@ stele_status session_events_purge(stele_conn *conn, stele_ts deleted_before, uin
     return stele_gen_exec(conn, &session_events_purge_stmt, args, 0, false, ret_count, err);
 }
 
+static const stele_gen_column session_events_sweep_columns[] = {
+    {"leader", STELE_GEN_BOOL, false, offsetof(stele_gen_swept, leader), NULL},
+    {"claimed", STELE_GEN_INT8, false, offsetof(stele_gen_swept, claimed), NULL},
+    {"gone", STELE_GEN_INT8, false, offsetof(stele_gen_swept, gone), NULL},
+    {"high", STELE_GEN_TIMESTAMP, true, offsetof(stele_gen_swept, high), NULL},
+};
+
+static const stele_gen_param session_events_sweep_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, limit), 0, NULL},
+    {"lock", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, lock), 0, NULL},
+};
+
+static const stele_gen_part session_events_sweep_parts[] = {
+    STELE_SQL("WITH leader AS MATERIALIZED (\n"
+              "SELECT pg_catalog.pg_try_advisory_xact_lock("),
+    STELE_PARAM(2),
+    STELE_SQL(") AS mine\n"
+              "), doomed AS MATERIALIZED (\n"
+              "SELECT t.ctid AS place, t.expires_at AS stamp_\n"
+              "FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS t\n"
+              "WHERE (SELECT l.mine FROM leader AS l)\n"
+              "  AND t.expires_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.deleted_at IS NULL\n"
+              "ORDER BY t.expires_at\n"
+              "LIMIT "),
+    STELE_PARAM(1),
+    STELE_SQL("\nFOR UPDATE OF t SKIP LOCKED\n"
+              "), gone AS (\n"),
+    STELE_IF_SOFT,
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS t\n"
+              "SET deleted_at = (statement_timestamp() AT TIME ZONE 'UTC')"),
+    STELE_ELSE,
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS t"),
+    STELE_END,
+    STELE_SQL("\nWHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
+              "  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.deleted_at IS NULL\n"
+              "RETURNING 1\n"
+              ")\n"
+              "SELECT (SELECT l.mine FROM leader AS l) AS leader,\n"
+              "  (SELECT count(*) FROM doomed) AS claimed, count(*) AS gone,\n"
+              "  (SELECT max(d.stamp_) FROM doomed AS d) AS high\n"
+              "FROM gone AS g"),
+};
+
+static const stele_gen_stmt session_events_sweep_stmt = {
+    .module = &sessions_module,
+    .name = "session_events_sweep",
+    .table = "session_events",
+    .parts = session_events_sweep_parts,
+    .part_count = STELE_COUNT(session_events_sweep_parts),
+    .params = session_events_sweep_params,
+    .param_count = STELE_COUNT(session_events_sweep_params),
+    .columns = session_events_sweep_columns,
+    .column_count = STELE_COUNT(session_events_sweep_columns),
+    .row_size = sizeof(stele_gen_swept),
+    .shape_from = 3,
+};
+
+static const stele_gen_column session_events_sweep_oldest_columns[] = {
+    {"at", STELE_GEN_TIMESTAMP, false, offsetof(stele_gen_oldest, at), NULL},
+    {"age_ms", STELE_GEN_INT8, false, offsetof(stele_gen_oldest, age_ms), NULL},
+};
+
+static const stele_gen_param session_events_sweep_oldest_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+};
+
+static const stele_gen_part session_events_sweep_oldest_parts[] = {
+    STELE_SQL("SELECT t.expires_at AS at,\n"
+              "  CASE WHEN isfinite(t.expires_at) THEN (extract(epoch FROM (statement_timestamp() "
+              "AT TIME ZONE 'UTC') - t.expires_at) * 1000)::int8 ELSE 0 END AS age_ms\n"
+              "FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.expires_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.deleted_at IS NULL\n"
+              "ORDER BY t.expires_at\n"
+              "LIMIT 1"),
+};
+
+static const stele_gen_stmt session_events_sweep_oldest_stmt = {
+    .module = &sessions_module,
+    .name = "session_events_sweep_oldest",
+    .table = "session_events",
+    .parts = session_events_sweep_oldest_parts,
+    .part_count = STELE_COUNT(session_events_sweep_oldest_parts),
+    .params = session_events_sweep_oldest_params,
+    .param_count = STELE_COUNT(session_events_sweep_oldest_params),
+    .columns = session_events_sweep_oldest_columns,
+    .column_count = STELE_COUNT(session_events_sweep_oldest_columns),
+    .row_size = sizeof(stele_gen_oldest),
+    .shape_from = 1,
+    .properties = STELE_STMT_READ,
+};
+
+static const stele_gen_param session_events_sweep_deleted_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"retention_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_claim, retention_ms), 0, NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, limit), 0, NULL},
+    {"lock", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, lock), 0, NULL},
+};
+
+static const stele_gen_part session_events_sweep_deleted_parts[] = {
+    STELE_SQL("WITH leader AS MATERIALIZED (\n"
+              "SELECT pg_catalog.pg_try_advisory_xact_lock("),
+    STELE_PARAM(3),
+    STELE_SQL(") AS mine\n"
+              "), doomed AS MATERIALIZED (\n"
+              "SELECT t.ctid AS place, t.deleted_at AS stamp_\n"
+              "FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS t\n"
+              "WHERE (SELECT l.mine FROM leader AS l)\n"
+              "  AND t.deleted_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.deleted_at < (statement_timestamp() AT TIME ZONE 'UTC') - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "ORDER BY t.deleted_at\n"
+              "LIMIT "),
+    STELE_PARAM(2),
+    STELE_SQL("\nFOR UPDATE OF t SKIP LOCKED\n"
+              "), gone AS (\n"
+              "DELETE FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
+              "  AND t.deleted_at < (statement_timestamp() AT TIME ZONE 'UTC') - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "RETURNING 1\n"
+              ")\n"
+              "SELECT (SELECT l.mine FROM leader AS l) AS leader,\n"
+              "  (SELECT count(*) FROM doomed) AS claimed, count(*) AS gone,\n"
+              "  (SELECT max(d.stamp_) FROM doomed AS d) AS high\n"
+              "FROM gone AS g"),
+};
+
+static const stele_gen_stmt session_events_sweep_deleted_stmt = {
+    .module = &sessions_module,
+    .name = "session_events_sweep_deleted",
+    .table = "session_events",
+    .parts = session_events_sweep_deleted_parts,
+    .part_count = STELE_COUNT(session_events_sweep_deleted_parts),
+    .params = session_events_sweep_deleted_params,
+    .param_count = STELE_COUNT(session_events_sweep_deleted_params),
+    .columns = session_events_sweep_columns,
+    .column_count = STELE_COUNT(session_events_sweep_columns),
+    .row_size = sizeof(stele_gen_swept),
+    .shape_from = 4,
+};
+
+static const stele_gen_param session_events_sweep_oldest_deleted_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"retention_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_claim, retention_ms), 0, NULL},
+};
+
+static const stele_gen_part session_events_sweep_oldest_deleted_parts[] = {
+    STELE_SQL("SELECT t.deleted_at AS at,\n"
+              "  CASE WHEN isfinite(t.deleted_at) THEN (extract(epoch FROM (statement_timestamp() "
+              "AT TIME ZONE 'UTC') - t.deleted_at) * 1000)::int8 ELSE 0 END AS age_ms\n"
+              "FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.deleted_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.deleted_at < (statement_timestamp() AT TIME ZONE 'UTC') - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "ORDER BY t.deleted_at\n"
+              "LIMIT 1"),
+};
+
+static const stele_gen_stmt session_events_sweep_oldest_deleted_stmt = {
+    .module = &sessions_module,
+    .name = "session_events_sweep_oldest_deleted",
+    .table = "session_events",
+    .parts = session_events_sweep_oldest_deleted_parts,
+    .part_count = STELE_COUNT(session_events_sweep_oldest_deleted_parts),
+    .params = session_events_sweep_oldest_deleted_params,
+    .param_count = STELE_COUNT(session_events_sweep_oldest_deleted_params),
+    .columns = session_events_sweep_oldest_columns,
+    .column_count = STELE_COUNT(session_events_sweep_oldest_columns),
+    .row_size = sizeof(stele_gen_oldest),
+    .shape_from = 2,
+    .properties = STELE_STMT_READ,
+};
+
+static const stele_gen_param session_events_follow_params[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_swept, keys[0]), 0,
+     NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_swept, keys[1]), 0,
+     NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_swept, keys[2]), 0,
+     NULL},
+};
+
+static const stele_gen_part session_events_follow_parts[] = {
+    STELE_IF_SOFT,
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS t\n"
+              "SET deleted_at = (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "FROM unnest("),
+    STELE_PARAM(0),
+    STELE_SQL("::character varying(255)[], "),
+    STELE_PARAM(1),
+    STELE_SQL("::character varying(255)[], "),
+    STELE_PARAM(2),
+    STELE_SQL("::character varying(255)[]) AS k (key_0, key_1, key_2)"),
+    STELE_ELSE,
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS t\n"
+              "USING unnest("),
+    STELE_PARAM(0),
+    STELE_SQL("::character varying(255)[], "),
+    STELE_PARAM(1),
+    STELE_SQL("::character varying(255)[], "),
+    STELE_PARAM(2),
+    STELE_SQL("::character varying(255)[]) AS k (key_0, key_1, key_2)"),
+    STELE_END,
+    STELE_SQL("\nWHERE t.app_name = k.key_0\n"
+              "  AND t.user_id = k.key_1\n"
+              "  AND t.session_id = k.key_2\n"
+              "  AND t.deleted_at IS NULL"),
+};
+
+static const stele_gen_stmt session_events_follow_stmt = {
+    .module = &sessions_module,
+    .name = "session_events_follow",
+    .table = "session_events",
+    .parts = session_events_follow_parts,
+    .part_count = STELE_COUNT(session_events_follow_parts),
+    .params = session_events_follow_params,
+    .param_count = STELE_COUNT(session_events_follow_params),
+    .shape_from = 3,
+};
+
 stele_status session_events_row_dup(const session_events_row *row, session_events_row **ret_row,
                                     stele_error *err)
 {
@@ -2899,6 +3375,263 @@ stele_status session_track_events_purge(stele_conn *conn, stele_ts deleted_befor
     const void *args[] = {&deleted_before, &max};
     return stele_gen_exec(conn, &session_track_events_purge_stmt, args, 0, false, ret_count, err);
 }
+
+static const stele_gen_column session_track_events_sweep_columns[] = {
+    {"leader", STELE_GEN_BOOL, false, offsetof(stele_gen_swept, leader), NULL},
+    {"claimed", STELE_GEN_INT8, false, offsetof(stele_gen_swept, claimed), NULL},
+    {"gone", STELE_GEN_INT8, false, offsetof(stele_gen_swept, gone), NULL},
+    {"high", STELE_GEN_TIMESTAMP, true, offsetof(stele_gen_swept, high), NULL},
+};
+
+static const stele_gen_param session_track_events_sweep_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, limit), 0, NULL},
+    {"lock", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, lock), 0, NULL},
+};
+
+static const stele_gen_part session_track_events_sweep_parts[] = {
+    STELE_SQL("WITH leader AS MATERIALIZED (\n"
+              "SELECT pg_catalog.pg_try_advisory_xact_lock("),
+    STELE_PARAM(2),
+    STELE_SQL(") AS mine\n"
+              "), doomed AS MATERIALIZED (\n"
+              "SELECT t.ctid AS place, t.expires_at AS stamp_\n"
+              "FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "WHERE (SELECT l.mine FROM leader AS l)\n"
+              "  AND t.expires_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.deleted_at IS NULL\n"
+              "ORDER BY t.expires_at\n"
+              "LIMIT "),
+    STELE_PARAM(1),
+    STELE_SQL("\nFOR UPDATE OF t SKIP LOCKED\n"
+              "), gone AS (\n"),
+    STELE_IF_SOFT,
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "SET deleted_at = (statement_timestamp() AT TIME ZONE 'UTC')"),
+    STELE_ELSE,
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t"),
+    STELE_END,
+    STELE_SQL("\nWHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
+              "  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.deleted_at IS NULL\n"
+              "RETURNING 1\n"
+              ")\n"
+              "SELECT (SELECT l.mine FROM leader AS l) AS leader,\n"
+              "  (SELECT count(*) FROM doomed) AS claimed, count(*) AS gone,\n"
+              "  (SELECT max(d.stamp_) FROM doomed AS d) AS high\n"
+              "FROM gone AS g"),
+};
+
+static const stele_gen_stmt session_track_events_sweep_stmt = {
+    .module = &sessions_module,
+    .name = "session_track_events_sweep",
+    .table = "session_track_events",
+    .parts = session_track_events_sweep_parts,
+    .part_count = STELE_COUNT(session_track_events_sweep_parts),
+    .params = session_track_events_sweep_params,
+    .param_count = STELE_COUNT(session_track_events_sweep_params),
+    .columns = session_track_events_sweep_columns,
+    .column_count = STELE_COUNT(session_track_events_sweep_columns),
+    .row_size = sizeof(stele_gen_swept),
+    .shape_from = 3,
+};
+
+static const stele_gen_column session_track_events_sweep_oldest_columns[] = {
+    {"at", STELE_GEN_TIMESTAMP, false, offsetof(stele_gen_oldest, at), NULL},
+    {"age_ms", STELE_GEN_INT8, false, offsetof(stele_gen_oldest, age_ms), NULL},
+};
+
+static const stele_gen_param session_track_events_sweep_oldest_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+};
+
+static const stele_gen_part session_track_events_sweep_oldest_parts[] = {
+    STELE_SQL("SELECT t.expires_at AS at,\n"
+              "  CASE WHEN isfinite(t.expires_at) THEN (extract(epoch FROM (statement_timestamp() "
+              "AT TIME ZONE 'UTC') - t.expires_at) * 1000)::int8 ELSE 0 END AS age_ms\n"
+              "FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.expires_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.deleted_at IS NULL\n"
+              "ORDER BY t.expires_at\n"
+              "LIMIT 1"),
+};
+
+static const stele_gen_stmt session_track_events_sweep_oldest_stmt = {
+    .module = &sessions_module,
+    .name = "session_track_events_sweep_oldest",
+    .table = "session_track_events",
+    .parts = session_track_events_sweep_oldest_parts,
+    .part_count = STELE_COUNT(session_track_events_sweep_oldest_parts),
+    .params = session_track_events_sweep_oldest_params,
+    .param_count = STELE_COUNT(session_track_events_sweep_oldest_params),
+    .columns = session_track_events_sweep_oldest_columns,
+    .column_count = STELE_COUNT(session_track_events_sweep_oldest_columns),
+    .row_size = sizeof(stele_gen_oldest),
+    .shape_from = 1,
+    .properties = STELE_STMT_READ,
+};
+
+static const stele_gen_param session_track_events_sweep_deleted_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"retention_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_claim, retention_ms), 0, NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, limit), 0, NULL},
+    {"lock", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, lock), 0, NULL},
+};
+
+static const stele_gen_part session_track_events_sweep_deleted_parts[] = {
+    STELE_SQL("WITH leader AS MATERIALIZED (\n"
+              "SELECT pg_catalog.pg_try_advisory_xact_lock("),
+    STELE_PARAM(3),
+    STELE_SQL(") AS mine\n"
+              "), doomed AS MATERIALIZED (\n"
+              "SELECT t.ctid AS place, t.deleted_at AS stamp_\n"
+              "FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "WHERE (SELECT l.mine FROM leader AS l)\n"
+              "  AND t.deleted_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.deleted_at < (statement_timestamp() AT TIME ZONE 'UTC') - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "ORDER BY t.deleted_at\n"
+              "LIMIT "),
+    STELE_PARAM(2),
+    STELE_SQL("\nFOR UPDATE OF t SKIP LOCKED\n"
+              "), gone AS (\n"
+              "DELETE FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
+              "  AND t.deleted_at < (statement_timestamp() AT TIME ZONE 'UTC') - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "RETURNING 1\n"
+              ")\n"
+              "SELECT (SELECT l.mine FROM leader AS l) AS leader,\n"
+              "  (SELECT count(*) FROM doomed) AS claimed, count(*) AS gone,\n"
+              "  (SELECT max(d.stamp_) FROM doomed AS d) AS high\n"
+              "FROM gone AS g"),
+};
+
+static const stele_gen_stmt session_track_events_sweep_deleted_stmt = {
+    .module = &sessions_module,
+    .name = "session_track_events_sweep_deleted",
+    .table = "session_track_events",
+    .parts = session_track_events_sweep_deleted_parts,
+    .part_count = STELE_COUNT(session_track_events_sweep_deleted_parts),
+    .params = session_track_events_sweep_deleted_params,
+    .param_count = STELE_COUNT(session_track_events_sweep_deleted_params),
+    .columns = session_track_events_sweep_columns,
+    .column_count = STELE_COUNT(session_track_events_sweep_columns),
+    .row_size = sizeof(stele_gen_swept),
+    .shape_from = 4,
+};
+
+static const stele_gen_param session_track_events_sweep_oldest_deleted_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"retention_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_claim, retention_ms), 0, NULL},
+};
+
+static const stele_gen_part session_track_events_sweep_oldest_deleted_parts[] = {
+    STELE_SQL("SELECT t.deleted_at AS at,\n"
+              "  CASE WHEN isfinite(t.deleted_at) THEN (extract(epoch FROM (statement_timestamp() "
+              "AT TIME ZONE 'UTC') - t.deleted_at) * 1000)::int8 ELSE 0 END AS age_ms\n"
+              "FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.deleted_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.deleted_at < (statement_timestamp() AT TIME ZONE 'UTC') - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "ORDER BY t.deleted_at\n"
+              "LIMIT 1"),
+};
+
+static const stele_gen_stmt session_track_events_sweep_oldest_deleted_stmt = {
+    .module = &sessions_module,
+    .name = "session_track_events_sweep_oldest_deleted",
+    .table = "session_track_events",
+    .parts = session_track_events_sweep_oldest_deleted_parts,
+    .part_count = STELE_COUNT(session_track_events_sweep_oldest_deleted_parts),
+    .params = session_track_events_sweep_oldest_deleted_params,
+    .param_count = STELE_COUNT(session_track_events_sweep_oldest_deleted_params),
+    .columns = session_track_events_sweep_oldest_columns,
+    .column_count = STELE_COUNT(session_track_events_sweep_oldest_columns),
+    .row_size = sizeof(stele_gen_oldest),
+    .shape_from = 2,
+    .properties = STELE_STMT_READ,
+};
+
+static const stele_gen_param session_track_events_follow_params[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_swept, keys[0]), 0,
+     NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_swept, keys[1]), 0,
+     NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_swept, keys[2]), 0,
+     NULL},
+};
+
+static const stele_gen_part session_track_events_follow_parts[] = {
+    STELE_IF_SOFT,
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "SET deleted_at = (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "FROM unnest("),
+    STELE_PARAM(0),
+    STELE_SQL("::character varying(255)[], "),
+    STELE_PARAM(1),
+    STELE_SQL("::character varying(255)[], "),
+    STELE_PARAM(2),
+    STELE_SQL("::character varying(255)[]) AS k (key_0, key_1, key_2)"),
+    STELE_ELSE,
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "USING unnest("),
+    STELE_PARAM(0),
+    STELE_SQL("::character varying(255)[], "),
+    STELE_PARAM(1),
+    STELE_SQL("::character varying(255)[], "),
+    STELE_PARAM(2),
+    STELE_SQL("::character varying(255)[]) AS k (key_0, key_1, key_2)"),
+    STELE_END,
+    STELE_SQL("\nWHERE t.app_name = k.key_0\n"
+              "  AND t.user_id = k.key_1\n"
+              "  AND t.session_id = k.key_2\n"
+              "  AND t.deleted_at IS NULL"),
+};
+
+static const stele_gen_stmt session_track_events_follow_stmt = {
+    .module = &sessions_module,
+    .name = "session_track_events_follow",
+    .table = "session_track_events",
+    .parts = session_track_events_follow_parts,
+    .part_count = STELE_COUNT(session_track_events_follow_parts),
+    .params = session_track_events_follow_params,
+    .param_count = STELE_COUNT(session_track_events_follow_params),
+    .shape_from = 3,
+};
 
 stele_status session_track_events_row_dup(const session_track_events_row *row,
                                           session_track_events_row **ret_row, stele_error *err)
@@ -3902,6 +4635,263 @@ stele_status session_summaries_purge(stele_conn *conn, stele_ts deleted_before, 
     return stele_gen_exec(conn, &session_summaries_purge_stmt, args, 0, false, ret_count, err);
 }
 
+static const stele_gen_column session_summaries_sweep_columns[] = {
+    {"leader", STELE_GEN_BOOL, false, offsetof(stele_gen_swept, leader), NULL},
+    {"claimed", STELE_GEN_INT8, false, offsetof(stele_gen_swept, claimed), NULL},
+    {"gone", STELE_GEN_INT8, false, offsetof(stele_gen_swept, gone), NULL},
+    {"high", STELE_GEN_TIMESTAMP, true, offsetof(stele_gen_swept, high), NULL},
+};
+
+static const stele_gen_param session_summaries_sweep_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, limit), 0, NULL},
+    {"lock", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, lock), 0, NULL},
+};
+
+static const stele_gen_part session_summaries_sweep_parts[] = {
+    STELE_SQL("WITH leader AS MATERIALIZED (\n"
+              "SELECT pg_catalog.pg_try_advisory_xact_lock("),
+    STELE_PARAM(2),
+    STELE_SQL(") AS mine\n"
+              "), doomed AS MATERIALIZED (\n"
+              "SELECT t.ctid AS place, t.expires_at AS stamp_\n"
+              "FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS t\n"
+              "WHERE (SELECT l.mine FROM leader AS l)\n"
+              "  AND t.expires_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.deleted_at IS NULL\n"
+              "ORDER BY t.expires_at\n"
+              "LIMIT "),
+    STELE_PARAM(1),
+    STELE_SQL("\nFOR UPDATE OF t SKIP LOCKED\n"
+              "), gone AS (\n"),
+    STELE_IF_SOFT,
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS t\n"
+              "SET deleted_at = (statement_timestamp() AT TIME ZONE 'UTC')"),
+    STELE_ELSE,
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS t"),
+    STELE_END,
+    STELE_SQL("\nWHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
+              "  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.deleted_at IS NULL\n"
+              "RETURNING 1\n"
+              ")\n"
+              "SELECT (SELECT l.mine FROM leader AS l) AS leader,\n"
+              "  (SELECT count(*) FROM doomed) AS claimed, count(*) AS gone,\n"
+              "  (SELECT max(d.stamp_) FROM doomed AS d) AS high\n"
+              "FROM gone AS g"),
+};
+
+static const stele_gen_stmt session_summaries_sweep_stmt = {
+    .module = &sessions_module,
+    .name = "session_summaries_sweep",
+    .table = "session_summaries",
+    .parts = session_summaries_sweep_parts,
+    .part_count = STELE_COUNT(session_summaries_sweep_parts),
+    .params = session_summaries_sweep_params,
+    .param_count = STELE_COUNT(session_summaries_sweep_params),
+    .columns = session_summaries_sweep_columns,
+    .column_count = STELE_COUNT(session_summaries_sweep_columns),
+    .row_size = sizeof(stele_gen_swept),
+    .shape_from = 3,
+};
+
+static const stele_gen_column session_summaries_sweep_oldest_columns[] = {
+    {"at", STELE_GEN_TIMESTAMP, false, offsetof(stele_gen_oldest, at), NULL},
+    {"age_ms", STELE_GEN_INT8, false, offsetof(stele_gen_oldest, age_ms), NULL},
+};
+
+static const stele_gen_param session_summaries_sweep_oldest_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+};
+
+static const stele_gen_part session_summaries_sweep_oldest_parts[] = {
+    STELE_SQL("SELECT t.expires_at AS at,\n"
+              "  CASE WHEN isfinite(t.expires_at) THEN (extract(epoch FROM (statement_timestamp() "
+              "AT TIME ZONE 'UTC') - t.expires_at) * 1000)::int8 ELSE 0 END AS age_ms\n"
+              "FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.expires_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.deleted_at IS NULL\n"
+              "ORDER BY t.expires_at\n"
+              "LIMIT 1"),
+};
+
+static const stele_gen_stmt session_summaries_sweep_oldest_stmt = {
+    .module = &sessions_module,
+    .name = "session_summaries_sweep_oldest",
+    .table = "session_summaries",
+    .parts = session_summaries_sweep_oldest_parts,
+    .part_count = STELE_COUNT(session_summaries_sweep_oldest_parts),
+    .params = session_summaries_sweep_oldest_params,
+    .param_count = STELE_COUNT(session_summaries_sweep_oldest_params),
+    .columns = session_summaries_sweep_oldest_columns,
+    .column_count = STELE_COUNT(session_summaries_sweep_oldest_columns),
+    .row_size = sizeof(stele_gen_oldest),
+    .shape_from = 1,
+    .properties = STELE_STMT_READ,
+};
+
+static const stele_gen_param session_summaries_sweep_deleted_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"retention_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_claim, retention_ms), 0, NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, limit), 0, NULL},
+    {"lock", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, lock), 0, NULL},
+};
+
+static const stele_gen_part session_summaries_sweep_deleted_parts[] = {
+    STELE_SQL("WITH leader AS MATERIALIZED (\n"
+              "SELECT pg_catalog.pg_try_advisory_xact_lock("),
+    STELE_PARAM(3),
+    STELE_SQL(") AS mine\n"
+              "), doomed AS MATERIALIZED (\n"
+              "SELECT t.ctid AS place, t.deleted_at AS stamp_\n"
+              "FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS t\n"
+              "WHERE (SELECT l.mine FROM leader AS l)\n"
+              "  AND t.deleted_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.deleted_at < (statement_timestamp() AT TIME ZONE 'UTC') - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "ORDER BY t.deleted_at\n"
+              "LIMIT "),
+    STELE_PARAM(2),
+    STELE_SQL("\nFOR UPDATE OF t SKIP LOCKED\n"
+              "), gone AS (\n"
+              "DELETE FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
+              "  AND t.deleted_at < (statement_timestamp() AT TIME ZONE 'UTC') - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "RETURNING 1\n"
+              ")\n"
+              "SELECT (SELECT l.mine FROM leader AS l) AS leader,\n"
+              "  (SELECT count(*) FROM doomed) AS claimed, count(*) AS gone,\n"
+              "  (SELECT max(d.stamp_) FROM doomed AS d) AS high\n"
+              "FROM gone AS g"),
+};
+
+static const stele_gen_stmt session_summaries_sweep_deleted_stmt = {
+    .module = &sessions_module,
+    .name = "session_summaries_sweep_deleted",
+    .table = "session_summaries",
+    .parts = session_summaries_sweep_deleted_parts,
+    .part_count = STELE_COUNT(session_summaries_sweep_deleted_parts),
+    .params = session_summaries_sweep_deleted_params,
+    .param_count = STELE_COUNT(session_summaries_sweep_deleted_params),
+    .columns = session_summaries_sweep_columns,
+    .column_count = STELE_COUNT(session_summaries_sweep_columns),
+    .row_size = sizeof(stele_gen_swept),
+    .shape_from = 4,
+};
+
+static const stele_gen_param session_summaries_sweep_oldest_deleted_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"retention_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_claim, retention_ms), 0, NULL},
+};
+
+static const stele_gen_part session_summaries_sweep_oldest_deleted_parts[] = {
+    STELE_SQL("SELECT t.deleted_at AS at,\n"
+              "  CASE WHEN isfinite(t.deleted_at) THEN (extract(epoch FROM (statement_timestamp() "
+              "AT TIME ZONE 'UTC') - t.deleted_at) * 1000)::int8 ELSE 0 END AS age_ms\n"
+              "FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.deleted_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.deleted_at < (statement_timestamp() AT TIME ZONE 'UTC') - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "ORDER BY t.deleted_at\n"
+              "LIMIT 1"),
+};
+
+static const stele_gen_stmt session_summaries_sweep_oldest_deleted_stmt = {
+    .module = &sessions_module,
+    .name = "session_summaries_sweep_oldest_deleted",
+    .table = "session_summaries",
+    .parts = session_summaries_sweep_oldest_deleted_parts,
+    .part_count = STELE_COUNT(session_summaries_sweep_oldest_deleted_parts),
+    .params = session_summaries_sweep_oldest_deleted_params,
+    .param_count = STELE_COUNT(session_summaries_sweep_oldest_deleted_params),
+    .columns = session_summaries_sweep_oldest_columns,
+    .column_count = STELE_COUNT(session_summaries_sweep_oldest_columns),
+    .row_size = sizeof(stele_gen_oldest),
+    .shape_from = 2,
+    .properties = STELE_STMT_READ,
+};
+
+static const stele_gen_param session_summaries_follow_params[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_swept, keys[0]), 0,
+     NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_swept, keys[1]), 0,
+     NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_swept, keys[2]), 0,
+     NULL},
+};
+
+static const stele_gen_part session_summaries_follow_parts[] = {
+    STELE_IF_SOFT,
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS t\n"
+              "SET deleted_at = (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "FROM unnest("),
+    STELE_PARAM(0),
+    STELE_SQL("::character varying(255)[], "),
+    STELE_PARAM(1),
+    STELE_SQL("::character varying(255)[], "),
+    STELE_PARAM(2),
+    STELE_SQL("::character varying(255)[]) AS k (key_0, key_1, key_2)"),
+    STELE_ELSE,
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS t\n"
+              "USING unnest("),
+    STELE_PARAM(0),
+    STELE_SQL("::character varying(255)[], "),
+    STELE_PARAM(1),
+    STELE_SQL("::character varying(255)[], "),
+    STELE_PARAM(2),
+    STELE_SQL("::character varying(255)[]) AS k (key_0, key_1, key_2)"),
+    STELE_END,
+    STELE_SQL("\nWHERE t.app_name = k.key_0\n"
+              "  AND t.user_id = k.key_1\n"
+              "  AND t.session_id = k.key_2\n"
+              "  AND t.deleted_at IS NULL"),
+};
+
+static const stele_gen_stmt session_summaries_follow_stmt = {
+    .module = &sessions_module,
+    .name = "session_summaries_follow",
+    .table = "session_summaries",
+    .parts = session_summaries_follow_parts,
+    .part_count = STELE_COUNT(session_summaries_follow_parts),
+    .params = session_summaries_follow_params,
+    .param_count = STELE_COUNT(session_summaries_follow_params),
+    .shape_from = 3,
+};
+
 stele_status session_summaries_row_dup(const session_summaries_row *row,
                                        session_summaries_row **ret_row, stele_error *err)
 {
@@ -4866,6 +5856,212 @@ stele_status app_states_purge(stele_conn *conn, stele_ts deleted_before, uint32_
     const void *args[] = {&deleted_before, &max};
     return stele_gen_exec(conn, &app_states_purge_stmt, args, 0, false, ret_count, err);
 }
+
+static const stele_gen_column app_states_sweep_columns[] = {
+    {"leader", STELE_GEN_BOOL, false, offsetof(stele_gen_swept, leader), NULL},
+    {"claimed", STELE_GEN_INT8, false, offsetof(stele_gen_swept, claimed), NULL},
+    {"gone", STELE_GEN_INT8, false, offsetof(stele_gen_swept, gone), NULL},
+    {"high", STELE_GEN_TIMESTAMP, true, offsetof(stele_gen_swept, high), NULL},
+};
+
+static const stele_gen_param app_states_sweep_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, limit), 0, NULL},
+    {"lock", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, lock), 0, NULL},
+};
+
+static const stele_gen_part app_states_sweep_parts[] = {
+    STELE_SQL("WITH leader AS MATERIALIZED (\n"
+              "SELECT pg_catalog.pg_try_advisory_xact_lock("),
+    STELE_PARAM(2),
+    STELE_SQL(") AS mine\n"
+              "), doomed AS MATERIALIZED (\n"
+              "SELECT t.ctid AS place, t.expires_at AS stamp_\n"
+              "FROM "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" AS t\n"
+              "WHERE (SELECT l.mine FROM leader AS l)\n"
+              "  AND t.expires_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.deleted_at IS NULL\n"
+              "ORDER BY t.expires_at\n"
+              "LIMIT "),
+    STELE_PARAM(1),
+    STELE_SQL("\nFOR UPDATE OF t SKIP LOCKED\n"
+              "), gone AS (\n"),
+    STELE_IF_SOFT,
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" AS t\n"
+              "SET deleted_at = (statement_timestamp() AT TIME ZONE 'UTC')"),
+    STELE_ELSE,
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" AS t"),
+    STELE_END,
+    STELE_SQL("\nWHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
+              "  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.deleted_at IS NULL\n"
+              "RETURNING 1\n"
+              ")\n"
+              "SELECT (SELECT l.mine FROM leader AS l) AS leader,\n"
+              "  (SELECT count(*) FROM doomed) AS claimed, count(*) AS gone,\n"
+              "  (SELECT max(d.stamp_) FROM doomed AS d) AS high\n"
+              "FROM gone AS g"),
+};
+
+static const stele_gen_stmt app_states_sweep_stmt = {
+    .module = &sessions_module,
+    .name = "app_states_sweep",
+    .table = "app_states",
+    .parts = app_states_sweep_parts,
+    .part_count = STELE_COUNT(app_states_sweep_parts),
+    .params = app_states_sweep_params,
+    .param_count = STELE_COUNT(app_states_sweep_params),
+    .columns = app_states_sweep_columns,
+    .column_count = STELE_COUNT(app_states_sweep_columns),
+    .row_size = sizeof(stele_gen_swept),
+    .shape_from = 3,
+};
+
+static const stele_gen_column app_states_sweep_oldest_columns[] = {
+    {"at", STELE_GEN_TIMESTAMP, false, offsetof(stele_gen_oldest, at), NULL},
+    {"age_ms", STELE_GEN_INT8, false, offsetof(stele_gen_oldest, age_ms), NULL},
+};
+
+static const stele_gen_param app_states_sweep_oldest_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+};
+
+static const stele_gen_part app_states_sweep_oldest_parts[] = {
+    STELE_SQL("SELECT t.expires_at AS at,\n"
+              "  CASE WHEN isfinite(t.expires_at) THEN (extract(epoch FROM (statement_timestamp() "
+              "AT TIME ZONE 'UTC') - t.expires_at) * 1000)::int8 ELSE 0 END AS age_ms\n"
+              "FROM "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.expires_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.deleted_at IS NULL\n"
+              "ORDER BY t.expires_at\n"
+              "LIMIT 1"),
+};
+
+static const stele_gen_stmt app_states_sweep_oldest_stmt = {
+    .module = &sessions_module,
+    .name = "app_states_sweep_oldest",
+    .table = "app_states",
+    .parts = app_states_sweep_oldest_parts,
+    .part_count = STELE_COUNT(app_states_sweep_oldest_parts),
+    .params = app_states_sweep_oldest_params,
+    .param_count = STELE_COUNT(app_states_sweep_oldest_params),
+    .columns = app_states_sweep_oldest_columns,
+    .column_count = STELE_COUNT(app_states_sweep_oldest_columns),
+    .row_size = sizeof(stele_gen_oldest),
+    .shape_from = 1,
+    .properties = STELE_STMT_READ,
+};
+
+static const stele_gen_param app_states_sweep_deleted_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"retention_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_claim, retention_ms), 0, NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, limit), 0, NULL},
+    {"lock", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, lock), 0, NULL},
+};
+
+static const stele_gen_part app_states_sweep_deleted_parts[] = {
+    STELE_SQL("WITH leader AS MATERIALIZED (\n"
+              "SELECT pg_catalog.pg_try_advisory_xact_lock("),
+    STELE_PARAM(3),
+    STELE_SQL(") AS mine\n"
+              "), doomed AS MATERIALIZED (\n"
+              "SELECT t.ctid AS place, t.deleted_at AS stamp_\n"
+              "FROM "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" AS t\n"
+              "WHERE (SELECT l.mine FROM leader AS l)\n"
+              "  AND t.deleted_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.deleted_at < (statement_timestamp() AT TIME ZONE 'UTC') - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "ORDER BY t.deleted_at\n"
+              "LIMIT "),
+    STELE_PARAM(2),
+    STELE_SQL("\nFOR UPDATE OF t SKIP LOCKED\n"
+              "), gone AS (\n"
+              "DELETE FROM "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
+              "  AND t.deleted_at < (statement_timestamp() AT TIME ZONE 'UTC') - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "RETURNING 1\n"
+              ")\n"
+              "SELECT (SELECT l.mine FROM leader AS l) AS leader,\n"
+              "  (SELECT count(*) FROM doomed) AS claimed, count(*) AS gone,\n"
+              "  (SELECT max(d.stamp_) FROM doomed AS d) AS high\n"
+              "FROM gone AS g"),
+};
+
+static const stele_gen_stmt app_states_sweep_deleted_stmt = {
+    .module = &sessions_module,
+    .name = "app_states_sweep_deleted",
+    .table = "app_states",
+    .parts = app_states_sweep_deleted_parts,
+    .part_count = STELE_COUNT(app_states_sweep_deleted_parts),
+    .params = app_states_sweep_deleted_params,
+    .param_count = STELE_COUNT(app_states_sweep_deleted_params),
+    .columns = app_states_sweep_columns,
+    .column_count = STELE_COUNT(app_states_sweep_columns),
+    .row_size = sizeof(stele_gen_swept),
+    .shape_from = 4,
+};
+
+static const stele_gen_param app_states_sweep_oldest_deleted_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"retention_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_claim, retention_ms), 0, NULL},
+};
+
+static const stele_gen_part app_states_sweep_oldest_deleted_parts[] = {
+    STELE_SQL("SELECT t.deleted_at AS at,\n"
+              "  CASE WHEN isfinite(t.deleted_at) THEN (extract(epoch FROM (statement_timestamp() "
+              "AT TIME ZONE 'UTC') - t.deleted_at) * 1000)::int8 ELSE 0 END AS age_ms\n"
+              "FROM "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.deleted_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.deleted_at < (statement_timestamp() AT TIME ZONE 'UTC') - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "ORDER BY t.deleted_at\n"
+              "LIMIT 1"),
+};
+
+static const stele_gen_stmt app_states_sweep_oldest_deleted_stmt = {
+    .module = &sessions_module,
+    .name = "app_states_sweep_oldest_deleted",
+    .table = "app_states",
+    .parts = app_states_sweep_oldest_deleted_parts,
+    .part_count = STELE_COUNT(app_states_sweep_oldest_deleted_parts),
+    .params = app_states_sweep_oldest_deleted_params,
+    .param_count = STELE_COUNT(app_states_sweep_oldest_deleted_params),
+    .columns = app_states_sweep_oldest_columns,
+    .column_count = STELE_COUNT(app_states_sweep_oldest_columns),
+    .row_size = sizeof(stele_gen_oldest),
+    .shape_from = 2,
+    .properties = STELE_STMT_READ,
+};
 
 stele_status app_states_row_dup(const app_states_row *row, app_states_row **ret_row,
                                 stele_error *err)
@@ -5861,6 +7057,212 @@ stele_status user_states_purge(stele_conn *conn, stele_ts deleted_before, uint32
     return stele_gen_exec(conn, &user_states_purge_stmt, args, 0, false, ret_count, err);
 }
 
+static const stele_gen_column user_states_sweep_columns[] = {
+    {"leader", STELE_GEN_BOOL, false, offsetof(stele_gen_swept, leader), NULL},
+    {"claimed", STELE_GEN_INT8, false, offsetof(stele_gen_swept, claimed), NULL},
+    {"gone", STELE_GEN_INT8, false, offsetof(stele_gen_swept, gone), NULL},
+    {"high", STELE_GEN_TIMESTAMP, true, offsetof(stele_gen_swept, high), NULL},
+};
+
+static const stele_gen_param user_states_sweep_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, limit), 0, NULL},
+    {"lock", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, lock), 0, NULL},
+};
+
+static const stele_gen_part user_states_sweep_parts[] = {
+    STELE_SQL("WITH leader AS MATERIALIZED (\n"
+              "SELECT pg_catalog.pg_try_advisory_xact_lock("),
+    STELE_PARAM(2),
+    STELE_SQL(") AS mine\n"
+              "), doomed AS MATERIALIZED (\n"
+              "SELECT t.ctid AS place, t.expires_at AS stamp_\n"
+              "FROM "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" AS t\n"
+              "WHERE (SELECT l.mine FROM leader AS l)\n"
+              "  AND t.expires_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.deleted_at IS NULL\n"
+              "ORDER BY t.expires_at\n"
+              "LIMIT "),
+    STELE_PARAM(1),
+    STELE_SQL("\nFOR UPDATE OF t SKIP LOCKED\n"
+              "), gone AS (\n"),
+    STELE_IF_SOFT,
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" AS t\n"
+              "SET deleted_at = (statement_timestamp() AT TIME ZONE 'UTC')"),
+    STELE_ELSE,
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" AS t"),
+    STELE_END,
+    STELE_SQL("\nWHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
+              "  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.deleted_at IS NULL\n"
+              "RETURNING 1\n"
+              ")\n"
+              "SELECT (SELECT l.mine FROM leader AS l) AS leader,\n"
+              "  (SELECT count(*) FROM doomed) AS claimed, count(*) AS gone,\n"
+              "  (SELECT max(d.stamp_) FROM doomed AS d) AS high\n"
+              "FROM gone AS g"),
+};
+
+static const stele_gen_stmt user_states_sweep_stmt = {
+    .module = &sessions_module,
+    .name = "user_states_sweep",
+    .table = "user_states",
+    .parts = user_states_sweep_parts,
+    .part_count = STELE_COUNT(user_states_sweep_parts),
+    .params = user_states_sweep_params,
+    .param_count = STELE_COUNT(user_states_sweep_params),
+    .columns = user_states_sweep_columns,
+    .column_count = STELE_COUNT(user_states_sweep_columns),
+    .row_size = sizeof(stele_gen_swept),
+    .shape_from = 3,
+};
+
+static const stele_gen_column user_states_sweep_oldest_columns[] = {
+    {"at", STELE_GEN_TIMESTAMP, false, offsetof(stele_gen_oldest, at), NULL},
+    {"age_ms", STELE_GEN_INT8, false, offsetof(stele_gen_oldest, age_ms), NULL},
+};
+
+static const stele_gen_param user_states_sweep_oldest_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+};
+
+static const stele_gen_part user_states_sweep_oldest_parts[] = {
+    STELE_SQL("SELECT t.expires_at AS at,\n"
+              "  CASE WHEN isfinite(t.expires_at) THEN (extract(epoch FROM (statement_timestamp() "
+              "AT TIME ZONE 'UTC') - t.expires_at) * 1000)::int8 ELSE 0 END AS age_ms\n"
+              "FROM "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.expires_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.deleted_at IS NULL\n"
+              "ORDER BY t.expires_at\n"
+              "LIMIT 1"),
+};
+
+static const stele_gen_stmt user_states_sweep_oldest_stmt = {
+    .module = &sessions_module,
+    .name = "user_states_sweep_oldest",
+    .table = "user_states",
+    .parts = user_states_sweep_oldest_parts,
+    .part_count = STELE_COUNT(user_states_sweep_oldest_parts),
+    .params = user_states_sweep_oldest_params,
+    .param_count = STELE_COUNT(user_states_sweep_oldest_params),
+    .columns = user_states_sweep_oldest_columns,
+    .column_count = STELE_COUNT(user_states_sweep_oldest_columns),
+    .row_size = sizeof(stele_gen_oldest),
+    .shape_from = 1,
+    .properties = STELE_STMT_READ,
+};
+
+static const stele_gen_param user_states_sweep_deleted_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"retention_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_claim, retention_ms), 0, NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, limit), 0, NULL},
+    {"lock", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, lock), 0, NULL},
+};
+
+static const stele_gen_part user_states_sweep_deleted_parts[] = {
+    STELE_SQL("WITH leader AS MATERIALIZED (\n"
+              "SELECT pg_catalog.pg_try_advisory_xact_lock("),
+    STELE_PARAM(3),
+    STELE_SQL(") AS mine\n"
+              "), doomed AS MATERIALIZED (\n"
+              "SELECT t.ctid AS place, t.deleted_at AS stamp_\n"
+              "FROM "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" AS t\n"
+              "WHERE (SELECT l.mine FROM leader AS l)\n"
+              "  AND t.deleted_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.deleted_at < (statement_timestamp() AT TIME ZONE 'UTC') - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "ORDER BY t.deleted_at\n"
+              "LIMIT "),
+    STELE_PARAM(2),
+    STELE_SQL("\nFOR UPDATE OF t SKIP LOCKED\n"
+              "), gone AS (\n"
+              "DELETE FROM "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
+              "  AND t.deleted_at < (statement_timestamp() AT TIME ZONE 'UTC') - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "RETURNING 1\n"
+              ")\n"
+              "SELECT (SELECT l.mine FROM leader AS l) AS leader,\n"
+              "  (SELECT count(*) FROM doomed) AS claimed, count(*) AS gone,\n"
+              "  (SELECT max(d.stamp_) FROM doomed AS d) AS high\n"
+              "FROM gone AS g"),
+};
+
+static const stele_gen_stmt user_states_sweep_deleted_stmt = {
+    .module = &sessions_module,
+    .name = "user_states_sweep_deleted",
+    .table = "user_states",
+    .parts = user_states_sweep_deleted_parts,
+    .part_count = STELE_COUNT(user_states_sweep_deleted_parts),
+    .params = user_states_sweep_deleted_params,
+    .param_count = STELE_COUNT(user_states_sweep_deleted_params),
+    .columns = user_states_sweep_columns,
+    .column_count = STELE_COUNT(user_states_sweep_columns),
+    .row_size = sizeof(stele_gen_swept),
+    .shape_from = 4,
+};
+
+static const stele_gen_param user_states_sweep_oldest_deleted_params[] = {
+    {"from", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"retention_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_claim, retention_ms), 0, NULL},
+};
+
+static const stele_gen_part user_states_sweep_oldest_deleted_parts[] = {
+    STELE_SQL("SELECT t.deleted_at AS at,\n"
+              "  CASE WHEN isfinite(t.deleted_at) THEN (extract(epoch FROM (statement_timestamp() "
+              "AT TIME ZONE 'UTC') - t.deleted_at) * 1000)::int8 ELSE 0 END AS age_ms\n"
+              "FROM "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.deleted_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.deleted_at < (statement_timestamp() AT TIME ZONE 'UTC') - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "ORDER BY t.deleted_at\n"
+              "LIMIT 1"),
+};
+
+static const stele_gen_stmt user_states_sweep_oldest_deleted_stmt = {
+    .module = &sessions_module,
+    .name = "user_states_sweep_oldest_deleted",
+    .table = "user_states",
+    .parts = user_states_sweep_oldest_deleted_parts,
+    .part_count = STELE_COUNT(user_states_sweep_oldest_deleted_parts),
+    .params = user_states_sweep_oldest_deleted_params,
+    .param_count = STELE_COUNT(user_states_sweep_oldest_deleted_params),
+    .columns = user_states_sweep_oldest_columns,
+    .column_count = STELE_COUNT(user_states_sweep_oldest_columns),
+    .row_size = sizeof(stele_gen_oldest),
+    .shape_from = 2,
+    .properties = STELE_STMT_READ,
+};
+
 stele_status user_states_row_dup(const user_states_row *row, user_states_row **ret_row,
                                  stele_error *err)
 {
@@ -5885,12 +7287,25 @@ static const stele_gen_catalog_column session_states_catalog[] = {
     {"deleted_at", "timestamp without time zone", false, false},
 };
 
+static const stele_gen_stmt *const session_states_followers[] = {
+    &session_events_follow_stmt,
+    &session_track_events_follow_stmt,
+    &session_summaries_follow_stmt,
+};
+
 static const stele_gen_table session_states_table = {
     .name = "session_states",
     .columns = session_states_catalog,
     .column_count = STELE_COUNT(session_states_catalog),
     .expire = &session_states_expire_stmt,
     .purge = &session_states_purge_stmt,
+    .sweep = &session_states_sweep_stmt,
+    .sweep_oldest = &session_states_sweep_oldest_stmt,
+    .sweep_deleted = &session_states_sweep_deleted_stmt,
+    .sweep_oldest_deleted = &session_states_sweep_oldest_deleted_stmt,
+    .followers = session_states_followers,
+    .follower_count = STELE_COUNT(session_states_followers),
+    .has_tombstones = true,
 };
 
 static const stele_gen_catalog_column session_events_catalog[] = {
@@ -5911,6 +7326,11 @@ static const stele_gen_table session_events_table = {
     .column_count = STELE_COUNT(session_events_catalog),
     .expire = &session_events_expire_stmt,
     .purge = &session_events_purge_stmt,
+    .sweep = &session_events_sweep_stmt,
+    .sweep_oldest = &session_events_sweep_oldest_stmt,
+    .sweep_deleted = &session_events_sweep_deleted_stmt,
+    .sweep_oldest_deleted = &session_events_sweep_oldest_deleted_stmt,
+    .has_tombstones = true,
 };
 
 static const stele_gen_catalog_column session_track_events_catalog[] = {
@@ -5932,6 +7352,11 @@ static const stele_gen_table session_track_events_table = {
     .column_count = STELE_COUNT(session_track_events_catalog),
     .expire = &session_track_events_expire_stmt,
     .purge = &session_track_events_purge_stmt,
+    .sweep = &session_track_events_sweep_stmt,
+    .sweep_oldest = &session_track_events_sweep_oldest_stmt,
+    .sweep_deleted = &session_track_events_sweep_deleted_stmt,
+    .sweep_oldest_deleted = &session_track_events_sweep_oldest_deleted_stmt,
+    .has_tombstones = true,
 };
 
 static const stele_gen_catalog_column session_summaries_catalog[] = {
@@ -5952,6 +7377,11 @@ static const stele_gen_table session_summaries_table = {
     .column_count = STELE_COUNT(session_summaries_catalog),
     .expire = &session_summaries_expire_stmt,
     .purge = &session_summaries_purge_stmt,
+    .sweep = &session_summaries_sweep_stmt,
+    .sweep_oldest = &session_summaries_sweep_oldest_stmt,
+    .sweep_deleted = &session_summaries_sweep_deleted_stmt,
+    .sweep_oldest_deleted = &session_summaries_sweep_oldest_deleted_stmt,
+    .has_tombstones = true,
 };
 
 static const stele_gen_catalog_column app_states_catalog[] = {
@@ -5971,6 +7401,11 @@ static const stele_gen_table app_states_table = {
     .column_count = STELE_COUNT(app_states_catalog),
     .expire = &app_states_expire_stmt,
     .purge = &app_states_purge_stmt,
+    .sweep = &app_states_sweep_stmt,
+    .sweep_oldest = &app_states_sweep_oldest_stmt,
+    .sweep_deleted = &app_states_sweep_deleted_stmt,
+    .sweep_oldest_deleted = &app_states_sweep_oldest_deleted_stmt,
+    .has_tombstones = true,
 };
 
 static const stele_gen_catalog_column user_states_catalog[] = {
@@ -5991,6 +7426,11 @@ static const stele_gen_table user_states_table = {
     .column_count = STELE_COUNT(user_states_catalog),
     .expire = &user_states_expire_stmt,
     .purge = &user_states_purge_stmt,
+    .sweep = &user_states_sweep_stmt,
+    .sweep_oldest = &user_states_sweep_oldest_stmt,
+    .sweep_deleted = &user_states_sweep_deleted_stmt,
+    .sweep_oldest_deleted = &user_states_sweep_oldest_deleted_stmt,
+    .has_tombstones = true,
 };
 
 static const stele_gen_part session_states_object_name[] = {
@@ -6183,6 +7623,64 @@ static const stele_gen_part session_states_expires_index_concurrently[] = {
               "    WHERE expires_at IS NOT NULL"),
 };
 
+static const stele_gen_part session_states_sweep_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_states_sweep"),
+};
+
+static const stele_gen_part session_states_sweep_index_create[] = {
+    STELE_SQL("CREATE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_states_sweep\"\n"
+              "    ON "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" (expires_at)\n"
+              "    WHERE deleted_at IS NULL AND (expires_at IS NOT NULL)"),
+};
+
+static const stele_gen_part session_states_sweep_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_states_sweep\"\n"
+              "    ON "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" (expires_at)\n"
+              "    WHERE deleted_at IS NULL AND (expires_at IS NOT NULL)"),
+};
+
+static const stele_gen_part session_states_deleted_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_states_deleted"),
+};
+
+static const stele_gen_part session_states_deleted_index_create[] = {
+    STELE_SQL("CREATE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_states_deleted\"\n"
+              "    ON "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" (deleted_at)\n"
+              "    WHERE deleted_at IS NOT NULL"),
+};
+
+static const stele_gen_part session_states_deleted_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_states_deleted\"\n"
+              "    ON "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" (deleted_at)\n"
+              "    WHERE deleted_at IS NOT NULL"),
+};
+
 static const stele_gen_part session_events_lookup_index_name[] = {
     STELE_SQL("idx_"),
     STELE_SCHEMA_,
@@ -6239,6 +7737,64 @@ static const stele_gen_part session_events_expires_index_concurrently[] = {
               "    WHERE expires_at IS NOT NULL"),
 };
 
+static const stele_gen_part session_events_sweep_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_events_sweep"),
+};
+
+static const stele_gen_part session_events_sweep_index_create[] = {
+    STELE_SQL("CREATE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_events_sweep\"\n"
+              "    ON "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" (expires_at)\n"
+              "    WHERE deleted_at IS NULL AND (expires_at IS NOT NULL)"),
+};
+
+static const stele_gen_part session_events_sweep_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_events_sweep\"\n"
+              "    ON "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" (expires_at)\n"
+              "    WHERE deleted_at IS NULL AND (expires_at IS NOT NULL)"),
+};
+
+static const stele_gen_part session_events_deleted_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_events_deleted"),
+};
+
+static const stele_gen_part session_events_deleted_index_create[] = {
+    STELE_SQL("CREATE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_events_deleted\"\n"
+              "    ON "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" (deleted_at)\n"
+              "    WHERE deleted_at IS NOT NULL"),
+};
+
+static const stele_gen_part session_events_deleted_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_events_deleted\"\n"
+              "    ON "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" (deleted_at)\n"
+              "    WHERE deleted_at IS NOT NULL"),
+};
+
 static const stele_gen_part session_track_events_lookup_index_name[] = {
     STELE_SQL("idx_"),
     STELE_SCHEMA_,
@@ -6293,6 +7849,64 @@ static const stele_gen_part session_track_events_expires_index_concurrently[] = 
     STELE_TABLE("session_track_events"),
     STELE_SQL(" (expires_at)\n"
               "    WHERE expires_at IS NOT NULL"),
+};
+
+static const stele_gen_part session_track_events_sweep_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_track_events_sweep"),
+};
+
+static const stele_gen_part session_track_events_sweep_index_create[] = {
+    STELE_SQL("CREATE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_track_events_sweep\"\n"
+              "    ON "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" (expires_at)\n"
+              "    WHERE deleted_at IS NULL AND (expires_at IS NOT NULL)"),
+};
+
+static const stele_gen_part session_track_events_sweep_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_track_events_sweep\"\n"
+              "    ON "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" (expires_at)\n"
+              "    WHERE deleted_at IS NULL AND (expires_at IS NOT NULL)"),
+};
+
+static const stele_gen_part session_track_events_deleted_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_track_events_deleted"),
+};
+
+static const stele_gen_part session_track_events_deleted_index_create[] = {
+    STELE_SQL("CREATE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_track_events_deleted\"\n"
+              "    ON "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" (deleted_at)\n"
+              "    WHERE deleted_at IS NOT NULL"),
+};
+
+static const stele_gen_part session_track_events_deleted_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_track_events_deleted\"\n"
+              "    ON "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" (deleted_at)\n"
+              "    WHERE deleted_at IS NOT NULL"),
 };
 
 static const stele_gen_part session_summaries_unique_active_index_name[] = {
@@ -6353,6 +7967,64 @@ static const stele_gen_part session_summaries_expires_index_concurrently[] = {
               "    WHERE expires_at IS NOT NULL"),
 };
 
+static const stele_gen_part session_summaries_sweep_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_summaries_sweep"),
+};
+
+static const stele_gen_part session_summaries_sweep_index_create[] = {
+    STELE_SQL("CREATE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_summaries_sweep\"\n"
+              "    ON "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" (expires_at)\n"
+              "    WHERE deleted_at IS NULL AND (expires_at IS NOT NULL)"),
+};
+
+static const stele_gen_part session_summaries_sweep_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_summaries_sweep\"\n"
+              "    ON "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" (expires_at)\n"
+              "    WHERE deleted_at IS NULL AND (expires_at IS NOT NULL)"),
+};
+
+static const stele_gen_part session_summaries_deleted_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_summaries_deleted"),
+};
+
+static const stele_gen_part session_summaries_deleted_index_create[] = {
+    STELE_SQL("CREATE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_summaries_deleted\"\n"
+              "    ON "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" (deleted_at)\n"
+              "    WHERE deleted_at IS NOT NULL"),
+};
+
+static const stele_gen_part session_summaries_deleted_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_summaries_deleted\"\n"
+              "    ON "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" (deleted_at)\n"
+              "    WHERE deleted_at IS NOT NULL"),
+};
+
 static const stele_gen_part app_states_unique_active_index_name[] = {
     STELE_SQL("idx_"),
     STELE_SCHEMA_,
@@ -6411,6 +8083,64 @@ static const stele_gen_part app_states_expires_index_concurrently[] = {
               "    WHERE expires_at IS NOT NULL"),
 };
 
+static const stele_gen_part app_states_sweep_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("app_states_sweep"),
+};
+
+static const stele_gen_part app_states_sweep_index_create[] = {
+    STELE_SQL("CREATE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("app_states_sweep\"\n"
+              "    ON "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" (expires_at)\n"
+              "    WHERE deleted_at IS NULL AND (expires_at IS NOT NULL)"),
+};
+
+static const stele_gen_part app_states_sweep_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("app_states_sweep\"\n"
+              "    ON "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" (expires_at)\n"
+              "    WHERE deleted_at IS NULL AND (expires_at IS NOT NULL)"),
+};
+
+static const stele_gen_part app_states_deleted_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("app_states_deleted"),
+};
+
+static const stele_gen_part app_states_deleted_index_create[] = {
+    STELE_SQL("CREATE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("app_states_deleted\"\n"
+              "    ON "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" (deleted_at)\n"
+              "    WHERE deleted_at IS NOT NULL"),
+};
+
+static const stele_gen_part app_states_deleted_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("app_states_deleted\"\n"
+              "    ON "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" (deleted_at)\n"
+              "    WHERE deleted_at IS NOT NULL"),
+};
+
 static const stele_gen_part user_states_unique_active_index_name[] = {
     STELE_SQL("idx_"),
     STELE_SCHEMA_,
@@ -6467,6 +8197,64 @@ static const stele_gen_part user_states_expires_index_concurrently[] = {
     STELE_TABLE("user_states"),
     STELE_SQL(" (expires_at)\n"
               "    WHERE expires_at IS NOT NULL"),
+};
+
+static const stele_gen_part user_states_sweep_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("user_states_sweep"),
+};
+
+static const stele_gen_part user_states_sweep_index_create[] = {
+    STELE_SQL("CREATE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("user_states_sweep\"\n"
+              "    ON "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" (expires_at)\n"
+              "    WHERE deleted_at IS NULL AND (expires_at IS NOT NULL)"),
+};
+
+static const stele_gen_part user_states_sweep_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("user_states_sweep\"\n"
+              "    ON "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" (expires_at)\n"
+              "    WHERE deleted_at IS NULL AND (expires_at IS NOT NULL)"),
+};
+
+static const stele_gen_part user_states_deleted_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("user_states_deleted"),
+};
+
+static const stele_gen_part user_states_deleted_index_create[] = {
+    STELE_SQL("CREATE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("user_states_deleted\"\n"
+              "    ON "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" (deleted_at)\n"
+              "    WHERE deleted_at IS NOT NULL"),
+};
+
+static const stele_gen_part user_states_deleted_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("user_states_deleted\"\n"
+              "    ON "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" (deleted_at)\n"
+              "    WHERE deleted_at IS NOT NULL"),
 };
 
 static const stele_gen_part session_states_comment_name[] = {
@@ -6632,6 +8420,26 @@ static const stele_gen_object sessions_objects[] = {
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
+        .table = "session_states",
+        .name = session_states_sweep_index_name,
+        .name_count = STELE_COUNT(session_states_sweep_index_name),
+        .create = session_states_sweep_index_create,
+        .create_count = STELE_COUNT(session_states_sweep_index_create),
+        .create_concurrently = session_states_sweep_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_states_sweep_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
+        .table = "session_states",
+        .name = session_states_deleted_index_name,
+        .name_count = STELE_COUNT(session_states_deleted_index_name),
+        .create = session_states_deleted_index_create,
+        .create_count = STELE_COUNT(session_states_deleted_index_create),
+        .create_concurrently = session_states_deleted_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_states_deleted_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
         .table = "session_events",
         .name = session_events_lookup_index_name,
         .name_count = STELE_COUNT(session_events_lookup_index_name),
@@ -6652,6 +8460,26 @@ static const stele_gen_object sessions_objects[] = {
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
+        .table = "session_events",
+        .name = session_events_sweep_index_name,
+        .name_count = STELE_COUNT(session_events_sweep_index_name),
+        .create = session_events_sweep_index_create,
+        .create_count = STELE_COUNT(session_events_sweep_index_create),
+        .create_concurrently = session_events_sweep_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_events_sweep_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
+        .table = "session_events",
+        .name = session_events_deleted_index_name,
+        .name_count = STELE_COUNT(session_events_deleted_index_name),
+        .create = session_events_deleted_index_create,
+        .create_count = STELE_COUNT(session_events_deleted_index_create),
+        .create_concurrently = session_events_deleted_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_events_deleted_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
         .table = "session_track_events",
         .name = session_track_events_lookup_index_name,
         .name_count = STELE_COUNT(session_track_events_lookup_index_name),
@@ -6669,6 +8497,26 @@ static const stele_gen_object sessions_objects[] = {
         .create_count = STELE_COUNT(session_track_events_expires_index_create),
         .create_concurrently = session_track_events_expires_index_concurrently,
         .create_concurrently_count = STELE_COUNT(session_track_events_expires_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
+        .table = "session_track_events",
+        .name = session_track_events_sweep_index_name,
+        .name_count = STELE_COUNT(session_track_events_sweep_index_name),
+        .create = session_track_events_sweep_index_create,
+        .create_count = STELE_COUNT(session_track_events_sweep_index_create),
+        .create_concurrently = session_track_events_sweep_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_track_events_sweep_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
+        .table = "session_track_events",
+        .name = session_track_events_deleted_index_name,
+        .name_count = STELE_COUNT(session_track_events_deleted_index_name),
+        .create = session_track_events_deleted_index_create,
+        .create_count = STELE_COUNT(session_track_events_deleted_index_create),
+        .create_concurrently = session_track_events_deleted_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_track_events_deleted_index_concurrently),
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
@@ -6693,6 +8541,26 @@ static const stele_gen_object sessions_objects[] = {
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
+        .table = "session_summaries",
+        .name = session_summaries_sweep_index_name,
+        .name_count = STELE_COUNT(session_summaries_sweep_index_name),
+        .create = session_summaries_sweep_index_create,
+        .create_count = STELE_COUNT(session_summaries_sweep_index_create),
+        .create_concurrently = session_summaries_sweep_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_summaries_sweep_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
+        .table = "session_summaries",
+        .name = session_summaries_deleted_index_name,
+        .name_count = STELE_COUNT(session_summaries_deleted_index_name),
+        .create = session_summaries_deleted_index_create,
+        .create_count = STELE_COUNT(session_summaries_deleted_index_create),
+        .create_concurrently = session_summaries_deleted_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_summaries_deleted_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
         .unique = true,
         .table = "app_states",
         .name = app_states_unique_active_index_name,
@@ -6714,6 +8582,26 @@ static const stele_gen_object sessions_objects[] = {
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
+        .table = "app_states",
+        .name = app_states_sweep_index_name,
+        .name_count = STELE_COUNT(app_states_sweep_index_name),
+        .create = app_states_sweep_index_create,
+        .create_count = STELE_COUNT(app_states_sweep_index_create),
+        .create_concurrently = app_states_sweep_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(app_states_sweep_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
+        .table = "app_states",
+        .name = app_states_deleted_index_name,
+        .name_count = STELE_COUNT(app_states_deleted_index_name),
+        .create = app_states_deleted_index_create,
+        .create_count = STELE_COUNT(app_states_deleted_index_create),
+        .create_concurrently = app_states_deleted_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(app_states_deleted_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
         .unique = true,
         .table = "user_states",
         .name = user_states_unique_active_index_name,
@@ -6732,6 +8620,26 @@ static const stele_gen_object sessions_objects[] = {
         .create_count = STELE_COUNT(user_states_expires_index_create),
         .create_concurrently = user_states_expires_index_concurrently,
         .create_concurrently_count = STELE_COUNT(user_states_expires_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
+        .table = "user_states",
+        .name = user_states_sweep_index_name,
+        .name_count = STELE_COUNT(user_states_sweep_index_name),
+        .create = user_states_sweep_index_create,
+        .create_count = STELE_COUNT(user_states_sweep_index_create),
+        .create_concurrently = user_states_sweep_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(user_states_sweep_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
+        .table = "user_states",
+        .name = user_states_deleted_index_name,
+        .name_count = STELE_COUNT(user_states_deleted_index_name),
+        .create = user_states_deleted_index_create,
+        .create_count = STELE_COUNT(user_states_deleted_index_create),
+        .create_concurrently = user_states_deleted_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(user_states_deleted_index_concurrently),
     },
     {
         .kind = STELE_GEN_OBJECT_OTHER,

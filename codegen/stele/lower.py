@@ -40,7 +40,7 @@ def _module(
 ) -> ModuleView:
     results = [TableLowering(table, module, c_prefixes).run() for table in module.tables]
     sweeps = {
-        table.name: (result.expire, result.purge)
+        table.name: result.sweeps
         for table, result in zip(module.tables, results, strict=True)
     }
     catalog, members = lower_catalog(module, sweeps)

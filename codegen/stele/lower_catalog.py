@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from stele.ddl import Creation, Hole, Kind, Made, Ref, Token, creations
 from stele.layout import c_string
+from stele.lower_sweep import followers
 from stele.lower_types import catalog_type
 from stele.lower_view import ArrayView, BlockView, StmtView, parts_array, rows_array, too_wide
 from stele.model import Module, Scalar, Table
@@ -100,27 +101,36 @@ def _column_rows(table: Table) -> list[tuple[str, ...]]:
 
 
 def lower_catalog(
-    module: Module, sweeps: dict[str, tuple[str, str]]
+    module: Module, sweeps: dict[str, tuple[tuple[str, str], ...]]
 ) -> tuple[list[BlockView], tuple[tuple[str, str], ...]]:
     """Descriptors of the module, and the members of its constant.
 
-    `sweeps` gives each table's expire and purge statements, '' for none.
+    `sweeps` gives the members of each table's descriptor that name its statements.
     """
     blocks: list[BlockView] = []
     table_rows = []
     for table in module.tables:
         base = module.c_prefix + table.name
-        expire, purge = sweeps[table.name]
         columns = rows_array("catalog_column", f"{base}_catalog", _column_rows(table))
         members = [
             ("name", c_string(table.name)),
             ("columns", columns.name),
             ("column_count", f"STELE_COUNT({columns.name})"),
-            ("expire", f"&{expire}" if expire else ""),
-            ("purge", f"&{purge}" if purge else ""),
+            *sweeps[table.name],
         ]
-        stmt = StmtView("table", f"{base}_table", tuple(one for one in members if one[1]))
-        blocks.append(_block((columns,), (stmt,)))
+        arrays: tuple[ArrayView, ...] = (columns,)
+        if followers(module, table):
+            rows = tuple(
+                f"    &{module.c_prefix}{one.name}_follow_stmt," for one in followers(module, table)
+            )
+            kept = ArrayView("stele_gen_stmt *const", f"{base}_followers", rows)
+            arrays = (columns, kept)
+            members.append(("followers", kept.name))
+            members.append(("follower_count", f"STELE_COUNT({kept.name})"))
+        if table.soft_delete:
+            members.append(("has_tombstones", "true"))
+        stmt = StmtView("table", f"{base}_table", tuple(members))
+        blocks.append(_block(arrays, (stmt,)))
         table_rows.append(f"    &{base}_table,")
 
     name = c_ident(module.c_prefix + module.name)

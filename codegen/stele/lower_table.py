@@ -19,6 +19,7 @@ from stele.layout import (
 )
 from stele.lower_stmt import Key, Statements, Stmt
 from stele.lower_struct import Structs
+from stele.lower_sweep import Sweeps
 from stele.lower_view import (
     ArrayView,
     BlockView,
@@ -42,8 +43,7 @@ class TableResult:
     """The views, and what the module's constant refers to."""
 
     view: TableView
-    expire: str  # statement constants, '' for none
-    purge: str
+    sweeps: tuple[tuple[str, str], ...]  # members of the table's descriptor that name statements
     stmts: tuple[Stmt, ...]
 
 
@@ -52,6 +52,7 @@ class TableLowering:
 
     def __init__(self, table: Table, module: Module, c_prefixes: dict[str, str]) -> None:
         self.table = table
+        self.own_module = module
         self.base = module.c_prefix + table.name
         self.module = f"{module.c_prefix}{module.name}_module"
         self.row = f"{self.base}_row"
@@ -409,13 +410,13 @@ class TableLowering:
         doc = doc_comment(what, [("Errors", errors)])
         self._function("exec", name, [_CONN, key.param], doc, _RUN, stmt=stmt, args=[key.arg])
 
-    def _sweeps(self) -> tuple[str, str]:
-        """Expire and purge; the names of their statements, '' for none."""
-        expire = purge = ""
+    def _sweeps(self) -> list[tuple[str, str]]:
+        """Expire and purge, and what names their statements."""
+        named = []
         run = "return stele_gen_exec(conn, {d}, args, 0, false, ret_count, err);"
         if self.table.ttl:
             stmt = self.stmts.expire()
-            expire = f"{stmt.name}_stmt"
+            named.append(("expire", f"&{stmt.name}_stmt"))
             doc = doc_comment(
                 "Deletes rows whose time is over, the oldest first and at most `limit`; rows that "
                 "others hold are left for later. `ret_count` may be NULL."
@@ -427,7 +428,7 @@ class TableLowering:
             )
         if self.table.soft_delete:
             stmt = self.stmts.purge()
-            purge = f"{stmt.name}_stmt"
+            named.append(("purge", f"&{stmt.name}_stmt"))
             doc = doc_comment(
                 "Removes for good rows that were deleted before a time, the oldest first and at "
                 "most `limit`. `ret_count` may be NULL."
@@ -436,7 +437,15 @@ class TableLowering:
             args = ["&deleted_before", "&max"]
             setup = ["int64_t max = limit;"]
             self._function("exec", "purge", params, doc, run, stmt=stmt, args=args, setup=setup)
-        return expire, purge
+        return named
+
+    def _sweeper(self) -> tuple[tuple[str, str], ...]:
+        """Statements that only the sweeper runs."""
+        sweep = Sweeps(self.stmts, self.own_module).sweep()
+        for stmt in sweep.stmts:
+            arrays, stmts = self._describe(stmt)
+            self.blocks.append(BlockView(arrays, stmts, None, too_wide(arrays, stmts)))
+        return sweep.members
 
     def _dup(self) -> None:
         self._function(
@@ -459,10 +468,11 @@ class TableLowering:
         self._lists()
         self._counts()
         self._writes()
-        expire = purge = ""
+        sweeps: list[tuple[str, str]] = []
         if self.key:
             self._deletes(self.key)
-            expire, purge = self._sweeps()
+            sweeps = self._sweeps()
+        sweeps += self._sweeper()
         self._dup()
         page = f"{self.base}_page"
         view = TableView(
@@ -492,7 +502,7 @@ class TableLowering:
             scope=self._scope(),
             blocks=tuple(self.blocks),
         )
-        return TableResult(view, expire, purge, tuple(self.made))
+        return TableResult(view, tuple(sweeps), tuple(self.made))
 
     def _structs(self) -> tuple[StructView, ...]:
         out = []

@@ -339,6 +339,39 @@ typedef struct stele_gen_object {
     uint16_t create_concurrently_count;
 } stele_gen_object;
 
+/** What a claim of the sweeper takes. */
+typedef struct stele_gen_claim {
+    stele_ts from; /* rows whose time is earlier were claimed before */
+    int64_t limit;
+    int64_t lock;         /* the advisory lock without which nothing is claimed */
+    int64_t retention_ms; /* claims of deleted rows: how long they are kept */
+} stele_gen_claim;
+
+#define STELE_GEN_SWEPT_KEYS 8
+
+/** What it answers. */
+typedef struct stele_gen_swept {
+    bool leader; /* the lock was free, or ours */
+    int64_t claimed;
+    int64_t gone;                         /* less, when rows were renewed meanwhile */
+    stele_opt_ts high;                    /* the latest time among those claimed */
+    stele_str keys[STELE_GEN_SWEPT_KEYS]; /* of those gone, as arrays, for rows that follow them */
+} stele_gen_swept;
+
+/** The row that a claim would begin with. */
+typedef struct stele_gen_oldest {
+    stele_ts at;
+    int64_t age_ms;
+} stele_gen_oldest;
+
+/** A partition whose rows have all expired. Names are quoted. */
+typedef struct stele_gen_partition {
+    stele_str parent;
+    stele_str name;
+    bool pending;     /* its detaching was begun, and not ended */
+    bool has_default; /* the table has a default partition, so none is detached concurrently */
+} stele_gen_partition;
+
 /** A table: its columns for verification, its life-cycle statements for the sweeper. */
 typedef struct stele_gen_table {
     const char *name;
@@ -346,6 +379,17 @@ typedef struct stele_gen_table {
     uint16_t column_count;
     const stele_gen_stmt *expire; /* args[0] → int64_t limit; NULL without ttl */
     const stele_gen_stmt *purge; /* args[0] → stele_ts before, args[1] → int64_t limit; or NULL */
+
+    /* The sweeper's. args[0] → stele_gen_claim; each NULL where there is no such policy. */
+    const stele_gen_stmt *sweep;         /* one stele_gen_swept */
+    const stele_gen_stmt *sweep_oldest;  /* one stele_gen_oldest or none */
+    const stele_gen_stmt *sweep_deleted; /* the same of rows deleted long ago */
+    const stele_gen_stmt *sweep_oldest_deleted;
+    const stele_gen_stmt
+        *sweep_partitions; /* args[0] → int64_t retention_ms; stele_gen_partition */
+    const stele_gen_stmt *const *followers; /* args[0] → stele_gen_swept; of other tables */
+    uint16_t follower_count;
+    bool has_tombstones; /* soft delete, where it is in force */
 } stele_gen_table;
 
 /** A module of the schema; a db is opened with the modules it uses. */

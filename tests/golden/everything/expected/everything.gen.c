@@ -1794,6 +1794,212 @@ stele_status ev_visits_purge(stele_conn *conn, stele_ts deleted_before, uint32_t
     return stele_gen_exec(conn, &ev_visits_purge_stmt, args, 0, false, ret_count, err);
 }
 
+static const stele_gen_column ev_visits_sweep_columns[] = {
+    {"leader", STELE_GEN_BOOL, false, offsetof(stele_gen_swept, leader), NULL},
+    {"claimed", STELE_GEN_INT8, false, offsetof(stele_gen_swept, claimed), NULL},
+    {"gone", STELE_GEN_INT8, false, offsetof(stele_gen_swept, gone), NULL},
+    {"high", STELE_GEN_TIMESTAMPTZ, true, offsetof(stele_gen_swept, high), NULL},
+};
+
+static const stele_gen_param ev_visits_sweep_params[] = {
+    {"from", STELE_GEN_TIMESTAMPTZ, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, limit), 0, NULL},
+    {"lock", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, lock), 0, NULL},
+};
+
+static const stele_gen_part ev_visits_sweep_parts[] = {
+    STELE_SQL("WITH leader AS MATERIALIZED (\n"
+              "SELECT pg_catalog.pg_try_advisory_xact_lock("),
+    STELE_PARAM(2),
+    STELE_SQL(") AS mine\n"
+              "), doomed AS MATERIALIZED (\n"
+              "SELECT t.ctid AS place, t.over_at AS stamp_\n"
+              "FROM "),
+    STELE_TABLE("visits"),
+    STELE_SQL(" AS t\n"
+              "WHERE (SELECT l.mine FROM leader AS l)\n"
+              "  AND t.over_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.over_at <= statement_timestamp()\n"
+              "  AND t.gone_at IS NULL\n"
+              "ORDER BY t.over_at\n"
+              "LIMIT "),
+    STELE_PARAM(1),
+    STELE_SQL("\nFOR UPDATE OF t SKIP LOCKED\n"
+              "), gone AS (\n"),
+    STELE_IF_SOFT,
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("visits"),
+    STELE_SQL(" AS t\n"
+              "SET gone_at = statement_timestamp()"),
+    STELE_ELSE,
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("visits"),
+    STELE_SQL(" AS t"),
+    STELE_END,
+    STELE_SQL("\nWHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
+              "  AND t.over_at <= statement_timestamp()\n"
+              "  AND t.gone_at IS NULL\n"
+              "RETURNING 1\n"
+              ")\n"
+              "SELECT (SELECT l.mine FROM leader AS l) AS leader,\n"
+              "  (SELECT count(*) FROM doomed) AS claimed, count(*) AS gone,\n"
+              "  (SELECT max(d.stamp_) FROM doomed AS d) AS high\n"
+              "FROM gone AS g"),
+};
+
+static const stele_gen_stmt ev_visits_sweep_stmt = {
+    .module = &ev_everything_module,
+    .name = "ev_visits_sweep",
+    .table = "visits",
+    .parts = ev_visits_sweep_parts,
+    .part_count = STELE_COUNT(ev_visits_sweep_parts),
+    .params = ev_visits_sweep_params,
+    .param_count = STELE_COUNT(ev_visits_sweep_params),
+    .columns = ev_visits_sweep_columns,
+    .column_count = STELE_COUNT(ev_visits_sweep_columns),
+    .row_size = sizeof(stele_gen_swept),
+    .shape_from = 3,
+};
+
+static const stele_gen_column ev_visits_sweep_oldest_columns[] = {
+    {"at", STELE_GEN_TIMESTAMPTZ, false, offsetof(stele_gen_oldest, at), NULL},
+    {"age_ms", STELE_GEN_INT8, false, offsetof(stele_gen_oldest, age_ms), NULL},
+};
+
+static const stele_gen_param ev_visits_sweep_oldest_params[] = {
+    {"from", STELE_GEN_TIMESTAMPTZ, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+};
+
+static const stele_gen_part ev_visits_sweep_oldest_parts[] = {
+    STELE_SQL("SELECT t.over_at AS at,\n"
+              "  CASE WHEN isfinite(t.over_at) THEN (extract(epoch FROM statement_timestamp() - "
+              "t.over_at) * 1000)::int8 ELSE 0 END AS age_ms\n"
+              "FROM "),
+    STELE_TABLE("visits"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.over_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.over_at <= statement_timestamp()\n"
+              "  AND t.gone_at IS NULL\n"
+              "ORDER BY t.over_at\n"
+              "LIMIT 1"),
+};
+
+static const stele_gen_stmt ev_visits_sweep_oldest_stmt = {
+    .module = &ev_everything_module,
+    .name = "ev_visits_sweep_oldest",
+    .table = "visits",
+    .parts = ev_visits_sweep_oldest_parts,
+    .part_count = STELE_COUNT(ev_visits_sweep_oldest_parts),
+    .params = ev_visits_sweep_oldest_params,
+    .param_count = STELE_COUNT(ev_visits_sweep_oldest_params),
+    .columns = ev_visits_sweep_oldest_columns,
+    .column_count = STELE_COUNT(ev_visits_sweep_oldest_columns),
+    .row_size = sizeof(stele_gen_oldest),
+    .shape_from = 1,
+    .properties = STELE_STMT_READ,
+};
+
+static const stele_gen_param ev_visits_sweep_deleted_params[] = {
+    {"from", STELE_GEN_TIMESTAMPTZ, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"retention_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_claim, retention_ms), 0, NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, limit), 0, NULL},
+    {"lock", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, lock), 0, NULL},
+};
+
+static const stele_gen_part ev_visits_sweep_deleted_parts[] = {
+    STELE_SQL("WITH leader AS MATERIALIZED (\n"
+              "SELECT pg_catalog.pg_try_advisory_xact_lock("),
+    STELE_PARAM(3),
+    STELE_SQL(") AS mine\n"
+              "), doomed AS MATERIALIZED (\n"
+              "SELECT t.ctid AS place, t.gone_at AS stamp_\n"
+              "FROM "),
+    STELE_TABLE("visits"),
+    STELE_SQL(" AS t\n"
+              "WHERE (SELECT l.mine FROM leader AS l)\n"
+              "  AND t.gone_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.gone_at < statement_timestamp() - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "ORDER BY t.gone_at\n"
+              "LIMIT "),
+    STELE_PARAM(2),
+    STELE_SQL("\nFOR UPDATE OF t SKIP LOCKED\n"
+              "), gone AS (\n"
+              "DELETE FROM "),
+    STELE_TABLE("visits"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
+              "  AND t.gone_at < statement_timestamp() - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "RETURNING 1\n"
+              ")\n"
+              "SELECT (SELECT l.mine FROM leader AS l) AS leader,\n"
+              "  (SELECT count(*) FROM doomed) AS claimed, count(*) AS gone,\n"
+              "  (SELECT max(d.stamp_) FROM doomed AS d) AS high\n"
+              "FROM gone AS g"),
+};
+
+static const stele_gen_stmt ev_visits_sweep_deleted_stmt = {
+    .module = &ev_everything_module,
+    .name = "ev_visits_sweep_deleted",
+    .table = "visits",
+    .parts = ev_visits_sweep_deleted_parts,
+    .part_count = STELE_COUNT(ev_visits_sweep_deleted_parts),
+    .params = ev_visits_sweep_deleted_params,
+    .param_count = STELE_COUNT(ev_visits_sweep_deleted_params),
+    .columns = ev_visits_sweep_columns,
+    .column_count = STELE_COUNT(ev_visits_sweep_columns),
+    .row_size = sizeof(stele_gen_swept),
+    .shape_from = 4,
+};
+
+static const stele_gen_param ev_visits_sweep_oldest_deleted_params[] = {
+    {"from", STELE_GEN_TIMESTAMPTZ, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_claim, from), 0,
+     NULL},
+    {"retention_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_claim, retention_ms), 0, NULL},
+};
+
+static const stele_gen_part ev_visits_sweep_oldest_deleted_parts[] = {
+    STELE_SQL("SELECT t.gone_at AS at,\n"
+              "  CASE WHEN isfinite(t.gone_at) THEN (extract(epoch FROM statement_timestamp() - "
+              "t.gone_at) * 1000)::int8 ELSE 0 END AS age_ms\n"
+              "FROM "),
+    STELE_TABLE("visits"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.gone_at >= "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.gone_at < statement_timestamp() - "),
+    STELE_PARAM(1),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "ORDER BY t.gone_at\n"
+              "LIMIT 1"),
+};
+
+static const stele_gen_stmt ev_visits_sweep_oldest_deleted_stmt = {
+    .module = &ev_everything_module,
+    .name = "ev_visits_sweep_oldest_deleted",
+    .table = "visits",
+    .parts = ev_visits_sweep_oldest_deleted_parts,
+    .part_count = STELE_COUNT(ev_visits_sweep_oldest_deleted_parts),
+    .params = ev_visits_sweep_oldest_deleted_params,
+    .param_count = STELE_COUNT(ev_visits_sweep_oldest_deleted_params),
+    .columns = ev_visits_sweep_oldest_columns,
+    .column_count = STELE_COUNT(ev_visits_sweep_oldest_columns),
+    .row_size = sizeof(stele_gen_oldest),
+    .shape_from = 2,
+    .properties = STELE_STMT_READ,
+};
+
 stele_status ev_visits_row_dup(const ev_visits_row *row, ev_visits_row **ret_row, stele_error *err)
 {
     void *copy = NULL;
@@ -1839,6 +2045,11 @@ static const stele_gen_table ev_visits_table = {
     .column_count = STELE_COUNT(ev_visits_catalog),
     .expire = &ev_visits_expire_stmt,
     .purge = &ev_visits_purge_stmt,
+    .sweep = &ev_visits_sweep_stmt,
+    .sweep_oldest = &ev_visits_sweep_oldest_stmt,
+    .sweep_deleted = &ev_visits_sweep_deleted_stmt,
+    .sweep_oldest_deleted = &ev_visits_sweep_oldest_deleted_stmt,
+    .has_tombstones = true,
 };
 
 static const stele_gen_part ev_mood_type_name[] = {
