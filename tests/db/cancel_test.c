@@ -296,7 +296,7 @@ static void a_storm_of_changes_is_not_felt(void **state)
         assert_int_equal(workers[i].calls, STORM_CALLS);
         stele_conn_release(workers[i].conn);
     }
-    print_message("a plain prepared statement failed %d times\n", plain_failures);
+    print_message("# a plain prepared statement failed %d times\n", plain_failures);
     assert_true(plain_failures > 1); /* the first made it */
 }
 

@@ -203,7 +203,7 @@ static void every_allocation_may_fail(void **state)
         long n = 0;
         while (try_path(&paths[i], n))
             n++;
-        print_message("%s: %ld allocations\n", paths[i].name, n);
+        print_message("# %s: %ld allocations\n", paths[i].name, n);
         if (fault_reaches_all())
             assert_true(n > 2);
     }
@@ -256,7 +256,7 @@ static void a_call_allocates_no_more_than_libpq(void **state)
         assert_ok(find_thing(&conn, 1, &err), &err);
     long ours = fault_count() - before;
     long plain = plain_allocations(1);
-    print_message("allocations of %d calls: %ld, of bare libpq: %ld\n", (int)CALLS, ours, plain);
+    print_message("# allocations of %d calls: %ld, of bare libpq: %ld\n", (int)CALLS, ours, plain);
     assert_true(plain > 0);
     assert_true(ours <= plain);
     stele__link_close(conn.link);
