@@ -237,9 +237,10 @@ WHERE p.id = :id RETURNING p.tags;
 SELECT :numbers::int8[], :flags::bool[], :times::timestamptz[];
 
 -- name: history_of :one
+-- An enum as a parameter has no type until it stands beside a column or is cast.
 -- param id, status: orders.id, orders.status
 -- return history: order_status[]
-UPDATE {orders o} SET history = o.history || :status, status = :status, updated_at = {now}
+UPDATE {orders o} SET history = o.history || :status::{=order_status}, status = :status, updated_at = {now}
 WHERE o.id = :id RETURNING o.history;
 
 -- name: search_words :many
