@@ -7,6 +7,7 @@
 
 #include "stele/async.h"
 #include "stele/base.h"
+#include "stele/bulk.h"
 #include "stele/conn.h"
 #include "stele/db.h"
 #include "stele/ensure.h"

@@ -130,6 +130,40 @@ static void add_separator(renderer *r)
     r->list_open = false;
 }
 
+static void add_row_column(renderer *r, uint16_t param)
+{
+    stele__buf_add_text(r->sql, "u.c");
+    stele__buf_add_uint(r->sql, param);
+}
+
+/* The columns of many rows side by side; `n` counts them where the order of the result matters. */
+static void add_rows(renderer *r, uint16_t count)
+{
+    const char *lead = "unnest(";
+    if (r->in->rows != NULL) {
+        stele__buf_add_text(r->sql, r->in->rows);
+        return;
+    }
+    for (uint16_t i = 0; i < count; i++) {
+        if (state_of(r, i) == STELE__UNSET)
+            continue;
+        stele__buf_add_text(r->sql, lead);
+        add_placeholder(r, i);
+        lead = ", ";
+    }
+    bool counted = (r->in->flags & STELE_FLAG_RETURNING) != 0;
+    stele__buf_add_text(r->sql, counted ? ") WITH ORDINALITY AS u" : ") AS u");
+    lead = "(c";
+    for (uint16_t i = 0; i < count; i++) {
+        if (state_of(r, i) == STELE__UNSET)
+            continue;
+        stele__buf_add_text(r->sql, lead);
+        stele__buf_add_uint(r->sql, i);
+        lead = ", c";
+    }
+    stele__buf_add_text(r->sql, counted ? ", n)" : ")");
+}
+
 static void add_each(renderer *r, const stele_gen_part *part)
 {
     for (uint16_t i = part->a; i < part->b; i++) {
@@ -138,6 +172,10 @@ static void add_each(renderer *r, const stele_gen_part *part)
         const char *column = r->in->params[i].column;
         size_t len = strlen(column);
         add_separator(r);
+        if (part->kind == STELE_GEN_EACH_ROW) {
+            add_row_column(r, i);
+            continue;
+        }
         if (part->kind != STELE_GEN_EACH_VALUE)
             stele__buf_add_ident(r->sql, column, len);
         if (part->kind == STELE_GEN_EACH_SET || part->kind == STELE_GEN_EACH_EXCLUDED)
@@ -269,6 +307,9 @@ static void add_part(renderer *r, const stele_gen_part *part)
     case STELE_GEN_WHERE_GE:
     case STELE_GEN_WHERE_LT:
         add_where(r, part);
+        break;
+    case STELE_GEN_ROWS:
+        add_rows(r, part->a);
         break;
     default:
         add_each(r, part);

@@ -30,6 +30,7 @@ typedef struct stele__render_input {
     const stele_module *module;
     const stele__names *names;
     const stele_gen_group *groups; /* of IF_ALL */
+    const char *rows;              /* what ROWS stands for; NULL: arrays, one for each parameter */
 } stele__render_input;
 
 /**

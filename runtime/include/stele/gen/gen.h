@@ -124,7 +124,9 @@ typedef enum stele_gen_part_kind {
     STELE_GEN_IF_CHOICE,  /* … if the bits a of the call's flags are b */
     STELE_GEN_IF_SOFT,    /* … if the policy in force deletes softly */
     STELE_GEN_ELSE,
-    STELE_GEN_END
+    STELE_GEN_END,
+    STELE_GEN_EACH_ROW, /* many rows: u.c<index> of each set parameter in [a, b) */
+    STELE_GEN_ROWS      /* many rows: where they come from, AS u; [0, a) are their columns */
 } stele_gen_part_kind;
 
 typedef struct stele_gen_part {
@@ -160,6 +162,8 @@ typedef struct stele_gen_part {
 #define STELE_IF_SOFT {STELE_GEN_IF_SOFT, 0, 0, NULL}
 #define STELE_ELSE {STELE_GEN_ELSE, 0, 0, NULL}
 #define STELE_END {STELE_GEN_END, 0, 0, NULL}
+#define STELE_EACH_ROW(from, to) {STELE_GEN_EACH_ROW, from, to, NULL}
+#define STELE_ROWS(count) {STELE_GEN_ROWS, count, 0, NULL}
 /* clang-format on */
 
 /** Number of elements of a static array, for descriptors. */
@@ -172,6 +176,9 @@ typedef struct stele_gen_part {
 #define STELE_FLAG_ONLY_DELETED 0x0008u /* filter: deleted rows only */
 #define STELE_FLAG_WITH_EXPIRED 0x0010u /* filter: expired rows too */
 #define STELE_FLAG_ONLY_EXPIRED 0x0020u /* filter: expired rows only */
+
+#define STELE_FLAG_BULK_SKIP 0x0040u /* many rows: leave alone those whose key exists */
+#define STELE_FLAG_BULK_COPY 0x0080u /* … COPY into the table */
 
 /* Properties of a statement. */
 #define STELE_STMT_READ 0x01u      /* only reads */
@@ -307,6 +314,50 @@ STELE_API STELE_MUST_CHECK stele_status stele_gen_dup(const stele_gen_stmt *stmt
 
 /** Frees what stele_gen_one, _many, _dup gave. NULL is ignored. */
 STELE_API void stele_gen_free(void *rows);
+
+/* ---- many rows ------------------------------------------------------------------------------ */
+
+struct stele_bulk_options;
+struct stele_bulk_report;
+
+/** Where a statement for many rows finds the array of its parameter i: in args[0]. */
+#define STELE_BULK_COLUMN(i) ((i) * sizeof(stele_in_str_array))
+
+/**
+ * A statement for many rows, beside the one for a single row.
+ *
+ * The parameters of `many` stand for those of `single`: `modifier` is the index there. A timestamp has
+ * two, one for values and one, of type interval, for times after now. Types are those on the wire:
+ * what the server knows under names of its own goes as text and is cast.
+ */
+typedef struct stele_gen_bulk {
+    const stele_gen_stmt *single; /* args[0] is an input; what it returns begins with the row */
+    const stele_gen_stmt *many;
+    uint32_t input_size;
+    uint32_t row_size;
+    const uint16_t *staged; /* parameters of `many` that COPY cannot put into the table itself */
+    const uint16_t
+        *stamped;        /* parameters of `single` that get a value of ours when they are unset */
+    const uint16_t *key; /* upsert: parameters of `single` that are the key; NULL: an insert */
+    uint16_t staged_count;
+    uint16_t stamped_count;
+    uint16_t key_count;
+    uint16_t deleted_param; /* key_has_deleted: the soft-delete column */
+    bool key_has_deleted;   /* rows that are inserted as deleted ones do not have the key */
+    bool key_has_null;      /* NULLs in the key are equal */
+    bool key_is_partial;    /* an author's predicate: only the server knows who has the key */
+    bool tells_inserted;    /* the last column of `single` says whether a row is new */
+} stele_gen_bulk;
+
+/**
+ * Inserts or upserts `count` inputs of bulk->input_size bytes each. See stele/bulk.h for `options` (may
+ * be NULL) and `ret_report` (may be NULL). `ret_rows` (may be NULL) gets an array of `count` rows, in
+ * the order of the inputs; that of a row left out is all zero. Free: stele_gen_free.
+ */
+STELE_API STELE_MUST_CHECK stele_status
+stele_gen_insert_many(stele_conn *conn, const stele_gen_bulk *bulk, const void *inputs,
+                      size_t count, const struct stele_bulk_options *options,
+                      struct stele_bulk_report *ret_report, void **ret_rows, stele_error *err);
 
 /* ---- modules -------------------------------------------------------------------------------- */
 
