@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "conn_internal.h"
 #include "harness.h"
@@ -93,12 +94,31 @@ char *bench_learn_sql(const bench_run *run, const char *schema, void (*use)(stel
     return sql;
 }
 
-void bench_inspect(PGconn *pg, bench_backend *fattest)
+/* User and system time of a process of this machine, to a hundredth of a second. */
+static uint64_t cpu_ns_of(int pid)
+{
+    char path[64];
+    unsigned long long user = 0;
+    unsigned long long system = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *stat = fopen(path, "r");
+    if (stat == NULL)
+        return 0; /* the server is elsewhere */
+    /* pid (name, with spaces) state and ten numbers */
+    if (fscanf(stat, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user,
+               &system) != 2)
+        user = system = 0;
+    (void)fclose(stat);
+    return (user + system) * (UINT64_C(1000000000) / (uint64_t)sysconf(_SC_CLK_TCK));
+}
+
+void bench_inspect(PGconn *pg, bench_backend *backends)
 {
     uint64_t memory = ask_number(pg, "SELECT sum(total_bytes) FROM pg_backend_memory_contexts");
     uint64_t statements = ask_number(pg, "SELECT count(*) FROM pg_prepared_statements");
-    if (memory > fattest->memory)
-        fattest->memory = memory;
-    if (statements > fattest->statements)
-        fattest->statements = statements;
+    if (memory > backends->memory)
+        backends->memory = memory;
+    if (statements > backends->statements)
+        backends->statements = statements;
+    backends->cpu_ns += cpu_ns_of(PQbackendPID(pg));
 }

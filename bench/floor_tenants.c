@@ -49,6 +49,8 @@ static void setup_never(const bench_run *run)
     tenants_choose(run);
     make_statements(run);
     floor_pool_open(&pool, run);
+    for (int i = 0; i < pool.size; i++)
+        tenants_visit(pool.slots[i].pg);
 }
 
 static void setup_always(const bench_run *run)
@@ -72,10 +74,10 @@ static void teardown(void)
     tenants_forget();
 }
 
-static void inspect(bench_backend *fattest)
+static void inspect(bench_backend *backends)
 {
     for (int i = 0; i < pool.size; i++)
-        bench_inspect(pool.slots[i].pg, fattest);
+        bench_inspect(pool.slots[i].pg, backends);
 }
 
 static const char *const values[] = {WORKLOAD_APP, "user-000", "session-00000"};

@@ -129,7 +129,7 @@ static void run_workers(const bench_run *run, worker *workers, atomic_bool *stop
 }
 
 static void report(const worker *workers, int threads, uint64_t wall, uint64_t cpu,
-                   uint64_t allocations, const bench_backend *fattest)
+                   uint64_t allocations, const bench_backend *backends)
 {
     long done = 0;
     long most = workers[0].done;
@@ -140,10 +140,11 @@ static void report(const worker *workers, int threads, uint64_t wall, uint64_t c
         least = workers[i].done < least ? workers[i].done : least;
     }
     printf("{\"count\": %ld, \"wall_ns\": %llu, \"cpu_ns\": %llu, \"allocations\": %llu, "
-           "\"most\": %ld, \"least\": %ld, \"memory\": %llu, \"statements\": %llu}\n",
+           "\"most\": %ld, \"least\": %ld, \"memory\": %llu, \"statements\": %llu, \"server_ns\": "
+           "%llu}\n",
            done, (unsigned long long)wall, (unsigned long long)cpu, (unsigned long long)allocations,
-           most, least, (unsigned long long)fattest->memory,
-           (unsigned long long)fattest->statements);
+           most, least, (unsigned long long)backends->memory,
+           (unsigned long long)backends->statements, (unsigned long long)backends->cpu_ns);
 }
 
 static void run_case(const bench_run *run, const bench_case *way)
@@ -164,6 +165,9 @@ static void run_case(const bench_run *run, const bench_case *way)
         start_threads(workers, run->threads, &barrier);
     else
         way->work(workers[0].state, run->warm);
+    bench_backend before = {0};
+    if (way->inspect != NULL)
+        way->inspect(&before);
     uint64_t allocations = allocations_now();
     uint64_t cpu = cpu_ns();
     uint64_t start = now_ns();
@@ -171,10 +175,11 @@ static void run_case(const bench_run *run, const bench_case *way)
     uint64_t wall = now_ns() - start;
     cpu = cpu_ns() - cpu;
     allocations = allocations_now() - allocations;
-    bench_backend fattest = {0, 0};
+    bench_backend after = {0};
     if (way->inspect != NULL)
-        way->inspect(&fattest);
-    report(workers, run->threads, wall, cpu, allocations, &fattest);
+        way->inspect(&after);
+    after.cpu_ns -= before.cpu_ns;
+    report(workers, run->threads, wall, cpu, allocations, &after);
     for (int i = 0; i < run->threads; i++)
         if (way->close != NULL)
             way->close(workers[i].state);

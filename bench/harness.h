@@ -26,10 +26,11 @@ typedef struct bench_run {
     bool skewed; /* choices follow Zipf's law instead of being equally likely */
 } bench_run;
 
-/** What the fattest of the server processes used holds. */
+/** What the server processes used hold, and what they took. */
 typedef struct bench_backend {
-    uint64_t memory;     /* bytes of its memory contexts */
-    uint64_t statements; /* prepared */
+    uint64_t memory;     /* bytes of the memory contexts of the fattest one */
+    uint64_t statements; /* most that one keeps prepared */
+    uint64_t cpu_ns;     /* of all of them, since they began */
 } bench_backend;
 
 /** One way to do the work. Everything may be NULL but `name` and `work`. */
@@ -39,7 +40,7 @@ typedef struct bench_case {
     void *(*open)(const bench_run *run, int thread); /* each thread's state */
     void (*work)(void *state, long count);           /* what is measured */
     void (*close)(void *state);
-    void (*inspect)(bench_backend *ret_fattest); /* after the work */
+    void (*inspect)(bench_backend *ret_backends); /* before and after the work */
     void (*teardown)(void);
 } bench_case;
 
@@ -93,7 +94,7 @@ void bench_prepare(PGconn *pg, const char *name, const char *sql);
 /** The libpq connection under a lease, to ask what no application asks. */
 PGconn *bench_pg_of(stele_conn *conn);
 
-/** Raises `fattest` to what the server process of `pg` holds. */
-void bench_inspect(PGconn *pg, bench_backend *fattest);
+/** Adds the server process of `pg` to what is known of the others. */
+void bench_inspect(PGconn *pg, bench_backend *backends);
 
 #endif

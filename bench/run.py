@@ -68,6 +68,7 @@ class Outcome(TypedDict):
     least: int
     memory: int  # of the fattest server process
     statements: int
+    server_ns: int  # CPU time of the server processes
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Runner:
                 "--tool=callgrind",
                 f"--callgrind-out-file={out.name}",
                 "--collect-atstart=no",
-                "--toggle-collect=bench_measured",
+                "--toggle-collect=bench_measured*",
             ]
             self.start([*callgrind, *self.command(case, "--count", str(count))])
             for text in Path(out.name).read_text().splitlines():
@@ -176,6 +177,10 @@ Rate = Callable[[Outcome], float]
 
 def per_second(scale: float = 1) -> Rate:
     return lambda outcome: outcome["count"] * scale * 1e9 / outcome["wall_ns"]
+
+
+def server_time(outcome: Outcome) -> float:
+    return outcome["server_ns"] / outcome["count"]
 
 
 def nanoseconds(outcome: Outcome) -> float:
@@ -260,7 +265,7 @@ TENANT_MS = 1500
 def bench_tenants(run: Runner) -> Iterator[Line]:
     run.prepare("tenants.sql")
     for name, skewed in (("uniform", "0"), ("zipf", "1")):
-        options = ("--warm", "6000", "--skewed", skewed)
+        options = ("--warm", "2000", "--skewed", skewed)
         cases = [Case("tenants", c, options) for c in ("stele", "always", "never")]
         outcomes: dict[str, list[Outcome]] = {case.name: [] for case in cases}
         for _ in range(TENANT_RUNS):
@@ -272,10 +277,12 @@ def bench_tenants(run: Runner) -> Iterator[Line]:
 def tenant_lines(run: Runner, name: str, outcomes: dict[str, list[Outcome]]) -> Iterator[Line]:
     rates = {case: median(map(per_second(), found)) for case, found in outcomes.items()}
     memory = {case: median(o["memory"] for o in found) for case, found in outcomes.items()}
+    server = {case: median(map(server_time, found)) for case, found in outcomes.items()}
     for case, found in outcomes.items():
         statements = max(outcome["statements"] for outcome in found)
         run.say(
-            f"  {name}, {case}: {rates[case]:,.0f} ops/s; the fattest backend holds "
+            f"  {name}, {case}: {rates[case]:,.0f} ops/s, {server[case] / 1000:.1f} us of the "
+            f"server's CPU each; the fattest backend holds "
             f"{memory[case] / 2**20:.1f} MiB and {statements} prepared statements"
         )
     better = max(rates["always"], rates["never"])
@@ -283,6 +290,8 @@ def tenant_lines(run: Runner, name: str, outcomes: dict[str, list[Outcome]]) -> 
     yield line(name, ours, better, "ops/s", "tenants", TENANT_RUNS, n)
     yield line(f"{name}-always", ours, rates["always"], "ops/s", "tenants", TENANT_RUNS, n)
     yield line(f"{name}-never", ours, rates["never"], "ops/s", "tenants", TENANT_RUNS, n)
+    least = min(server["always"], server["never"])
+    yield line(f"{name}-server", server["stele"], least, "ns", "tenants", TENANT_RUNS, n)
     bytes_of = (memory["stele"], memory["always"])
     yield line(f"{name}-memory", *bytes_of, "bytes", "tenants", TENANT_RUNS, n)
 

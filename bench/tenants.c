@@ -48,6 +48,17 @@ void tenants_forget(void)
     free(choices);
 }
 
+void tenants_visit(PGconn *pg)
+{
+    PGresult *result =
+        PQexec(pg, "DO $$ BEGIN FOR n IN 0..999 LOOP EXECUTE format("
+                   "'SELECT s.* FROM tenant_%s.session_states AS s WHERE s.session_id = ''none''',"
+                   "lpad(n::text, 4, '0')); END LOOP; END $$");
+    if (PQresultStatus(result) != PGRES_COMMAND_OK)
+        bench_die("visit", PQerrorMessage(pg));
+    PQclear(result);
+}
+
 void *tenants_start(const bench_run *run, int thread)
 {
     size_t *at = bench_alloc(sizeof *at);
@@ -69,6 +80,25 @@ static stele_db *db;
 static stele_db *tenants[TENANTS];
 static int connections;
 
+/* Something for each connection of the pool, all being taken at once. */
+static void with_each(void (*what)(PGconn *pg, void *arg), void *arg)
+{
+    stele_conn **conns = bench_alloc((size_t)connections * sizeof(stele_conn *));
+    for (int i = 0; i < connections; i++) {
+        conns[i] = bench_acquire(db);
+        what(bench_pg_of(conns[i]), arg);
+    }
+    for (int i = 0; i < connections; i++)
+        stele_conn_release(conns[i]);
+    free(conns);
+}
+
+static void visit(PGconn *pg, void *arg)
+{
+    (void)arg;
+    tenants_visit(pg);
+}
+
 static void setup_stele(const bench_run *run)
 {
     stele_error err;
@@ -81,6 +111,7 @@ static void setup_stele(const bench_run *run)
         const stele_names names = {.schema = schema};
         bench_check(stele_db_derive(db, &names, &tenants[i], &err), "derive", &err);
     }
+    with_each(visit, NULL);
 }
 
 static void work_stele(void *state, long count)
@@ -94,16 +125,14 @@ static void work_stele(void *state, long count)
     }
 }
 
-static void inspect_stele(bench_backend *fattest)
+static void inspect(PGconn *pg, void *arg)
 {
-    stele_conn **conns = bench_alloc((size_t)connections * sizeof(stele_conn *));
-    for (int i = 0; i < connections; i++) {
-        conns[i] = bench_acquire(db);
-        bench_inspect(bench_pg_of(conns[i]), fattest);
-    }
-    for (int i = 0; i < connections; i++)
-        stele_conn_release(conns[i]);
-    free(conns);
+    bench_inspect(pg, arg);
+}
+
+static void inspect_stele(bench_backend *backends)
+{
+    with_each(inspect, backends);
 }
 
 static void teardown_stele(void)

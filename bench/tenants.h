@@ -14,6 +14,12 @@
 void tenants_choose(const bench_run *run);
 void tenants_forget(void);
 
+/**
+ * Lets the server process of `pg` meet all tenants' tables: what it then knows of them takes longer to
+ * gather than all that is measured here.
+ */
+void tenants_visit(PGconn *pg);
+
 /** A thread's place among the choices; free(). */
 void *tenants_start(const bench_run *run, int thread);
 uint16_t tenants_next(void *state);
