@@ -222,11 +222,14 @@ stele_status stele_gen_queue(stele_pipeline *p, const stele_gen_stmt *stmt, cons
 }
 
 stele_status stele_gen_queue_page(stele_pipeline *p, const stele_gen_list *list, const void **args,
-                                  uint32_t flags, uint32_t limit, stele_page **page,
-                                  stele_error *err)
+                                  uint32_t flags, uint32_t limit, void *page, stele_error *err)
 {
     int64_t fetch;
-    stele_status st = stele__page_args(list, args, &flags, limit, &fetch, page, err);
+    stele_page *before; /* generated pages have types of their own: only the bytes are the same */
+    memcpy(&before, page, sizeof before);
+    stele_status st = stele__page_args(list, args, &flags, limit, &fetch, &before, err);
+    if (st == STELE_DONE)
+        memcpy(page, &before, sizeof before);
     if (st != STELE_OK)
         return st;
     stele__call call = {list->stmt, args, flags};

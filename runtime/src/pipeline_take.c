@@ -160,6 +160,8 @@ bool stele__pipeline_again(stele_pipeline *p)
         !p->items[p->failed].named || !stele__is_stale_plan(&p->error))
         return false;
     stele__entry *entry = p->items[p->failed].cached;
+    if (entry->state != STELE__ENTRY_PREPARED) /* it was the PREPARE that failed */
+        return false;
     p->error.retryable = true;
     if (entry->names_id != conn->names->id) {
         /* Its text cannot be made under the names of now: the next to use it makes it anew. */
@@ -243,11 +245,10 @@ static void fill_slot(stele__queued *item)
 
 static void fill_page(stele__queued *item)
 {
-    stele_page **page = item->slot.out;
-    if (page == NULL)
-        return;
-    stele_page_free(*page);
-    *page = item->page;
+    stele_page *before;
+    memcpy(&before, item->slot.out, sizeof before);
+    stele_page_free(before);
+    memcpy(item->slot.out, &item->page, sizeof item->page);
     item->page = NULL;
 }
 

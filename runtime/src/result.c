@@ -112,6 +112,12 @@ stele_status stele__result_row(PGresult *result, const stele__row_shape *shape, 
     return decode_row(result, shape, 0, ret_row, err);
 }
 
+stele_status stele__result_row_at(PGresult *result, const stele__row_shape *shape, int row,
+                                  void *ret_row, stele_error *err)
+{
+    return decode_row(result, shape, row, ret_row, err);
+}
+
 /* Types that arrive in the same bytes. */
 static bool fits(uint8_t type, Oid oid)
 {

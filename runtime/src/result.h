@@ -39,6 +39,10 @@ stele_status stele__result_rows(struct pg_result *result, const stele__row_shape
 stele_status stele__result_row(struct pg_result *result, const stele__row_shape *shape,
                                void *ret_row, stele_error *err);
 
+/** The same for any row; what it points at lives in `result`. */
+stele_status stele__result_row_at(struct pg_result *result, const stele__row_shape *shape, int row,
+                                  void *ret_row, stele_error *err);
+
 /** Compares the columns' number and types with the shape; STELE_E_SCHEMA says what differs. */
 stele_status stele__result_check(const struct pg_result *result, const stele__row_shape *shape,
                                  stele_error *err);

@@ -236,6 +236,21 @@ static void test_an_error_at_the_commit_is_of_no_entry(void **state)
     assert_int_equal(find_thing(conn, 1, &err), STELE_E_NOT_FOUND);
 }
 
+static void test_a_prepare_that_fails_is_told_of_its_entry(void **state)
+{
+    (void)state;
+    made missing;
+    for (int i = 0; i < 5; i++) {
+        assert_ok(queue_insert(p, i, "x"), &err);
+        assert_ok(queue_sql(p, &missing, "SELECT 1 FROM missing", NULL), &err);
+        assert_ok(queue_sql(p, &missing, "SELECT 1 FROM missing", NULL), &err);
+        assert_int_equal(stele_pipeline_sync(p, &err), STELE_E_SCHEMA);
+        assert_string_equal(err.sqlstate, "42P01");
+        assert_int_equal(stele_pipeline_failed_entry(p), 1);
+        assert_int_equal(count_things(), 0);
+    }
+}
+
 static void test_a_row_of_another_shape_is_told_as_done(void **state)
 {
     (void)state;
@@ -629,6 +644,7 @@ int main(void)
         TEST(test_an_input_that_is_wrong_is_refused_at_once),
         TEST(test_a_failure_names_its_entry_and_undoes_the_rest),
         TEST(test_an_error_at_the_commit_is_of_no_entry),
+        TEST(test_a_prepare_that_fails_is_told_of_its_entry),
         TEST(test_a_row_of_another_shape_is_told_as_done),
         TEST(test_other_calls_are_refused_meanwhile),
         TEST(test_closing_discards_what_was_not_synced),

@@ -36,12 +36,25 @@ STELE_API STELE_MUST_CHECK stele_status stele_gen_queue(stele_pipeline *pipeline
                                                         const stele_gen_slot *slot,
                                                         stele_error *err);
 
-/** Queues the next page, as stele_gen_page; `*page` is replaced at sync. STELE_DONE: no more pages. */
+/** Queues the next page, as stele_gen_page; `page` is a page's address, and replaced at sync. STELE_DONE: no more pages. */
 STELE_API STELE_MUST_CHECK stele_status stele_gen_queue_page(stele_pipeline *pipeline,
                                                              const stele_gen_list *list,
                                                              const void **args, uint32_t flags,
-                                                             uint32_t limit, stele_page **page,
+                                                             uint32_t limit, void *page,
                                                              stele_error *err);
+
+/** Runs a statement whose rows are read one by one; see stele_gen_iter_next. */
+STELE_API STELE_MUST_CHECK stele_status stele_gen_iter_open(stele_conn *conn,
+                                                            const stele_gen_stmt *stmt,
+                                                            const void *const *args, uint32_t flags,
+                                                            void **ret_iter, stele_error *err);
+
+/** The next row, valid until the next call; STELE_DONE after the last. Errors may come after rows. */
+STELE_API STELE_MUST_CHECK stele_status stele_gen_iter_next(void *iter, const void **ret_row,
+                                                            stele_error *err);
+
+/** Ends a stream, early or not; the connection can be used again. NULL is ignored. */
+STELE_API void stele_gen_iter_close(void *iter);
 
 STELE_END_DECLS
 
