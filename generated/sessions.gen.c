@@ -86,6 +86,16 @@ stele_status session_states_find(stele_conn *conn, int64_t id, session_states_ro
     return st;
 }
 
+stele_status session_states_find_queue(stele_pipeline *pipeline, int64_t id,
+                                       session_states_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_states_find_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part session_states_find_for_update_parts[] = {
     STELE_SQL("SELECT "),
     STELE_SQL(session_states_select),
@@ -121,6 +131,16 @@ stele_status session_states_find_for_update(stele_conn *conn, int64_t id,
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status session_states_find_for_update_queue(stele_pipeline *pipeline, int64_t id,
+                                                  session_states_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_states_find_for_update_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_part session_states_find_for_update_nowait_parts[] = {
@@ -162,6 +182,17 @@ stele_status session_states_find_for_update_nowait(stele_conn *conn, int64_t id,
     return st;
 }
 
+stele_status session_states_find_for_update_nowait_queue(stele_pipeline *pipeline, int64_t id,
+                                                         session_states_row **ret_row,
+                                                         stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_states_find_for_update_nowait_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part session_states_find_for_update_skip_locked_parts[] = {
     STELE_SQL("SELECT "),
     STELE_SQL(session_states_select),
@@ -199,6 +230,17 @@ stele_status session_states_find_for_update_skip_locked(stele_conn *conn, int64_
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status session_states_find_for_update_skip_locked_queue(stele_pipeline *pipeline, int64_t id,
+                                                              session_states_row **ret_row,
+                                                              stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_states_find_for_update_skip_locked_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param session_states_find_by_unique_active_params[] = {
@@ -251,6 +293,18 @@ stele_status session_states_find_by_unique_active(stele_conn *conn,
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status session_states_find_by_unique_active_queue(stele_pipeline *pipeline,
+                                                        const session_states_unique_active_key *key,
+                                                        session_states_row **ret_row,
+                                                        stele_error *err)
+{
+    const void *args[] = {key};
+    const stele_gen_stmt *stmt = &session_states_find_by_unique_active_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param session_states_list_by_recent_params[] = {
@@ -392,6 +446,20 @@ stele_status session_states_list_by_recent(stele_conn *conn, const session_state
     return st;
 }
 
+stele_status session_states_list_by_recent_queue(stele_pipeline *pipeline,
+                                                 const session_states_recent_key *key,
+                                                 const session_states_filter *filter,
+                                                 uint32_t limit, session_states_page **page,
+                                                 stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_states_no_filter;
+    const void *args[] = {key, filter, NULL, NULL};
+    uint32_t flags = session_states_scope(filter);
+    const stele_gen_list *list = &session_states_list_by_recent_list;
+    return stele_gen_queue_page(pipeline, list, args, flags, limit, page, err);
+}
+
 stele_status session_states_recent_resume(stele_str token, session_states_page **page,
                                           stele_error *err)
 {
@@ -513,6 +581,20 @@ stele_status session_states_count(stele_conn *conn, const session_states_filter 
     return stele_gen_value(conn, &session_states_count_stmt, args, flags, ret_count, err);
 }
 
+stele_status session_states_count_queue(stele_pipeline *pipeline,
+                                        const session_states_filter *filter, int64_t *ret_count,
+                                        stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_states_no_filter;
+    const void *args[] = {filter};
+    uint32_t flags = session_states_scope(filter);
+    const stele_gen_stmt *stmt = &session_states_count_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_column session_states_exists_columns[] = {
     {"exists", STELE_GEN_BOOL, false, 0, NULL},
 };
@@ -585,6 +667,93 @@ stele_status session_states_exists(stele_conn *conn, const session_states_filter
     return stele_gen_value(conn, &session_states_exists_stmt, args, flags, ret_exists, err);
 }
 
+stele_status session_states_exists_queue(stele_pipeline *pipeline,
+                                         const session_states_filter *filter, bool *ret_exists,
+                                         stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_states_no_filter;
+    const void *args[] = {filter};
+    uint32_t flags = session_states_scope(filter);
+    const stele_gen_stmt *stmt = &session_states_exists_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_exists;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part session_states_iter_parts[] = {
+    STELE_SQL("SELECT "),
+    STELE_SQL(session_states_select),
+    STELE_SQL("\nFROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS t"),
+    STELE_IF_NO_FLAG(STELE_FLAG_WITH_DELETED | STELE_FLAG_ONLY_DELETED),
+    STELE_SQL("\nWHERE t.deleted_at IS NULL"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_ONLY_DELETED),
+    STELE_SQL("\nWHERE t.deleted_at IS NOT NULL"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_WITH_DELETED),
+    STELE_SQL("\nWHERE true"),
+    STELE_END,
+    STELE_IF_NO_FLAG(STELE_FLAG_WITH_EXPIRED | STELE_FLAG_ONLY_EXPIRED),
+    STELE_SQL("\n"
+              "  AND (t.expires_at IS NULL OR t.expires_at > (statement_timestamp() AT TIME ZONE "
+              "'UTC'))"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_ONLY_EXPIRED),
+    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')"),
+    STELE_END,
+    STELE_WHERE_EQ(0, "t.id"),
+    STELE_WHERE_GE(1, "t.id"),
+    STELE_WHERE_LT(2, "t.id"),
+    STELE_WHERE_EQ(3, "t.app_name"),
+    STELE_WHERE_EQ(4, "t.user_id"),
+    STELE_WHERE_EQ(5, "t.session_id"),
+    STELE_WHERE_EQ(6, "t.created_at"),
+    STELE_WHERE_GE(7, "t.created_at"),
+    STELE_WHERE_LT(8, "t.created_at"),
+    STELE_WHERE_EQ(9, "t.updated_at"),
+    STELE_WHERE_GE(10, "t.updated_at"),
+    STELE_WHERE_LT(11, "t.updated_at"),
+    STELE_WHERE_EQ(12, "t.expires_at"),
+    STELE_WHERE_GE(13, "t.expires_at"),
+    STELE_WHERE_LT(14, "t.expires_at"),
+    STELE_WHERE_EQ(15, "t.deleted_at"),
+    STELE_WHERE_GE(16, "t.deleted_at"),
+    STELE_WHERE_LT(17, "t.deleted_at"),
+    STELE_SQL("\nORDER BY t.id"),
+};
+
+static const stele_gen_stmt session_states_iter_stmt = {
+    .module = &sessions_module,
+    .name = "session_states_iter",
+    .table = "session_states",
+    .parts = session_states_iter_parts,
+    .part_count = STELE_COUNT(session_states_iter_parts),
+    .params = session_states_count_params,
+    .param_count = STELE_COUNT(session_states_count_params),
+    .columns = session_states_columns,
+    .column_count = STELE_COUNT(session_states_columns),
+    .row_size = sizeof(session_states_row),
+    .shape_from = 0,
+    .properties = STELE_STMT_READ,
+};
+
+stele_status session_states_iter_open(stele_conn *conn, const session_states_filter *filter,
+                                      session_states_iter **ret_iter, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_states_no_filter;
+    const void *args[] = {filter};
+    uint32_t flags = session_states_scope(filter);
+    void *iter = NULL;
+    stele_status st = stele_gen_iter_open(conn, &session_states_iter_stmt, args, flags, &iter, err);
+    if (st == STELE_OK)
+        *ret_iter = iter;
+    return st;
+}
+
 static const stele_gen_param session_states_insert_params[] = {
     {"id", STELE_GEN_INT8, STELE_GEN_IN, false, 0, offsetof(session_states_input, id), 0, NULL},
     {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0, offsetof(session_states_input, app_name),
@@ -649,6 +818,18 @@ stele_status session_states_insert(stele_conn *conn, const session_states_input 
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status session_states_insert_queue(stele_pipeline *pipeline,
+                                         const session_states_input *input,
+                                         session_states_row **ret_row, stele_error *err)
+{
+    const void *args[] = {input};
+    const stele_gen_stmt *stmt = &session_states_insert_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
 }
 
 static const stele_gen_column session_states_upserted_columns[] = {
@@ -736,6 +917,21 @@ stele_status session_states_upsert_by_unique_active(stele_conn *conn,
     return STELE_OK;
 }
 
+stele_status session_states_upsert_by_unique_active_queue(stele_pipeline *pipeline,
+                                                          const session_states_input *input,
+                                                          session_states_row **ret_row,
+                                                          bool *ret_inserted, stele_error *err)
+{
+    const void *args[] = {input};
+    const stele_gen_stmt *stmt = &session_states_upsert_by_unique_active_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_UPSERTED};
+    slot.offset = offsetof(session_states_upserted, inserted);
+    slot.out = ret_row;
+    slot.count = ret_inserted;
+    uint32_t flags = ret_row != NULL || ret_inserted != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_param session_states_update_params[] = {
     {"id", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, 0, 0, NULL},
     {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, false, 1, offsetof(session_states_patch, app_name),
@@ -807,6 +1003,20 @@ stele_status session_states_update(stele_conn *conn, int64_t id, const session_s
     return st;
 }
 
+stele_status session_states_update_queue(stele_pipeline *pipeline, int64_t id,
+                                         const session_states_patch *patch,
+                                         session_states_row **ret_row, uint64_t *ret_count,
+                                         stele_error *err)
+{
+    const void *args[] = {&id, patch};
+    const stele_gen_stmt *stmt = &session_states_update_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    slot.count = ret_count;
+    uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_part session_states_delete_parts[] = {
     STELE_IF_SOFT,
     STELE_SQL("UPDATE "),
@@ -840,6 +1050,16 @@ stele_status session_states_delete(stele_conn *conn, int64_t id, stele_error *er
     return stele_gen_exec(conn, &session_states_delete_stmt, args, 0, true, NULL, err);
 }
 
+stele_status session_states_delete_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
+                                         stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_states_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part session_states_restore_parts[] = {
     STELE_SQL("UPDATE "),
     STELE_TABLE("session_states"),
@@ -867,6 +1087,16 @@ stele_status session_states_restore(stele_conn *conn, int64_t id, stele_error *e
     return stele_gen_exec(conn, &session_states_restore_stmt, args, 0, true, NULL, err);
 }
 
+stele_status session_states_restore_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
+                                          stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_states_restore_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part session_states_hard_delete_parts[] = {
     STELE_SQL("DELETE FROM "),
     STELE_TABLE("session_states"),
@@ -890,6 +1120,16 @@ stele_status session_states_hard_delete(stele_conn *conn, int64_t id, stele_erro
 {
     const void *args[] = {&id};
     return stele_gen_exec(conn, &session_states_hard_delete_stmt, args, 0, true, NULL, err);
+}
+
+stele_status session_states_hard_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                              uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_states_hard_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param session_states_expire_params[] = {
@@ -945,6 +1185,17 @@ stele_status session_states_expire(stele_conn *conn, uint32_t limit, uint64_t *r
     return stele_gen_exec(conn, &session_states_expire_stmt, args, 0, false, ret_count, err);
 }
 
+stele_status session_states_expire_queue(stele_pipeline *pipeline, uint32_t limit,
+                                         uint64_t *ret_count, stele_error *err)
+{
+    int64_t max = limit;
+    const void *args[] = {&max};
+    const stele_gen_stmt *stmt = &session_states_expire_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_param session_states_purge_params[] = {
     {"deleted_at", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, 0, 0, NULL},
     {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 1, 0, 0, NULL},
@@ -989,6 +1240,17 @@ stele_status session_states_purge(stele_conn *conn, stele_ts deleted_before, uin
     int64_t max = limit;
     const void *args[] = {&deleted_before, &max};
     return stele_gen_exec(conn, &session_states_purge_stmt, args, 0, false, ret_count, err);
+}
+
+stele_status session_states_purge_queue(stele_pipeline *pipeline, stele_ts deleted_before,
+                                        uint32_t limit, uint64_t *ret_count, stele_error *err)
+{
+    int64_t max = limit;
+    const void *args[] = {&deleted_before, &max};
+    const stele_gen_stmt *stmt = &session_states_purge_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_column session_states_sweep_columns[] = {
@@ -1299,6 +1561,16 @@ stele_status session_events_find(stele_conn *conn, int64_t id, session_events_ro
     return st;
 }
 
+stele_status session_events_find_queue(stele_pipeline *pipeline, int64_t id,
+                                       session_events_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_events_find_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part session_events_find_for_update_parts[] = {
     STELE_SQL("SELECT "),
     STELE_SQL(session_events_select),
@@ -1334,6 +1606,16 @@ stele_status session_events_find_for_update(stele_conn *conn, int64_t id,
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status session_events_find_for_update_queue(stele_pipeline *pipeline, int64_t id,
+                                                  session_events_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_events_find_for_update_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_part session_events_find_for_update_nowait_parts[] = {
@@ -1375,6 +1657,17 @@ stele_status session_events_find_for_update_nowait(stele_conn *conn, int64_t id,
     return st;
 }
 
+stele_status session_events_find_for_update_nowait_queue(stele_pipeline *pipeline, int64_t id,
+                                                         session_events_row **ret_row,
+                                                         stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_events_find_for_update_nowait_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part session_events_find_for_update_skip_locked_parts[] = {
     STELE_SQL("SELECT "),
     STELE_SQL(session_events_select),
@@ -1412,6 +1705,17 @@ stele_status session_events_find_for_update_skip_locked(stele_conn *conn, int64_
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status session_events_find_for_update_skip_locked_queue(stele_pipeline *pipeline, int64_t id,
+                                                              session_events_row **ret_row,
+                                                              stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_events_find_for_update_skip_locked_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param session_events_list_by_session_params[] = {
@@ -1555,6 +1859,20 @@ stele_status session_events_list_by_session(stele_conn *conn, const session_even
     st = stele_gen_page(conn, &session_events_list_by_session_list, args, flags, limit, &base, err);
     *page = (session_events_page *)base;
     return st;
+}
+
+stele_status session_events_list_by_session_queue(stele_pipeline *pipeline,
+                                                  const session_events_session_key *key,
+                                                  const session_events_filter *filter,
+                                                  uint32_t limit, session_events_page **page,
+                                                  stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_events_no_filter;
+    const void *args[] = {key, filter, NULL, NULL};
+    uint32_t flags = session_events_scope(filter);
+    const stele_gen_list *list = &session_events_list_by_session_list;
+    return stele_gen_queue_page(pipeline, list, args, flags, limit, page, err);
 }
 
 stele_status session_events_session_resume(stele_str token, session_events_page **page,
@@ -1712,6 +2030,20 @@ stele_status session_events_list_by_newest(stele_conn *conn, const session_event
     return st;
 }
 
+stele_status session_events_list_by_newest_queue(stele_pipeline *pipeline,
+                                                 const session_events_newest_key *key,
+                                                 const session_events_filter *filter,
+                                                 uint32_t limit, session_events_page **page,
+                                                 stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_events_no_filter;
+    const void *args[] = {key, filter, NULL, NULL};
+    uint32_t flags = session_events_scope(filter);
+    const stele_gen_list *list = &session_events_list_by_newest_list;
+    return stele_gen_queue_page(pipeline, list, args, flags, limit, page, err);
+}
+
 stele_status session_events_newest_resume(stele_str token, session_events_page **page,
                                           stele_error *err)
 {
@@ -1833,6 +2165,20 @@ stele_status session_events_count(stele_conn *conn, const session_events_filter 
     return stele_gen_value(conn, &session_events_count_stmt, args, flags, ret_count, err);
 }
 
+stele_status session_events_count_queue(stele_pipeline *pipeline,
+                                        const session_events_filter *filter, int64_t *ret_count,
+                                        stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_events_no_filter;
+    const void *args[] = {filter};
+    uint32_t flags = session_events_scope(filter);
+    const stele_gen_stmt *stmt = &session_events_count_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_column session_events_exists_columns[] = {
     {"exists", STELE_GEN_BOOL, false, 0, NULL},
 };
@@ -1905,6 +2251,93 @@ stele_status session_events_exists(stele_conn *conn, const session_events_filter
     return stele_gen_value(conn, &session_events_exists_stmt, args, flags, ret_exists, err);
 }
 
+stele_status session_events_exists_queue(stele_pipeline *pipeline,
+                                         const session_events_filter *filter, bool *ret_exists,
+                                         stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_events_no_filter;
+    const void *args[] = {filter};
+    uint32_t flags = session_events_scope(filter);
+    const stele_gen_stmt *stmt = &session_events_exists_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_exists;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part session_events_iter_parts[] = {
+    STELE_SQL("SELECT "),
+    STELE_SQL(session_events_select),
+    STELE_SQL("\nFROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS t"),
+    STELE_IF_NO_FLAG(STELE_FLAG_WITH_DELETED | STELE_FLAG_ONLY_DELETED),
+    STELE_SQL("\nWHERE t.deleted_at IS NULL"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_ONLY_DELETED),
+    STELE_SQL("\nWHERE t.deleted_at IS NOT NULL"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_WITH_DELETED),
+    STELE_SQL("\nWHERE true"),
+    STELE_END,
+    STELE_IF_NO_FLAG(STELE_FLAG_WITH_EXPIRED | STELE_FLAG_ONLY_EXPIRED),
+    STELE_SQL("\n"
+              "  AND (t.expires_at IS NULL OR t.expires_at > (statement_timestamp() AT TIME ZONE "
+              "'UTC'))"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_ONLY_EXPIRED),
+    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')"),
+    STELE_END,
+    STELE_WHERE_EQ(0, "t.id"),
+    STELE_WHERE_GE(1, "t.id"),
+    STELE_WHERE_LT(2, "t.id"),
+    STELE_WHERE_EQ(3, "t.app_name"),
+    STELE_WHERE_EQ(4, "t.user_id"),
+    STELE_WHERE_EQ(5, "t.session_id"),
+    STELE_WHERE_EQ(6, "t.created_at"),
+    STELE_WHERE_GE(7, "t.created_at"),
+    STELE_WHERE_LT(8, "t.created_at"),
+    STELE_WHERE_EQ(9, "t.updated_at"),
+    STELE_WHERE_GE(10, "t.updated_at"),
+    STELE_WHERE_LT(11, "t.updated_at"),
+    STELE_WHERE_EQ(12, "t.expires_at"),
+    STELE_WHERE_GE(13, "t.expires_at"),
+    STELE_WHERE_LT(14, "t.expires_at"),
+    STELE_WHERE_EQ(15, "t.deleted_at"),
+    STELE_WHERE_GE(16, "t.deleted_at"),
+    STELE_WHERE_LT(17, "t.deleted_at"),
+    STELE_SQL("\nORDER BY t.id"),
+};
+
+static const stele_gen_stmt session_events_iter_stmt = {
+    .module = &sessions_module,
+    .name = "session_events_iter",
+    .table = "session_events",
+    .parts = session_events_iter_parts,
+    .part_count = STELE_COUNT(session_events_iter_parts),
+    .params = session_events_count_params,
+    .param_count = STELE_COUNT(session_events_count_params),
+    .columns = session_events_columns,
+    .column_count = STELE_COUNT(session_events_columns),
+    .row_size = sizeof(session_events_row),
+    .shape_from = 0,
+    .properties = STELE_STMT_READ,
+};
+
+stele_status session_events_iter_open(stele_conn *conn, const session_events_filter *filter,
+                                      session_events_iter **ret_iter, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_events_no_filter;
+    const void *args[] = {filter};
+    uint32_t flags = session_events_scope(filter);
+    void *iter = NULL;
+    stele_status st = stele_gen_iter_open(conn, &session_events_iter_stmt, args, flags, &iter, err);
+    if (st == STELE_OK)
+        *ret_iter = iter;
+    return st;
+}
+
 static const stele_gen_param session_events_insert_params[] = {
     {"id", STELE_GEN_INT8, STELE_GEN_IN, false, 0, offsetof(session_events_input, id), 0, NULL},
     {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0, offsetof(session_events_input, app_name),
@@ -1969,6 +2402,18 @@ stele_status session_events_insert(stele_conn *conn, const session_events_input 
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status session_events_insert_queue(stele_pipeline *pipeline,
+                                         const session_events_input *input,
+                                         session_events_row **ret_row, stele_error *err)
+{
+    const void *args[] = {input};
+    const stele_gen_stmt *stmt = &session_events_insert_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
 }
 
 static const stele_gen_param session_events_update_params[] = {
@@ -2042,6 +2487,20 @@ stele_status session_events_update(stele_conn *conn, int64_t id, const session_e
     return st;
 }
 
+stele_status session_events_update_queue(stele_pipeline *pipeline, int64_t id,
+                                         const session_events_patch *patch,
+                                         session_events_row **ret_row, uint64_t *ret_count,
+                                         stele_error *err)
+{
+    const void *args[] = {&id, patch};
+    const stele_gen_stmt *stmt = &session_events_update_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    slot.count = ret_count;
+    uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_part session_events_delete_parts[] = {
     STELE_IF_SOFT,
     STELE_SQL("UPDATE "),
@@ -2075,6 +2534,16 @@ stele_status session_events_delete(stele_conn *conn, int64_t id, stele_error *er
     return stele_gen_exec(conn, &session_events_delete_stmt, args, 0, true, NULL, err);
 }
 
+stele_status session_events_delete_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
+                                         stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_events_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part session_events_restore_parts[] = {
     STELE_SQL("UPDATE "),
     STELE_TABLE("session_events"),
@@ -2102,6 +2571,16 @@ stele_status session_events_restore(stele_conn *conn, int64_t id, stele_error *e
     return stele_gen_exec(conn, &session_events_restore_stmt, args, 0, true, NULL, err);
 }
 
+stele_status session_events_restore_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
+                                          stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_events_restore_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part session_events_hard_delete_parts[] = {
     STELE_SQL("DELETE FROM "),
     STELE_TABLE("session_events"),
@@ -2125,6 +2604,16 @@ stele_status session_events_hard_delete(stele_conn *conn, int64_t id, stele_erro
 {
     const void *args[] = {&id};
     return stele_gen_exec(conn, &session_events_hard_delete_stmt, args, 0, true, NULL, err);
+}
+
+stele_status session_events_hard_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                              uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_events_hard_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param session_events_expire_params[] = {
@@ -2180,6 +2669,17 @@ stele_status session_events_expire(stele_conn *conn, uint32_t limit, uint64_t *r
     return stele_gen_exec(conn, &session_events_expire_stmt, args, 0, false, ret_count, err);
 }
 
+stele_status session_events_expire_queue(stele_pipeline *pipeline, uint32_t limit,
+                                         uint64_t *ret_count, stele_error *err)
+{
+    int64_t max = limit;
+    const void *args[] = {&max};
+    const stele_gen_stmt *stmt = &session_events_expire_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_param session_events_purge_params[] = {
     {"deleted_at", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, 0, 0, NULL},
     {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 1, 0, 0, NULL},
@@ -2224,6 +2724,17 @@ stele_status session_events_purge(stele_conn *conn, stele_ts deleted_before, uin
     int64_t max = limit;
     const void *args[] = {&deleted_before, &max};
     return stele_gen_exec(conn, &session_events_purge_stmt, args, 0, false, ret_count, err);
+}
+
+stele_status session_events_purge_queue(stele_pipeline *pipeline, stele_ts deleted_before,
+                                        uint32_t limit, uint64_t *ret_count, stele_error *err)
+{
+    int64_t max = limit;
+    const void *args[] = {&deleted_before, &max};
+    const stele_gen_stmt *stmt = &session_events_purge_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_column session_events_sweep_columns[] = {
@@ -2575,6 +3086,16 @@ stele_status session_track_events_find(stele_conn *conn, int64_t id,
     return st;
 }
 
+stele_status session_track_events_find_queue(stele_pipeline *pipeline, int64_t id,
+                                             session_track_events_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_track_events_find_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part session_track_events_find_for_update_parts[] = {
     STELE_SQL("SELECT "),
     STELE_SQL(session_track_events_select),
@@ -2612,6 +3133,17 @@ stele_status session_track_events_find_for_update(stele_conn *conn, int64_t id,
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status session_track_events_find_for_update_queue(stele_pipeline *pipeline, int64_t id,
+                                                        session_track_events_row **ret_row,
+                                                        stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_track_events_find_for_update_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_part session_track_events_find_for_update_nowait_parts[] = {
@@ -2654,6 +3186,17 @@ stele_status session_track_events_find_for_update_nowait(stele_conn *conn, int64
     return st;
 }
 
+stele_status session_track_events_find_for_update_nowait_queue(stele_pipeline *pipeline, int64_t id,
+                                                               session_track_events_row **ret_row,
+                                                               stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_track_events_find_for_update_nowait_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part session_track_events_find_for_update_skip_locked_parts[] = {
     STELE_SQL("SELECT "),
     STELE_SQL(session_track_events_select),
@@ -2691,6 +3234,16 @@ stele_status session_track_events_find_for_update_skip_locked(stele_conn *conn, 
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status session_track_events_find_for_update_skip_locked_queue(
+    stele_pipeline *pipeline, int64_t id, session_track_events_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_track_events_find_for_update_skip_locked_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param session_track_events_list_by_track_params[] = {
@@ -2848,6 +3401,21 @@ stele_status session_track_events_list_by_track(stele_conn *conn,
     return st;
 }
 
+stele_status session_track_events_list_by_track_queue(stele_pipeline *pipeline,
+                                                      const session_track_events_track_key *key,
+                                                      const session_track_events_filter *filter,
+                                                      uint32_t limit,
+                                                      session_track_events_page **page,
+                                                      stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_track_events_no_filter;
+    const void *args[] = {key, filter, NULL, NULL};
+    uint32_t flags = session_track_events_scope(filter);
+    const stele_gen_list *list = &session_track_events_list_by_track_list;
+    return stele_gen_queue_page(pipeline, list, args, flags, limit, page, err);
+}
+
 stele_status session_track_events_track_resume(stele_str token, session_track_events_page **page,
                                                stele_error *err)
 {
@@ -2973,6 +3541,20 @@ stele_status session_track_events_count(stele_conn *conn, const session_track_ev
     return stele_gen_value(conn, &session_track_events_count_stmt, args, flags, ret_count, err);
 }
 
+stele_status session_track_events_count_queue(stele_pipeline *pipeline,
+                                              const session_track_events_filter *filter,
+                                              int64_t *ret_count, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_track_events_no_filter;
+    const void *args[] = {filter};
+    uint32_t flags = session_track_events_scope(filter);
+    const stele_gen_stmt *stmt = &session_track_events_count_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_column session_track_events_exists_columns[] = {
     {"exists", STELE_GEN_BOOL, false, 0, NULL},
 };
@@ -3047,6 +3629,96 @@ stele_status session_track_events_exists(stele_conn *conn,
     return stele_gen_value(conn, &session_track_events_exists_stmt, args, flags, ret_exists, err);
 }
 
+stele_status session_track_events_exists_queue(stele_pipeline *pipeline,
+                                               const session_track_events_filter *filter,
+                                               bool *ret_exists, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_track_events_no_filter;
+    const void *args[] = {filter};
+    uint32_t flags = session_track_events_scope(filter);
+    const stele_gen_stmt *stmt = &session_track_events_exists_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_exists;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part session_track_events_iter_parts[] = {
+    STELE_SQL("SELECT "),
+    STELE_SQL(session_track_events_select),
+    STELE_SQL("\nFROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t"),
+    STELE_IF_NO_FLAG(STELE_FLAG_WITH_DELETED | STELE_FLAG_ONLY_DELETED),
+    STELE_SQL("\nWHERE t.deleted_at IS NULL"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_ONLY_DELETED),
+    STELE_SQL("\nWHERE t.deleted_at IS NOT NULL"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_WITH_DELETED),
+    STELE_SQL("\nWHERE true"),
+    STELE_END,
+    STELE_IF_NO_FLAG(STELE_FLAG_WITH_EXPIRED | STELE_FLAG_ONLY_EXPIRED),
+    STELE_SQL("\n"
+              "  AND (t.expires_at IS NULL OR t.expires_at > (statement_timestamp() AT TIME ZONE "
+              "'UTC'))"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_ONLY_EXPIRED),
+    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')"),
+    STELE_END,
+    STELE_WHERE_EQ(0, "t.id"),
+    STELE_WHERE_GE(1, "t.id"),
+    STELE_WHERE_LT(2, "t.id"),
+    STELE_WHERE_EQ(3, "t.app_name"),
+    STELE_WHERE_EQ(4, "t.user_id"),
+    STELE_WHERE_EQ(5, "t.session_id"),
+    STELE_WHERE_EQ(6, "t.track"),
+    STELE_WHERE_EQ(7, "t.created_at"),
+    STELE_WHERE_GE(8, "t.created_at"),
+    STELE_WHERE_LT(9, "t.created_at"),
+    STELE_WHERE_EQ(10, "t.updated_at"),
+    STELE_WHERE_GE(11, "t.updated_at"),
+    STELE_WHERE_LT(12, "t.updated_at"),
+    STELE_WHERE_EQ(13, "t.expires_at"),
+    STELE_WHERE_GE(14, "t.expires_at"),
+    STELE_WHERE_LT(15, "t.expires_at"),
+    STELE_WHERE_EQ(16, "t.deleted_at"),
+    STELE_WHERE_GE(17, "t.deleted_at"),
+    STELE_WHERE_LT(18, "t.deleted_at"),
+    STELE_SQL("\nORDER BY t.id"),
+};
+
+static const stele_gen_stmt session_track_events_iter_stmt = {
+    .module = &sessions_module,
+    .name = "session_track_events_iter",
+    .table = "session_track_events",
+    .parts = session_track_events_iter_parts,
+    .part_count = STELE_COUNT(session_track_events_iter_parts),
+    .params = session_track_events_count_params,
+    .param_count = STELE_COUNT(session_track_events_count_params),
+    .columns = session_track_events_columns,
+    .column_count = STELE_COUNT(session_track_events_columns),
+    .row_size = sizeof(session_track_events_row),
+    .shape_from = 0,
+    .properties = STELE_STMT_READ,
+};
+
+stele_status session_track_events_iter_open(stele_conn *conn,
+                                            const session_track_events_filter *filter,
+                                            session_track_events_iter **ret_iter, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_track_events_no_filter;
+    const stele_gen_stmt *stmt = &session_track_events_iter_stmt;
+    const void *args[] = {filter};
+    uint32_t flags = session_track_events_scope(filter);
+    void *iter = NULL;
+    stele_status st = stele_gen_iter_open(conn, stmt, args, flags, &iter, err);
+    if (st == STELE_OK)
+        *ret_iter = iter;
+    return st;
+}
+
 static const stele_gen_param session_track_events_insert_params[] = {
     {"id", STELE_GEN_INT8, STELE_GEN_IN, false, 0, offsetof(session_track_events_input, id), 0,
      NULL},
@@ -3115,6 +3787,18 @@ stele_status session_track_events_insert(stele_conn *conn, const session_track_e
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status session_track_events_insert_queue(stele_pipeline *pipeline,
+                                               const session_track_events_input *input,
+                                               session_track_events_row **ret_row, stele_error *err)
+{
+    const void *args[] = {input};
+    const stele_gen_stmt *stmt = &session_track_events_insert_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
 }
 
 static const stele_gen_param session_track_events_update_params[] = {
@@ -3192,6 +3876,20 @@ stele_status session_track_events_update(stele_conn *conn, int64_t id,
     return st;
 }
 
+stele_status session_track_events_update_queue(stele_pipeline *pipeline, int64_t id,
+                                               const session_track_events_patch *patch,
+                                               session_track_events_row **ret_row,
+                                               uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {&id, patch};
+    const stele_gen_stmt *stmt = &session_track_events_update_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    slot.count = ret_count;
+    uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_part session_track_events_delete_parts[] = {
     STELE_IF_SOFT,
     STELE_SQL("UPDATE "),
@@ -3225,6 +3923,16 @@ stele_status session_track_events_delete(stele_conn *conn, int64_t id, stele_err
     return stele_gen_exec(conn, &session_track_events_delete_stmt, args, 0, true, NULL, err);
 }
 
+stele_status session_track_events_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                               uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_track_events_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part session_track_events_restore_parts[] = {
     STELE_SQL("UPDATE "),
     STELE_TABLE("session_track_events"),
@@ -3252,6 +3960,16 @@ stele_status session_track_events_restore(stele_conn *conn, int64_t id, stele_er
     return stele_gen_exec(conn, &session_track_events_restore_stmt, args, 0, true, NULL, err);
 }
 
+stele_status session_track_events_restore_queue(stele_pipeline *pipeline, int64_t id,
+                                                uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_track_events_restore_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part session_track_events_hard_delete_parts[] = {
     STELE_SQL("DELETE FROM "),
     STELE_TABLE("session_track_events"),
@@ -3275,6 +3993,16 @@ stele_status session_track_events_hard_delete(stele_conn *conn, int64_t id, stel
 {
     const void *args[] = {&id};
     return stele_gen_exec(conn, &session_track_events_hard_delete_stmt, args, 0, true, NULL, err);
+}
+
+stele_status session_track_events_hard_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                                    uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_track_events_hard_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param session_track_events_expire_params[] = {
@@ -3330,6 +4058,17 @@ stele_status session_track_events_expire(stele_conn *conn, uint32_t limit, uint6
     return stele_gen_exec(conn, &session_track_events_expire_stmt, args, 0, false, ret_count, err);
 }
 
+stele_status session_track_events_expire_queue(stele_pipeline *pipeline, uint32_t limit,
+                                               uint64_t *ret_count, stele_error *err)
+{
+    int64_t max = limit;
+    const void *args[] = {&max};
+    const stele_gen_stmt *stmt = &session_track_events_expire_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_param session_track_events_purge_params[] = {
     {"deleted_at", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, 0, 0, NULL},
     {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 1, 0, 0, NULL},
@@ -3374,6 +4113,17 @@ stele_status session_track_events_purge(stele_conn *conn, stele_ts deleted_befor
     int64_t max = limit;
     const void *args[] = {&deleted_before, &max};
     return stele_gen_exec(conn, &session_track_events_purge_stmt, args, 0, false, ret_count, err);
+}
+
+stele_status session_track_events_purge_queue(stele_pipeline *pipeline, stele_ts deleted_before,
+                                              uint32_t limit, uint64_t *ret_count, stele_error *err)
+{
+    int64_t max = limit;
+    const void *args[] = {&deleted_before, &max};
+    const stele_gen_stmt *stmt = &session_track_events_purge_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_column session_track_events_sweep_columns[] = {
@@ -3728,6 +4478,16 @@ stele_status session_summaries_find(stele_conn *conn, int64_t id, session_summar
     return st;
 }
 
+stele_status session_summaries_find_queue(stele_pipeline *pipeline, int64_t id,
+                                          session_summaries_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_summaries_find_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part session_summaries_find_for_update_parts[] = {
     STELE_SQL("SELECT "),
     STELE_SQL(session_summaries_select),
@@ -3764,6 +4524,17 @@ stele_status session_summaries_find_for_update(stele_conn *conn, int64_t id,
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status session_summaries_find_for_update_queue(stele_pipeline *pipeline, int64_t id,
+                                                     session_summaries_row **ret_row,
+                                                     stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_summaries_find_for_update_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_part session_summaries_find_for_update_nowait_parts[] = {
@@ -3806,6 +4577,17 @@ stele_status session_summaries_find_for_update_nowait(stele_conn *conn, int64_t 
     return st;
 }
 
+stele_status session_summaries_find_for_update_nowait_queue(stele_pipeline *pipeline, int64_t id,
+                                                            session_summaries_row **ret_row,
+                                                            stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_summaries_find_for_update_nowait_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part session_summaries_find_for_update_skip_locked_parts[] = {
     STELE_SQL("SELECT "),
     STELE_SQL(session_summaries_select),
@@ -3843,6 +4625,18 @@ stele_status session_summaries_find_for_update_skip_locked(stele_conn *conn, int
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status session_summaries_find_for_update_skip_locked_queue(stele_pipeline *pipeline,
+                                                                 int64_t id,
+                                                                 session_summaries_row **ret_row,
+                                                                 stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_summaries_find_for_update_skip_locked_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param session_summaries_find_by_unique_active_params[] = {
@@ -3900,6 +4694,18 @@ stele_status session_summaries_find_by_unique_active(stele_conn *conn,
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status
+session_summaries_find_by_unique_active_queue(stele_pipeline *pipeline,
+                                              const session_summaries_unique_active_key *key,
+                                              session_summaries_row **ret_row, stele_error *err)
+{
+    const void *args[] = {key};
+    const stele_gen_stmt *stmt = &session_summaries_find_by_unique_active_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param session_summaries_list_by_session_params[] = {
@@ -4042,6 +4848,20 @@ stele_status session_summaries_list_by_session(stele_conn *conn,
     return st;
 }
 
+stele_status session_summaries_list_by_session_queue(stele_pipeline *pipeline,
+                                                     const session_summaries_session_key *key,
+                                                     const session_summaries_filter *filter,
+                                                     uint32_t limit, session_summaries_page **page,
+                                                     stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_summaries_no_filter;
+    const void *args[] = {key, filter, NULL, NULL};
+    uint32_t flags = session_summaries_scope(filter);
+    const stele_gen_list *list = &session_summaries_list_by_session_list;
+    return stele_gen_queue_page(pipeline, list, args, flags, limit, page, err);
+}
+
 stele_status session_summaries_session_resume(stele_str token, session_summaries_page **page,
                                               stele_error *err)
 {
@@ -4157,6 +4977,20 @@ stele_status session_summaries_count(stele_conn *conn, const session_summaries_f
     return stele_gen_value(conn, &session_summaries_count_stmt, args, flags, ret_count, err);
 }
 
+stele_status session_summaries_count_queue(stele_pipeline *pipeline,
+                                           const session_summaries_filter *filter,
+                                           int64_t *ret_count, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_summaries_no_filter;
+    const void *args[] = {filter};
+    uint32_t flags = session_summaries_scope(filter);
+    const stele_gen_stmt *stmt = &session_summaries_count_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_column session_summaries_exists_columns[] = {
     {"exists", STELE_GEN_BOOL, false, 0, NULL},
 };
@@ -4227,6 +5061,92 @@ stele_status session_summaries_exists(stele_conn *conn, const session_summaries_
     return stele_gen_value(conn, &session_summaries_exists_stmt, args, flags, ret_exists, err);
 }
 
+stele_status session_summaries_exists_queue(stele_pipeline *pipeline,
+                                            const session_summaries_filter *filter,
+                                            bool *ret_exists, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_summaries_no_filter;
+    const void *args[] = {filter};
+    uint32_t flags = session_summaries_scope(filter);
+    const stele_gen_stmt *stmt = &session_summaries_exists_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_exists;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part session_summaries_iter_parts[] = {
+    STELE_SQL("SELECT "),
+    STELE_SQL(session_summaries_select),
+    STELE_SQL("\nFROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS t"),
+    STELE_IF_NO_FLAG(STELE_FLAG_WITH_DELETED | STELE_FLAG_ONLY_DELETED),
+    STELE_SQL("\nWHERE t.deleted_at IS NULL"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_ONLY_DELETED),
+    STELE_SQL("\nWHERE t.deleted_at IS NOT NULL"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_WITH_DELETED),
+    STELE_SQL("\nWHERE true"),
+    STELE_END,
+    STELE_IF_NO_FLAG(STELE_FLAG_WITH_EXPIRED | STELE_FLAG_ONLY_EXPIRED),
+    STELE_SQL("\n"
+              "  AND (t.expires_at IS NULL OR t.expires_at > (statement_timestamp() AT TIME ZONE "
+              "'UTC'))"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_ONLY_EXPIRED),
+    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')"),
+    STELE_END,
+    STELE_WHERE_EQ(0, "t.id"),
+    STELE_WHERE_GE(1, "t.id"),
+    STELE_WHERE_LT(2, "t.id"),
+    STELE_WHERE_EQ(3, "t.app_name"),
+    STELE_WHERE_EQ(4, "t.user_id"),
+    STELE_WHERE_EQ(5, "t.session_id"),
+    STELE_WHERE_EQ(6, "t.filter_key"),
+    STELE_WHERE_EQ(7, "t.updated_at"),
+    STELE_WHERE_GE(8, "t.updated_at"),
+    STELE_WHERE_LT(9, "t.updated_at"),
+    STELE_WHERE_EQ(10, "t.expires_at"),
+    STELE_WHERE_GE(11, "t.expires_at"),
+    STELE_WHERE_LT(12, "t.expires_at"),
+    STELE_WHERE_EQ(13, "t.deleted_at"),
+    STELE_WHERE_GE(14, "t.deleted_at"),
+    STELE_WHERE_LT(15, "t.deleted_at"),
+    STELE_SQL("\nORDER BY t.id"),
+};
+
+static const stele_gen_stmt session_summaries_iter_stmt = {
+    .module = &sessions_module,
+    .name = "session_summaries_iter",
+    .table = "session_summaries",
+    .parts = session_summaries_iter_parts,
+    .part_count = STELE_COUNT(session_summaries_iter_parts),
+    .params = session_summaries_count_params,
+    .param_count = STELE_COUNT(session_summaries_count_params),
+    .columns = session_summaries_columns,
+    .column_count = STELE_COUNT(session_summaries_columns),
+    .row_size = sizeof(session_summaries_row),
+    .shape_from = 0,
+    .properties = STELE_STMT_READ,
+};
+
+stele_status session_summaries_iter_open(stele_conn *conn, const session_summaries_filter *filter,
+                                         session_summaries_iter **ret_iter, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_summaries_no_filter;
+    const stele_gen_stmt *stmt = &session_summaries_iter_stmt;
+    const void *args[] = {filter};
+    uint32_t flags = session_summaries_scope(filter);
+    void *iter = NULL;
+    stele_status st = stele_gen_iter_open(conn, stmt, args, flags, &iter, err);
+    if (st == STELE_OK)
+        *ret_iter = iter;
+    return st;
+}
+
 static const stele_gen_param session_summaries_insert_params[] = {
     {"id", STELE_GEN_INT8, STELE_GEN_IN, false, 0, offsetof(session_summaries_input, id), 0, NULL},
     {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0, offsetof(session_summaries_input, app_name),
@@ -4291,6 +5211,18 @@ stele_status session_summaries_insert(stele_conn *conn, const session_summaries_
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status session_summaries_insert_queue(stele_pipeline *pipeline,
+                                            const session_summaries_input *input,
+                                            session_summaries_row **ret_row, stele_error *err)
+{
+    const void *args[] = {input};
+    const stele_gen_stmt *stmt = &session_summaries_insert_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
 }
 
 static const stele_gen_column session_summaries_upserted_columns[] = {
@@ -4379,6 +5311,21 @@ stele_status session_summaries_upsert_by_unique_active(stele_conn *conn,
     return STELE_OK;
 }
 
+stele_status session_summaries_upsert_by_unique_active_queue(stele_pipeline *pipeline,
+                                                             const session_summaries_input *input,
+                                                             session_summaries_row **ret_row,
+                                                             bool *ret_inserted, stele_error *err)
+{
+    const void *args[] = {input};
+    const stele_gen_stmt *stmt = &session_summaries_upsert_by_unique_active_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_UPSERTED};
+    slot.offset = offsetof(session_summaries_upserted, inserted);
+    slot.out = ret_row;
+    slot.count = ret_inserted;
+    uint32_t flags = ret_row != NULL || ret_inserted != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_param session_summaries_update_params[] = {
     {"id", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, 0, 0, NULL},
     {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, false, 1,
@@ -4451,6 +5398,20 @@ stele_status session_summaries_update(stele_conn *conn, int64_t id,
     return st;
 }
 
+stele_status session_summaries_update_queue(stele_pipeline *pipeline, int64_t id,
+                                            const session_summaries_patch *patch,
+                                            session_summaries_row **ret_row, uint64_t *ret_count,
+                                            stele_error *err)
+{
+    const void *args[] = {&id, patch};
+    const stele_gen_stmt *stmt = &session_summaries_update_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    slot.count = ret_count;
+    uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_part session_summaries_delete_parts[] = {
     STELE_IF_SOFT,
     STELE_SQL("UPDATE "),
@@ -4484,6 +5445,16 @@ stele_status session_summaries_delete(stele_conn *conn, int64_t id, stele_error 
     return stele_gen_exec(conn, &session_summaries_delete_stmt, args, 0, true, NULL, err);
 }
 
+stele_status session_summaries_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                            uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_summaries_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part session_summaries_restore_parts[] = {
     STELE_SQL("UPDATE "),
     STELE_TABLE("session_summaries"),
@@ -4511,6 +5482,16 @@ stele_status session_summaries_restore(stele_conn *conn, int64_t id, stele_error
     return stele_gen_exec(conn, &session_summaries_restore_stmt, args, 0, true, NULL, err);
 }
 
+stele_status session_summaries_restore_queue(stele_pipeline *pipeline, int64_t id,
+                                             uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_summaries_restore_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part session_summaries_hard_delete_parts[] = {
     STELE_SQL("DELETE FROM "),
     STELE_TABLE("session_summaries"),
@@ -4534,6 +5515,16 @@ stele_status session_summaries_hard_delete(stele_conn *conn, int64_t id, stele_e
 {
     const void *args[] = {&id};
     return stele_gen_exec(conn, &session_summaries_hard_delete_stmt, args, 0, true, NULL, err);
+}
+
+stele_status session_summaries_hard_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                                 uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_summaries_hard_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param session_summaries_expire_params[] = {
@@ -4589,6 +5580,17 @@ stele_status session_summaries_expire(stele_conn *conn, uint32_t limit, uint64_t
     return stele_gen_exec(conn, &session_summaries_expire_stmt, args, 0, false, ret_count, err);
 }
 
+stele_status session_summaries_expire_queue(stele_pipeline *pipeline, uint32_t limit,
+                                            uint64_t *ret_count, stele_error *err)
+{
+    int64_t max = limit;
+    const void *args[] = {&max};
+    const stele_gen_stmt *stmt = &session_summaries_expire_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_param session_summaries_purge_params[] = {
     {"deleted_at", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, 0, 0, NULL},
     {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 1, 0, 0, NULL},
@@ -4633,6 +5635,17 @@ stele_status session_summaries_purge(stele_conn *conn, stele_ts deleted_before, 
     int64_t max = limit;
     const void *args[] = {&deleted_before, &max};
     return stele_gen_exec(conn, &session_summaries_purge_stmt, args, 0, false, ret_count, err);
+}
+
+stele_status session_summaries_purge_queue(stele_pipeline *pipeline, stele_ts deleted_before,
+                                           uint32_t limit, uint64_t *ret_count, stele_error *err)
+{
+    int64_t max = limit;
+    const void *args[] = {&deleted_before, &max};
+    const stele_gen_stmt *stmt = &session_summaries_purge_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_column session_summaries_sweep_columns[] = {
@@ -4985,6 +5998,16 @@ stele_status app_states_find(stele_conn *conn, int64_t id, app_states_row **ret_
     return st;
 }
 
+stele_status app_states_find_queue(stele_pipeline *pipeline, int64_t id, app_states_row **ret_row,
+                                   stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &app_states_find_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part app_states_find_for_update_parts[] = {
     STELE_SQL("SELECT "),
     STELE_SQL(app_states_select),
@@ -5020,6 +6043,16 @@ stele_status app_states_find_for_update(stele_conn *conn, int64_t id, app_states
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status app_states_find_for_update_queue(stele_pipeline *pipeline, int64_t id,
+                                              app_states_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &app_states_find_for_update_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_part app_states_find_for_update_nowait_parts[] = {
@@ -5061,6 +6094,16 @@ stele_status app_states_find_for_update_nowait(stele_conn *conn, int64_t id,
     return st;
 }
 
+stele_status app_states_find_for_update_nowait_queue(stele_pipeline *pipeline, int64_t id,
+                                                     app_states_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &app_states_find_for_update_nowait_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part app_states_find_for_update_skip_locked_parts[] = {
     STELE_SQL("SELECT "),
     STELE_SQL(app_states_select),
@@ -5097,6 +6140,17 @@ stele_status app_states_find_for_update_skip_locked(stele_conn *conn, int64_t id
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status app_states_find_for_update_skip_locked_queue(stele_pipeline *pipeline, int64_t id,
+                                                          app_states_row **ret_row,
+                                                          stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &app_states_find_for_update_skip_locked_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param app_states_find_by_unique_active_params[] = {
@@ -5145,6 +6199,17 @@ stele_status app_states_find_by_unique_active(stele_conn *conn,
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status app_states_find_by_unique_active_queue(stele_pipeline *pipeline,
+                                                    const app_states_unique_active_key *key,
+                                                    app_states_row **ret_row, stele_error *err)
+{
+    const void *args[] = {key};
+    const stele_gen_stmt *stmt = &app_states_find_by_unique_active_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param app_states_list_by_app_params[] = {
@@ -5277,6 +6342,18 @@ stele_status app_states_list_by_app(stele_conn *conn, stele_str app_name,
     return st;
 }
 
+stele_status app_states_list_by_app_queue(stele_pipeline *pipeline, stele_str app_name,
+                                          const app_states_filter *filter, uint32_t limit,
+                                          app_states_page **page, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &app_states_no_filter;
+    const void *args[] = {&app_name, filter, NULL, NULL};
+    uint32_t flags = app_states_scope(filter);
+    const stele_gen_list *list = &app_states_list_by_app_list;
+    return stele_gen_queue_page(pipeline, list, args, flags, limit, page, err);
+}
+
 stele_status app_states_app_resume(stele_str token, app_states_page **page, stele_error *err)
 {
     stele_page *base = NULL;
@@ -5394,6 +6471,19 @@ stele_status app_states_count(stele_conn *conn, const app_states_filter *filter,
     return stele_gen_value(conn, &app_states_count_stmt, args, flags, ret_count, err);
 }
 
+stele_status app_states_count_queue(stele_pipeline *pipeline, const app_states_filter *filter,
+                                    int64_t *ret_count, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &app_states_no_filter;
+    const void *args[] = {filter};
+    uint32_t flags = app_states_scope(filter);
+    const stele_gen_stmt *stmt = &app_states_count_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_column app_states_exists_columns[] = {
     {"exists", STELE_GEN_BOOL, false, 0, NULL},
 };
@@ -5466,6 +6556,92 @@ stele_status app_states_exists(stele_conn *conn, const app_states_filter *filter
     return stele_gen_value(conn, &app_states_exists_stmt, args, flags, ret_exists, err);
 }
 
+stele_status app_states_exists_queue(stele_pipeline *pipeline, const app_states_filter *filter,
+                                     bool *ret_exists, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &app_states_no_filter;
+    const void *args[] = {filter};
+    uint32_t flags = app_states_scope(filter);
+    const stele_gen_stmt *stmt = &app_states_exists_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_exists;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part app_states_iter_parts[] = {
+    STELE_SQL("SELECT "),
+    STELE_SQL(app_states_select),
+    STELE_SQL("\nFROM "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" AS t"),
+    STELE_IF_NO_FLAG(STELE_FLAG_WITH_DELETED | STELE_FLAG_ONLY_DELETED),
+    STELE_SQL("\nWHERE t.deleted_at IS NULL"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_ONLY_DELETED),
+    STELE_SQL("\nWHERE t.deleted_at IS NOT NULL"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_WITH_DELETED),
+    STELE_SQL("\nWHERE true"),
+    STELE_END,
+    STELE_IF_NO_FLAG(STELE_FLAG_WITH_EXPIRED | STELE_FLAG_ONLY_EXPIRED),
+    STELE_SQL("\n"
+              "  AND (t.expires_at IS NULL OR t.expires_at > (statement_timestamp() AT TIME ZONE "
+              "'UTC'))"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_ONLY_EXPIRED),
+    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')"),
+    STELE_END,
+    STELE_WHERE_EQ(0, "t.id"),
+    STELE_WHERE_GE(1, "t.id"),
+    STELE_WHERE_LT(2, "t.id"),
+    STELE_WHERE_EQ(3, "t.app_name"),
+    STELE_WHERE_EQ(4, "t.key"),
+    STELE_WHERE_EQ(5, "t.value"),
+    STELE_WHERE_EQ(6, "t.created_at"),
+    STELE_WHERE_GE(7, "t.created_at"),
+    STELE_WHERE_LT(8, "t.created_at"),
+    STELE_WHERE_EQ(9, "t.updated_at"),
+    STELE_WHERE_GE(10, "t.updated_at"),
+    STELE_WHERE_LT(11, "t.updated_at"),
+    STELE_WHERE_EQ(12, "t.expires_at"),
+    STELE_WHERE_GE(13, "t.expires_at"),
+    STELE_WHERE_LT(14, "t.expires_at"),
+    STELE_WHERE_EQ(15, "t.deleted_at"),
+    STELE_WHERE_GE(16, "t.deleted_at"),
+    STELE_WHERE_LT(17, "t.deleted_at"),
+    STELE_SQL("\nORDER BY t.id"),
+};
+
+static const stele_gen_stmt app_states_iter_stmt = {
+    .module = &sessions_module,
+    .name = "app_states_iter",
+    .table = "app_states",
+    .parts = app_states_iter_parts,
+    .part_count = STELE_COUNT(app_states_iter_parts),
+    .params = app_states_count_params,
+    .param_count = STELE_COUNT(app_states_count_params),
+    .columns = app_states_columns,
+    .column_count = STELE_COUNT(app_states_columns),
+    .row_size = sizeof(app_states_row),
+    .shape_from = 0,
+    .properties = STELE_STMT_READ,
+};
+
+stele_status app_states_iter_open(stele_conn *conn, const app_states_filter *filter,
+                                  app_states_iter **ret_iter, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &app_states_no_filter;
+    const void *args[] = {filter};
+    uint32_t flags = app_states_scope(filter);
+    void *iter = NULL;
+    stele_status st = stele_gen_iter_open(conn, &app_states_iter_stmt, args, flags, &iter, err);
+    if (st == STELE_OK)
+        *ret_iter = iter;
+    return st;
+}
+
 static const stele_gen_param app_states_insert_params[] = {
     {"id", STELE_GEN_INT8, STELE_GEN_IN, false, 0, offsetof(app_states_input, id), 0, NULL},
     {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0, offsetof(app_states_input, app_name), 255,
@@ -5526,6 +6702,17 @@ stele_status app_states_insert(stele_conn *conn, const app_states_input *input,
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status app_states_insert_queue(stele_pipeline *pipeline, const app_states_input *input,
+                                     app_states_row **ret_row, stele_error *err)
+{
+    const void *args[] = {input};
+    const stele_gen_stmt *stmt = &app_states_insert_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
 }
 
 static const stele_gen_column app_states_upserted_columns[] = {
@@ -5606,6 +6793,21 @@ stele_status app_states_upsert_by_unique_active(stele_conn *conn, const app_stat
     return STELE_OK;
 }
 
+stele_status app_states_upsert_by_unique_active_queue(stele_pipeline *pipeline,
+                                                      const app_states_input *input,
+                                                      app_states_row **ret_row, bool *ret_inserted,
+                                                      stele_error *err)
+{
+    const void *args[] = {input};
+    const stele_gen_stmt *stmt = &app_states_upsert_by_unique_active_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_UPSERTED};
+    slot.offset = offsetof(app_states_upserted, inserted);
+    slot.out = ret_row;
+    slot.count = ret_inserted;
+    uint32_t flags = ret_row != NULL || ret_inserted != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_param app_states_update_params[] = {
     {"id", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, 0, 0, NULL},
     {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, false, 1, offsetof(app_states_patch, app_name), 255,
@@ -5673,6 +6875,19 @@ stele_status app_states_update(stele_conn *conn, int64_t id, const app_states_pa
     return st;
 }
 
+stele_status app_states_update_queue(stele_pipeline *pipeline, int64_t id,
+                                     const app_states_patch *patch, app_states_row **ret_row,
+                                     uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {&id, patch};
+    const stele_gen_stmt *stmt = &app_states_update_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    slot.count = ret_count;
+    uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_part app_states_delete_parts[] = {
     STELE_IF_SOFT,
     STELE_SQL("UPDATE "),
@@ -5706,6 +6921,16 @@ stele_status app_states_delete(stele_conn *conn, int64_t id, stele_error *err)
     return stele_gen_exec(conn, &app_states_delete_stmt, args, 0, true, NULL, err);
 }
 
+stele_status app_states_delete_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
+                                     stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &app_states_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part app_states_restore_parts[] = {
     STELE_SQL("UPDATE "),
     STELE_TABLE("app_states"),
@@ -5733,6 +6958,16 @@ stele_status app_states_restore(stele_conn *conn, int64_t id, stele_error *err)
     return stele_gen_exec(conn, &app_states_restore_stmt, args, 0, true, NULL, err);
 }
 
+stele_status app_states_restore_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
+                                      stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &app_states_restore_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part app_states_hard_delete_parts[] = {
     STELE_SQL("DELETE FROM "),
     STELE_TABLE("app_states"),
@@ -5756,6 +6991,16 @@ stele_status app_states_hard_delete(stele_conn *conn, int64_t id, stele_error *e
 {
     const void *args[] = {&id};
     return stele_gen_exec(conn, &app_states_hard_delete_stmt, args, 0, true, NULL, err);
+}
+
+stele_status app_states_hard_delete_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
+                                          stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &app_states_hard_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param app_states_expire_params[] = {
@@ -5811,6 +7056,17 @@ stele_status app_states_expire(stele_conn *conn, uint32_t limit, uint64_t *ret_c
     return stele_gen_exec(conn, &app_states_expire_stmt, args, 0, false, ret_count, err);
 }
 
+stele_status app_states_expire_queue(stele_pipeline *pipeline, uint32_t limit, uint64_t *ret_count,
+                                     stele_error *err)
+{
+    int64_t max = limit;
+    const void *args[] = {&max};
+    const stele_gen_stmt *stmt = &app_states_expire_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_param app_states_purge_params[] = {
     {"deleted_at", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, 0, 0, NULL},
     {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 1, 0, 0, NULL},
@@ -5855,6 +7111,17 @@ stele_status app_states_purge(stele_conn *conn, stele_ts deleted_before, uint32_
     int64_t max = limit;
     const void *args[] = {&deleted_before, &max};
     return stele_gen_exec(conn, &app_states_purge_stmt, args, 0, false, ret_count, err);
+}
+
+stele_status app_states_purge_queue(stele_pipeline *pipeline, stele_ts deleted_before,
+                                    uint32_t limit, uint64_t *ret_count, stele_error *err)
+{
+    int64_t max = limit;
+    const void *args[] = {&deleted_before, &max};
+    const stele_gen_stmt *stmt = &app_states_purge_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_column app_states_sweep_columns[] = {
@@ -6158,6 +7425,16 @@ stele_status user_states_find(stele_conn *conn, int64_t id, user_states_row **re
     return st;
 }
 
+stele_status user_states_find_queue(stele_pipeline *pipeline, int64_t id, user_states_row **ret_row,
+                                    stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &user_states_find_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part user_states_find_for_update_parts[] = {
     STELE_SQL("SELECT "),
     STELE_SQL(user_states_select),
@@ -6193,6 +7470,16 @@ stele_status user_states_find_for_update(stele_conn *conn, int64_t id, user_stat
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status user_states_find_for_update_queue(stele_pipeline *pipeline, int64_t id,
+                                               user_states_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &user_states_find_for_update_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_part user_states_find_for_update_nowait_parts[] = {
@@ -6234,6 +7521,16 @@ stele_status user_states_find_for_update_nowait(stele_conn *conn, int64_t id,
     return st;
 }
 
+stele_status user_states_find_for_update_nowait_queue(stele_pipeline *pipeline, int64_t id,
+                                                      user_states_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &user_states_find_for_update_nowait_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part user_states_find_for_update_skip_locked_parts[] = {
     STELE_SQL("SELECT "),
     STELE_SQL(user_states_select),
@@ -6270,6 +7567,17 @@ stele_status user_states_find_for_update_skip_locked(stele_conn *conn, int64_t i
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status user_states_find_for_update_skip_locked_queue(stele_pipeline *pipeline, int64_t id,
+                                                           user_states_row **ret_row,
+                                                           stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &user_states_find_for_update_skip_locked_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param user_states_find_by_unique_active_params[] = {
@@ -6322,6 +7630,17 @@ stele_status user_states_find_by_unique_active(stele_conn *conn,
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status user_states_find_by_unique_active_queue(stele_pipeline *pipeline,
+                                                     const user_states_unique_active_key *key,
+                                                     user_states_row **ret_row, stele_error *err)
+{
+    const void *args[] = {key};
+    const stele_gen_stmt *stmt = &user_states_find_by_unique_active_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param user_states_list_by_user_params[] = {
@@ -6463,6 +7782,19 @@ stele_status user_states_list_by_user(stele_conn *conn, const user_states_user_k
     return st;
 }
 
+stele_status user_states_list_by_user_queue(stele_pipeline *pipeline,
+                                            const user_states_user_key *key,
+                                            const user_states_filter *filter, uint32_t limit,
+                                            user_states_page **page, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &user_states_no_filter;
+    const void *args[] = {key, filter, NULL, NULL};
+    uint32_t flags = user_states_scope(filter);
+    const stele_gen_list *list = &user_states_list_by_user_list;
+    return stele_gen_queue_page(pipeline, list, args, flags, limit, page, err);
+}
+
 stele_status user_states_user_resume(stele_str token, user_states_page **page, stele_error *err)
 {
     stele_page *base = NULL;
@@ -6584,6 +7916,19 @@ stele_status user_states_count(stele_conn *conn, const user_states_filter *filte
     return stele_gen_value(conn, &user_states_count_stmt, args, flags, ret_count, err);
 }
 
+stele_status user_states_count_queue(stele_pipeline *pipeline, const user_states_filter *filter,
+                                     int64_t *ret_count, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &user_states_no_filter;
+    const void *args[] = {filter};
+    uint32_t flags = user_states_scope(filter);
+    const stele_gen_stmt *stmt = &user_states_count_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_column user_states_exists_columns[] = {
     {"exists", STELE_GEN_BOOL, false, 0, NULL},
 };
@@ -6657,6 +8002,93 @@ stele_status user_states_exists(stele_conn *conn, const user_states_filter *filt
     return stele_gen_value(conn, &user_states_exists_stmt, args, flags, ret_exists, err);
 }
 
+stele_status user_states_exists_queue(stele_pipeline *pipeline, const user_states_filter *filter,
+                                      bool *ret_exists, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &user_states_no_filter;
+    const void *args[] = {filter};
+    uint32_t flags = user_states_scope(filter);
+    const stele_gen_stmt *stmt = &user_states_exists_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_exists;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part user_states_iter_parts[] = {
+    STELE_SQL("SELECT "),
+    STELE_SQL(user_states_select),
+    STELE_SQL("\nFROM "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" AS t"),
+    STELE_IF_NO_FLAG(STELE_FLAG_WITH_DELETED | STELE_FLAG_ONLY_DELETED),
+    STELE_SQL("\nWHERE t.deleted_at IS NULL"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_ONLY_DELETED),
+    STELE_SQL("\nWHERE t.deleted_at IS NOT NULL"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_WITH_DELETED),
+    STELE_SQL("\nWHERE true"),
+    STELE_END,
+    STELE_IF_NO_FLAG(STELE_FLAG_WITH_EXPIRED | STELE_FLAG_ONLY_EXPIRED),
+    STELE_SQL("\n"
+              "  AND (t.expires_at IS NULL OR t.expires_at > (statement_timestamp() AT TIME ZONE "
+              "'UTC'))"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_ONLY_EXPIRED),
+    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')"),
+    STELE_END,
+    STELE_WHERE_EQ(0, "t.id"),
+    STELE_WHERE_GE(1, "t.id"),
+    STELE_WHERE_LT(2, "t.id"),
+    STELE_WHERE_EQ(3, "t.app_name"),
+    STELE_WHERE_EQ(4, "t.user_id"),
+    STELE_WHERE_EQ(5, "t.key"),
+    STELE_WHERE_EQ(6, "t.value"),
+    STELE_WHERE_EQ(7, "t.created_at"),
+    STELE_WHERE_GE(8, "t.created_at"),
+    STELE_WHERE_LT(9, "t.created_at"),
+    STELE_WHERE_EQ(10, "t.updated_at"),
+    STELE_WHERE_GE(11, "t.updated_at"),
+    STELE_WHERE_LT(12, "t.updated_at"),
+    STELE_WHERE_EQ(13, "t.expires_at"),
+    STELE_WHERE_GE(14, "t.expires_at"),
+    STELE_WHERE_LT(15, "t.expires_at"),
+    STELE_WHERE_EQ(16, "t.deleted_at"),
+    STELE_WHERE_GE(17, "t.deleted_at"),
+    STELE_WHERE_LT(18, "t.deleted_at"),
+    STELE_SQL("\nORDER BY t.id"),
+};
+
+static const stele_gen_stmt user_states_iter_stmt = {
+    .module = &sessions_module,
+    .name = "user_states_iter",
+    .table = "user_states",
+    .parts = user_states_iter_parts,
+    .part_count = STELE_COUNT(user_states_iter_parts),
+    .params = user_states_count_params,
+    .param_count = STELE_COUNT(user_states_count_params),
+    .columns = user_states_columns,
+    .column_count = STELE_COUNT(user_states_columns),
+    .row_size = sizeof(user_states_row),
+    .shape_from = 0,
+    .properties = STELE_STMT_READ,
+};
+
+stele_status user_states_iter_open(stele_conn *conn, const user_states_filter *filter,
+                                   user_states_iter **ret_iter, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &user_states_no_filter;
+    const void *args[] = {filter};
+    uint32_t flags = user_states_scope(filter);
+    void *iter = NULL;
+    stele_status st = stele_gen_iter_open(conn, &user_states_iter_stmt, args, flags, &iter, err);
+    if (st == STELE_OK)
+        *ret_iter = iter;
+    return st;
+}
+
 static const stele_gen_param user_states_insert_params[] = {
     {"id", STELE_GEN_INT8, STELE_GEN_IN, false, 0, offsetof(user_states_input, id), 0, NULL},
     {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0, offsetof(user_states_input, app_name), 255,
@@ -6720,6 +8152,17 @@ stele_status user_states_insert(stele_conn *conn, const user_states_input *input
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status user_states_insert_queue(stele_pipeline *pipeline, const user_states_input *input,
+                                      user_states_row **ret_row, stele_error *err)
+{
+    const void *args[] = {input};
+    const stele_gen_stmt *stmt = &user_states_insert_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
 }
 
 static const stele_gen_column user_states_upserted_columns[] = {
@@ -6803,6 +8246,21 @@ stele_status user_states_upsert_by_unique_active(stele_conn *conn, const user_st
     return STELE_OK;
 }
 
+stele_status user_states_upsert_by_unique_active_queue(stele_pipeline *pipeline,
+                                                       const user_states_input *input,
+                                                       user_states_row **ret_row,
+                                                       bool *ret_inserted, stele_error *err)
+{
+    const void *args[] = {input};
+    const stele_gen_stmt *stmt = &user_states_upsert_by_unique_active_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_UPSERTED};
+    slot.offset = offsetof(user_states_upserted, inserted);
+    slot.out = ret_row;
+    slot.count = ret_inserted;
+    uint32_t flags = ret_row != NULL || ret_inserted != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_param user_states_update_params[] = {
     {"id", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, 0, 0, NULL},
     {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, false, 1, offsetof(user_states_patch, app_name), 255,
@@ -6873,6 +8331,19 @@ stele_status user_states_update(stele_conn *conn, int64_t id, const user_states_
     return st;
 }
 
+stele_status user_states_update_queue(stele_pipeline *pipeline, int64_t id,
+                                      const user_states_patch *patch, user_states_row **ret_row,
+                                      uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {&id, patch};
+    const stele_gen_stmt *stmt = &user_states_update_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    slot.count = ret_count;
+    uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_part user_states_delete_parts[] = {
     STELE_IF_SOFT,
     STELE_SQL("UPDATE "),
@@ -6906,6 +8377,16 @@ stele_status user_states_delete(stele_conn *conn, int64_t id, stele_error *err)
     return stele_gen_exec(conn, &user_states_delete_stmt, args, 0, true, NULL, err);
 }
 
+stele_status user_states_delete_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
+                                      stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &user_states_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part user_states_restore_parts[] = {
     STELE_SQL("UPDATE "),
     STELE_TABLE("user_states"),
@@ -6933,6 +8414,16 @@ stele_status user_states_restore(stele_conn *conn, int64_t id, stele_error *err)
     return stele_gen_exec(conn, &user_states_restore_stmt, args, 0, true, NULL, err);
 }
 
+stele_status user_states_restore_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
+                                       stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &user_states_restore_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part user_states_hard_delete_parts[] = {
     STELE_SQL("DELETE FROM "),
     STELE_TABLE("user_states"),
@@ -6956,6 +8447,16 @@ stele_status user_states_hard_delete(stele_conn *conn, int64_t id, stele_error *
 {
     const void *args[] = {&id};
     return stele_gen_exec(conn, &user_states_hard_delete_stmt, args, 0, true, NULL, err);
+}
+
+stele_status user_states_hard_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                           uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &user_states_hard_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param user_states_expire_params[] = {
@@ -7011,6 +8512,17 @@ stele_status user_states_expire(stele_conn *conn, uint32_t limit, uint64_t *ret_
     return stele_gen_exec(conn, &user_states_expire_stmt, args, 0, false, ret_count, err);
 }
 
+stele_status user_states_expire_queue(stele_pipeline *pipeline, uint32_t limit, uint64_t *ret_count,
+                                      stele_error *err)
+{
+    int64_t max = limit;
+    const void *args[] = {&max};
+    const stele_gen_stmt *stmt = &user_states_expire_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_param user_states_purge_params[] = {
     {"deleted_at", STELE_GEN_TIMESTAMP, STELE_GEN_PLAIN, true, 0, 0, 0, NULL},
     {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 1, 0, 0, NULL},
@@ -7055,6 +8567,17 @@ stele_status user_states_purge(stele_conn *conn, stele_ts deleted_before, uint32
     int64_t max = limit;
     const void *args[] = {&deleted_before, &max};
     return stele_gen_exec(conn, &user_states_purge_stmt, args, 0, false, ret_count, err);
+}
+
+stele_status user_states_purge_queue(stele_pipeline *pipeline, stele_ts deleted_before,
+                                     uint32_t limit, uint64_t *ret_count, stele_error *err)
+{
+    int64_t max = limit;
+    const void *args[] = {&deleted_before, &max};
+    const stele_gen_stmt *stmt = &user_states_purge_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_column user_states_sweep_columns[] = {

@@ -3,7 +3,7 @@
 #define STELE_GENERATED_SESSIONS_GEN_H
 
 #include <stele.h>
-#include <stele/gen/gen.h>
+#include <stele/gen/flow.h>
 
 #if STELE_GEN_ABI != 1
 #error "sessions.gen.h was generated for another version of libstele: run stele generate"
@@ -102,6 +102,8 @@ typedef struct session_states_page {
     bool more;
 } session_states_page;
 
+typedef struct session_states_iter session_states_iter;
+
 /**
  * Finds a live row by primary key.
  *
@@ -110,6 +112,14 @@ typedef struct session_states_page {
  */
 STELE_MUST_CHECK stele_status session_states_find(stele_conn *conn, int64_t id,
                                                   session_states_row **ret_row, stele_error *err);
+
+/**
+ * session_states_find() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_states_find_queue(stele_pipeline *pipeline, int64_t id,
+                                                        session_states_row **ret_row,
+                                                        stele_error *err);
 
 /**
  * Finds a live row by primary key and locks it, waiting for whoever holds it.
@@ -122,6 +132,15 @@ STELE_MUST_CHECK stele_status session_states_find_for_update(stele_conn *conn, i
                                                              stele_error *err);
 
 /**
+ * session_states_find_for_update() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_states_find_for_update_queue(stele_pipeline *pipeline,
+                                                                   int64_t id,
+                                                                   session_states_row **ret_row,
+                                                                   stele_error *err);
+
+/**
  * Finds a live row by primary key and locks it, without waiting.
  *
  * Owns:   the caller, on success: session_states_row_free().
@@ -132,6 +151,13 @@ STELE_MUST_CHECK stele_status session_states_find_for_update_nowait(stele_conn *
                                                                     stele_error *err);
 
 /**
+ * session_states_find_for_update_nowait() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_states_find_for_update_nowait_queue(
+    stele_pipeline *pipeline, int64_t id, session_states_row **ret_row, stele_error *err);
+
+/**
  * Finds a live row by primary key and locks it, unless someone else holds it.
  *
  * Owns:   the caller, on success: session_states_row_free().
@@ -139,6 +165,13 @@ STELE_MUST_CHECK stele_status session_states_find_for_update_nowait(stele_conn *
  */
 STELE_MUST_CHECK stele_status session_states_find_for_update_skip_locked(
     stele_conn *conn, int64_t id, session_states_row **ret_row, stele_error *err);
+
+/**
+ * session_states_find_for_update_skip_locked() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_states_find_for_update_skip_locked_queue(
+    stele_pipeline *pipeline, int64_t id, session_states_row **ret_row, stele_error *err);
 
 /**
  * Finds a live row by unique_active.
@@ -151,6 +184,14 @@ session_states_find_by_unique_active(stele_conn *conn, const session_states_uniq
                                      session_states_row **ret_row, stele_error *err);
 
 /**
+ * session_states_find_by_unique_active() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_states_find_by_unique_active_queue(
+    stele_pipeline *pipeline, const session_states_unique_active_key *key,
+    session_states_row **ret_row, stele_error *err);
+
+/**
  * Sessions of one user, last used first.
  *
  * Pages:  *page is NULL for the first; each call replaces it by the next.
@@ -160,6 +201,15 @@ session_states_find_by_unique_active(stele_conn *conn, const session_states_uniq
 STELE_MUST_CHECK stele_status session_states_list_by_recent(
     stele_conn *conn, const session_states_recent_key *key, const session_states_filter *filter,
     uint32_t limit, session_states_page **page, stele_error *err);
+
+/**
+ * session_states_list_by_recent() in a pipeline: *page is replaced when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status
+session_states_list_by_recent_queue(stele_pipeline *pipeline, const session_states_recent_key *key,
+                                    const session_states_filter *filter, uint32_t limit,
+                                    session_states_page **page, stele_error *err);
 
 /**
  * Makes a page without rows, after which session_states_list_by_recent() continues where the token
@@ -177,10 +227,36 @@ STELE_MUST_CHECK stele_status session_states_count(stele_conn *conn,
                                                    const session_states_filter *filter,
                                                    int64_t *ret_count, stele_error *err);
 
+/**
+ * session_states_count() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ */
+STELE_MUST_CHECK stele_status session_states_count_queue(stele_pipeline *pipeline,
+                                                         const session_states_filter *filter,
+                                                         int64_t *ret_count, stele_error *err);
+
 /** Tells whether there is a row. `filter` NULL: all live rows. */
 STELE_MUST_CHECK stele_status session_states_exists(stele_conn *conn,
                                                     const session_states_filter *filter,
                                                     bool *ret_exists, stele_error *err);
+
+/**
+ * session_states_exists() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status session_states_exists_queue(stele_pipeline *pipeline,
+                                                          const session_states_filter *filter,
+                                                          bool *ret_exists, stele_error *err);
+
+/**
+ * Reads live rows one by one, by primary key, in constant memory. `filter` may be NULL.
+ *
+ * Owns:   the caller, on success: session_states_iter_close(). Meanwhile conn takes no other calls.
+ * Errors: may also come after rows, of session_states_iter_next().
+ */
+STELE_MUST_CHECK stele_status session_states_iter_open(stele_conn *conn,
+                                                       const session_states_filter *filter,
+                                                       session_states_iter **ret_iter,
+                                                       stele_error *err);
 
 /**
  * Inserts a row.
@@ -192,6 +268,15 @@ STELE_MUST_CHECK stele_status session_states_exists(stele_conn *conn,
 STELE_MUST_CHECK stele_status session_states_insert(stele_conn *conn,
                                                     const session_states_input *input,
                                                     session_states_row **ret_row, stele_error *err);
+
+/**
+ * session_states_insert() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status session_states_insert_queue(stele_pipeline *pipeline,
+                                                          const session_states_input *input,
+                                                          session_states_row **ret_row,
+                                                          stele_error *err);
 
 /**
  * Inserts a row, or updates the one with the same (app_name, user_id, session_id): sets the columns
@@ -207,6 +292,14 @@ STELE_MUST_CHECK stele_status session_states_upsert_by_unique_active(
     bool *ret_inserted, stele_error *err);
 
 /**
+ * session_states_upsert_by_unique_active() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds.
+ */
+STELE_MUST_CHECK stele_status session_states_upsert_by_unique_active_queue(
+    stele_pipeline *pipeline, const session_states_input *input, session_states_row **ret_row,
+    bool *ret_inserted, stele_error *err);
+
+/**
  * Updates a row by primary key, expired or not.
  *
  * Owns:   the caller: session_states_row_free(). `ret_row` may be NULL.
@@ -217,11 +310,27 @@ STELE_MUST_CHECK stele_status session_states_update(stele_conn *conn, int64_t id
                                                     session_states_row **ret_row, stele_error *err);
 
 /**
+ * session_states_update() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row (or version).
+ */
+STELE_MUST_CHECK stele_status session_states_update_queue(stele_pipeline *pipeline, int64_t id,
+                                                          const session_states_patch *patch,
+                                                          session_states_row **ret_row,
+                                                          uint64_t *ret_count, stele_error *err);
+
+/**
  * Deletes a row by primary key, softly, unless that is switched off.
  *
  * Errors: STELE_E_NOT_FOUND; STELE_E_FOREIGN_KEY when others refer to it.
  */
 STELE_MUST_CHECK stele_status session_states_delete(stele_conn *conn, int64_t id, stele_error *err);
+
+/**
+ * session_states_delete() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_states_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                                          uint64_t *ret_count, stele_error *err);
 
 /**
  * Takes a soft delete back.
@@ -233,6 +342,13 @@ STELE_MUST_CHECK stele_status session_states_restore(stele_conn *conn, int64_t i
                                                      stele_error *err);
 
 /**
+ * session_states_restore() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_states_restore_queue(stele_pipeline *pipeline, int64_t id,
+                                                           uint64_t *ret_count, stele_error *err);
+
+/**
  * Removes a row by primary key for good, deleted or not.
  *
  * Errors: STELE_E_NOT_FOUND; STELE_E_FOREIGN_KEY when others refer to it.
@@ -241,11 +357,26 @@ STELE_MUST_CHECK stele_status session_states_hard_delete(stele_conn *conn, int64
                                                          stele_error *err);
 
 /**
+ * session_states_hard_delete() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_states_hard_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                                               uint64_t *ret_count,
+                                                               stele_error *err);
+
+/**
  * Deletes rows whose time is over, the oldest first and at most `limit`; rows that others hold are
  * left for later. `ret_count` may be NULL.
  */
 STELE_MUST_CHECK stele_status session_states_expire(stele_conn *conn, uint32_t limit,
                                                     uint64_t *ret_count, stele_error *err);
+
+/**
+ * session_states_expire() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_states_expire_queue(stele_pipeline *pipeline, uint32_t limit,
+                                                          uint64_t *ret_count, stele_error *err);
 
 /**
  * Removes for good rows that were deleted before a time, the oldest first and at most `limit`.
@@ -256,6 +387,14 @@ STELE_MUST_CHECK stele_status session_states_purge(stele_conn *conn, stele_ts de
                                                    stele_error *err);
 
 /**
+ * session_states_purge() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_states_purge_queue(stele_pipeline *pipeline,
+                                                         stele_ts deleted_before, uint32_t limit,
+                                                         uint64_t *ret_count, stele_error *err);
+
+/**
  * Copies a row into a block of its own, for instance out of a page.
  *
  * Owns:   the caller: session_states_row_free().
@@ -264,6 +403,30 @@ STELE_MUST_CHECK stele_status session_states_purge(stele_conn *conn, stele_ts de
 STELE_MUST_CHECK stele_status session_states_row_dup(const session_states_row *row,
                                                      session_states_row **ret_row,
                                                      stele_error *err);
+
+/** The next row, borrowed until the next call; STELE_DONE at the end. */
+STELE_MUST_CHECK static inline stele_status
+session_states_iter_next(session_states_iter *iter, const session_states_row **ret_row,
+                         stele_error *err)
+{
+    const void *row = NULL;
+    stele_status st = stele_gen_iter_next(iter, &row, err);
+    if (st == STELE_OK)
+        *ret_row = (const session_states_row *)row;
+    return st;
+}
+
+/** Ends it, read to the end or not; the connection can be used again. */
+static inline void session_states_iter_close(session_states_iter *iter)
+{
+    stele_gen_iter_close(iter);
+}
+
+/** For STELE_AUTO(session_states_iter). */
+static inline void session_states_iter_autofree(session_states_iter **iter)
+{
+    stele_gen_iter_close(*iter);
+}
 
 /** Frees a row. NULL is ignored. */
 static inline void session_states_row_free(session_states_row *row)
@@ -381,6 +544,8 @@ typedef struct session_events_page {
     bool more;
 } session_events_page;
 
+typedef struct session_events_iter session_events_iter;
+
 /**
  * Finds a live row by primary key.
  *
@@ -389,6 +554,14 @@ typedef struct session_events_page {
  */
 STELE_MUST_CHECK stele_status session_events_find(stele_conn *conn, int64_t id,
                                                   session_events_row **ret_row, stele_error *err);
+
+/**
+ * session_events_find() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_events_find_queue(stele_pipeline *pipeline, int64_t id,
+                                                        session_events_row **ret_row,
+                                                        stele_error *err);
 
 /**
  * Finds a live row by primary key and locks it, waiting for whoever holds it.
@@ -401,6 +574,15 @@ STELE_MUST_CHECK stele_status session_events_find_for_update(stele_conn *conn, i
                                                              stele_error *err);
 
 /**
+ * session_events_find_for_update() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_events_find_for_update_queue(stele_pipeline *pipeline,
+                                                                   int64_t id,
+                                                                   session_events_row **ret_row,
+                                                                   stele_error *err);
+
+/**
  * Finds a live row by primary key and locks it, without waiting.
  *
  * Owns:   the caller, on success: session_events_row_free().
@@ -409,6 +591,13 @@ STELE_MUST_CHECK stele_status session_events_find_for_update(stele_conn *conn, i
 STELE_MUST_CHECK stele_status session_events_find_for_update_nowait(stele_conn *conn, int64_t id,
                                                                     session_events_row **ret_row,
                                                                     stele_error *err);
+
+/**
+ * session_events_find_for_update_nowait() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_events_find_for_update_nowait_queue(
+    stele_pipeline *pipeline, int64_t id, session_events_row **ret_row, stele_error *err);
 
 /**
  * Finds a live row by primary key and locks it, unless someone else holds it.
@@ -420,6 +609,13 @@ STELE_MUST_CHECK stele_status session_events_find_for_update_skip_locked(
     stele_conn *conn, int64_t id, session_events_row **ret_row, stele_error *err);
 
 /**
+ * session_events_find_for_update_skip_locked() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_events_find_for_update_skip_locked_queue(
+    stele_pipeline *pipeline, int64_t id, session_events_row **ret_row, stele_error *err);
+
+/**
  * Events of one session, oldest first.
  *
  * Pages:  *page is NULL for the first; each call replaces it by the next.
@@ -429,6 +625,15 @@ STELE_MUST_CHECK stele_status session_events_find_for_update_skip_locked(
 STELE_MUST_CHECK stele_status session_events_list_by_session(
     stele_conn *conn, const session_events_session_key *key, const session_events_filter *filter,
     uint32_t limit, session_events_page **page, stele_error *err);
+
+/**
+ * session_events_list_by_session() in a pipeline: *page is replaced when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status session_events_list_by_session_queue(
+    stele_pipeline *pipeline, const session_events_session_key *key,
+    const session_events_filter *filter, uint32_t limit, session_events_page **page,
+    stele_error *err);
 
 /**
  * Makes a page without rows, after which session_events_list_by_session() continues where the token
@@ -453,6 +658,15 @@ STELE_MUST_CHECK stele_status session_events_list_by_newest(
     uint32_t limit, session_events_page **page, stele_error *err);
 
 /**
+ * session_events_list_by_newest() in a pipeline: *page is replaced when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status
+session_events_list_by_newest_queue(stele_pipeline *pipeline, const session_events_newest_key *key,
+                                    const session_events_filter *filter, uint32_t limit,
+                                    session_events_page **page, stele_error *err);
+
+/**
  * Makes a page without rows, after which session_events_list_by_newest() continues where the token
  * was taken.
  *
@@ -468,10 +682,36 @@ STELE_MUST_CHECK stele_status session_events_count(stele_conn *conn,
                                                    const session_events_filter *filter,
                                                    int64_t *ret_count, stele_error *err);
 
+/**
+ * session_events_count() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ */
+STELE_MUST_CHECK stele_status session_events_count_queue(stele_pipeline *pipeline,
+                                                         const session_events_filter *filter,
+                                                         int64_t *ret_count, stele_error *err);
+
 /** Tells whether there is a row. `filter` NULL: all live rows. */
 STELE_MUST_CHECK stele_status session_events_exists(stele_conn *conn,
                                                     const session_events_filter *filter,
                                                     bool *ret_exists, stele_error *err);
+
+/**
+ * session_events_exists() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status session_events_exists_queue(stele_pipeline *pipeline,
+                                                          const session_events_filter *filter,
+                                                          bool *ret_exists, stele_error *err);
+
+/**
+ * Reads live rows one by one, by primary key, in constant memory. `filter` may be NULL.
+ *
+ * Owns:   the caller, on success: session_events_iter_close(). Meanwhile conn takes no other calls.
+ * Errors: may also come after rows, of session_events_iter_next().
+ */
+STELE_MUST_CHECK stele_status session_events_iter_open(stele_conn *conn,
+                                                       const session_events_filter *filter,
+                                                       session_events_iter **ret_iter,
+                                                       stele_error *err);
 
 /**
  * Inserts a row.
@@ -485,6 +725,15 @@ STELE_MUST_CHECK stele_status session_events_insert(stele_conn *conn,
                                                     session_events_row **ret_row, stele_error *err);
 
 /**
+ * session_events_insert() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status session_events_insert_queue(stele_pipeline *pipeline,
+                                                          const session_events_input *input,
+                                                          session_events_row **ret_row,
+                                                          stele_error *err);
+
+/**
  * Updates a row by primary key, expired or not.
  *
  * Owns:   the caller: session_events_row_free(). `ret_row` may be NULL.
@@ -495,11 +744,27 @@ STELE_MUST_CHECK stele_status session_events_update(stele_conn *conn, int64_t id
                                                     session_events_row **ret_row, stele_error *err);
 
 /**
+ * session_events_update() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row (or version).
+ */
+STELE_MUST_CHECK stele_status session_events_update_queue(stele_pipeline *pipeline, int64_t id,
+                                                          const session_events_patch *patch,
+                                                          session_events_row **ret_row,
+                                                          uint64_t *ret_count, stele_error *err);
+
+/**
  * Deletes a row by primary key, softly, unless that is switched off.
  *
  * Errors: STELE_E_NOT_FOUND; STELE_E_FOREIGN_KEY when others refer to it.
  */
 STELE_MUST_CHECK stele_status session_events_delete(stele_conn *conn, int64_t id, stele_error *err);
+
+/**
+ * session_events_delete() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_events_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                                          uint64_t *ret_count, stele_error *err);
 
 /**
  * Takes a soft delete back.
@@ -511,6 +776,13 @@ STELE_MUST_CHECK stele_status session_events_restore(stele_conn *conn, int64_t i
                                                      stele_error *err);
 
 /**
+ * session_events_restore() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_events_restore_queue(stele_pipeline *pipeline, int64_t id,
+                                                           uint64_t *ret_count, stele_error *err);
+
+/**
  * Removes a row by primary key for good, deleted or not.
  *
  * Errors: STELE_E_NOT_FOUND; STELE_E_FOREIGN_KEY when others refer to it.
@@ -519,11 +791,26 @@ STELE_MUST_CHECK stele_status session_events_hard_delete(stele_conn *conn, int64
                                                          stele_error *err);
 
 /**
+ * session_events_hard_delete() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_events_hard_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                                               uint64_t *ret_count,
+                                                               stele_error *err);
+
+/**
  * Deletes rows whose time is over, the oldest first and at most `limit`; rows that others hold are
  * left for later. `ret_count` may be NULL.
  */
 STELE_MUST_CHECK stele_status session_events_expire(stele_conn *conn, uint32_t limit,
                                                     uint64_t *ret_count, stele_error *err);
+
+/**
+ * session_events_expire() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_events_expire_queue(stele_pipeline *pipeline, uint32_t limit,
+                                                          uint64_t *ret_count, stele_error *err);
 
 /**
  * Removes for good rows that were deleted before a time, the oldest first and at most `limit`.
@@ -534,6 +821,14 @@ STELE_MUST_CHECK stele_status session_events_purge(stele_conn *conn, stele_ts de
                                                    stele_error *err);
 
 /**
+ * session_events_purge() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_events_purge_queue(stele_pipeline *pipeline,
+                                                         stele_ts deleted_before, uint32_t limit,
+                                                         uint64_t *ret_count, stele_error *err);
+
+/**
  * Copies a row into a block of its own, for instance out of a page.
  *
  * Owns:   the caller: session_events_row_free().
@@ -542,6 +837,30 @@ STELE_MUST_CHECK stele_status session_events_purge(stele_conn *conn, stele_ts de
 STELE_MUST_CHECK stele_status session_events_row_dup(const session_events_row *row,
                                                      session_events_row **ret_row,
                                                      stele_error *err);
+
+/** The next row, borrowed until the next call; STELE_DONE at the end. */
+STELE_MUST_CHECK static inline stele_status
+session_events_iter_next(session_events_iter *iter, const session_events_row **ret_row,
+                         stele_error *err)
+{
+    const void *row = NULL;
+    stele_status st = stele_gen_iter_next(iter, &row, err);
+    if (st == STELE_OK)
+        *ret_row = (const session_events_row *)row;
+    return st;
+}
+
+/** Ends it, read to the end or not; the connection can be used again. */
+static inline void session_events_iter_close(session_events_iter *iter)
+{
+    stele_gen_iter_close(iter);
+}
+
+/** For STELE_AUTO(session_events_iter). */
+static inline void session_events_iter_autofree(session_events_iter **iter)
+{
+    stele_gen_iter_close(*iter);
+}
 
 /** Frees a row. NULL is ignored. */
 static inline void session_events_row_free(session_events_row *row)
@@ -657,6 +976,8 @@ typedef struct session_track_events_page {
     bool more;
 } session_track_events_page;
 
+typedef struct session_track_events_iter session_track_events_iter;
+
 /**
  * Finds a live row by primary key.
  *
@@ -668,6 +989,14 @@ STELE_MUST_CHECK stele_status session_track_events_find(stele_conn *conn, int64_
                                                         stele_error *err);
 
 /**
+ * session_track_events_find() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_track_events_find_queue(stele_pipeline *pipeline, int64_t id,
+                                                              session_track_events_row **ret_row,
+                                                              stele_error *err);
+
+/**
  * Finds a live row by primary key and locks it, waiting for whoever holds it.
  *
  * Owns:   the caller, on success: session_track_events_row_free().
@@ -675,6 +1004,13 @@ STELE_MUST_CHECK stele_status session_track_events_find(stele_conn *conn, int64_
  */
 STELE_MUST_CHECK stele_status session_track_events_find_for_update(
     stele_conn *conn, int64_t id, session_track_events_row **ret_row, stele_error *err);
+
+/**
+ * session_track_events_find_for_update() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_track_events_find_for_update_queue(
+    stele_pipeline *pipeline, int64_t id, session_track_events_row **ret_row, stele_error *err);
 
 /**
  * Finds a live row by primary key and locks it, without waiting.
@@ -686,6 +1022,13 @@ STELE_MUST_CHECK stele_status session_track_events_find_for_update_nowait(
     stele_conn *conn, int64_t id, session_track_events_row **ret_row, stele_error *err);
 
 /**
+ * session_track_events_find_for_update_nowait() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_track_events_find_for_update_nowait_queue(
+    stele_pipeline *pipeline, int64_t id, session_track_events_row **ret_row, stele_error *err);
+
+/**
  * Finds a live row by primary key and locks it, unless someone else holds it.
  *
  * Owns:   the caller, on success: session_track_events_row_free().
@@ -693,6 +1036,13 @@ STELE_MUST_CHECK stele_status session_track_events_find_for_update_nowait(
  */
 STELE_MUST_CHECK stele_status session_track_events_find_for_update_skip_locked(
     stele_conn *conn, int64_t id, session_track_events_row **ret_row, stele_error *err);
+
+/**
+ * session_track_events_find_for_update_skip_locked() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_track_events_find_for_update_skip_locked_queue(
+    stele_pipeline *pipeline, int64_t id, session_track_events_row **ret_row, stele_error *err);
 
 /**
  * Events of one track, oldest first.
@@ -705,6 +1055,15 @@ STELE_MUST_CHECK stele_status
 session_track_events_list_by_track(stele_conn *conn, const session_track_events_track_key *key,
                                    const session_track_events_filter *filter, uint32_t limit,
                                    session_track_events_page **page, stele_error *err);
+
+/**
+ * session_track_events_list_by_track() in a pipeline: *page is replaced when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status session_track_events_list_by_track_queue(
+    stele_pipeline *pipeline, const session_track_events_track_key *key,
+    const session_track_events_filter *filter, uint32_t limit, session_track_events_page **page,
+    stele_error *err);
 
 /**
  * Makes a page without rows, after which session_track_events_list_by_track() continues where the
@@ -722,10 +1081,37 @@ STELE_MUST_CHECK stele_status session_track_events_count(stele_conn *conn,
                                                          const session_track_events_filter *filter,
                                                          int64_t *ret_count, stele_error *err);
 
+/**
+ * session_track_events_count() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status session_track_events_count_queue(
+    stele_pipeline *pipeline, const session_track_events_filter *filter, int64_t *ret_count,
+    stele_error *err);
+
 /** Tells whether there is a row. `filter` NULL: all live rows. */
 STELE_MUST_CHECK stele_status session_track_events_exists(stele_conn *conn,
                                                           const session_track_events_filter *filter,
                                                           bool *ret_exists, stele_error *err);
+
+/**
+ * session_track_events_exists() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status session_track_events_exists_queue(
+    stele_pipeline *pipeline, const session_track_events_filter *filter, bool *ret_exists,
+    stele_error *err);
+
+/**
+ * Reads live rows one by one, by primary key, in constant memory. `filter` may be NULL.
+ *
+ * Owns:   the caller, on success: session_track_events_iter_close(). Meanwhile conn takes no other
+ *         calls.
+ * Errors: may also come after rows, of session_track_events_iter_next().
+ */
+STELE_MUST_CHECK stele_status
+session_track_events_iter_open(stele_conn *conn, const session_track_events_filter *filter,
+                               session_track_events_iter **ret_iter, stele_error *err);
 
 /**
  * Inserts a row.
@@ -740,6 +1126,14 @@ STELE_MUST_CHECK stele_status session_track_events_insert(stele_conn *conn,
                                                           stele_error *err);
 
 /**
+ * session_track_events_insert() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status
+session_track_events_insert_queue(stele_pipeline *pipeline, const session_track_events_input *input,
+                                  session_track_events_row **ret_row, stele_error *err);
+
+/**
  * Updates a row by primary key, expired or not.
  *
  * Owns:   the caller: session_track_events_row_free(). `ret_row` may be NULL.
@@ -751,12 +1145,28 @@ STELE_MUST_CHECK stele_status session_track_events_update(stele_conn *conn, int6
                                                           stele_error *err);
 
 /**
+ * session_track_events_update() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row (or version).
+ */
+STELE_MUST_CHECK stele_status session_track_events_update_queue(
+    stele_pipeline *pipeline, int64_t id, const session_track_events_patch *patch,
+    session_track_events_row **ret_row, uint64_t *ret_count, stele_error *err);
+
+/**
  * Deletes a row by primary key, softly, unless that is switched off.
  *
  * Errors: STELE_E_NOT_FOUND; STELE_E_FOREIGN_KEY when others refer to it.
  */
 STELE_MUST_CHECK stele_status session_track_events_delete(stele_conn *conn, int64_t id,
                                                           stele_error *err);
+
+/**
+ * session_track_events_delete() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_track_events_delete_queue(stele_pipeline *pipeline,
+                                                                int64_t id, uint64_t *ret_count,
+                                                                stele_error *err);
 
 /**
  * Takes a soft delete back.
@@ -768,6 +1178,14 @@ STELE_MUST_CHECK stele_status session_track_events_restore(stele_conn *conn, int
                                                            stele_error *err);
 
 /**
+ * session_track_events_restore() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_track_events_restore_queue(stele_pipeline *pipeline,
+                                                                 int64_t id, uint64_t *ret_count,
+                                                                 stele_error *err);
+
+/**
  * Removes a row by primary key for good, deleted or not.
  *
  * Errors: STELE_E_NOT_FOUND; STELE_E_FOREIGN_KEY when others refer to it.
@@ -776,11 +1194,28 @@ STELE_MUST_CHECK stele_status session_track_events_hard_delete(stele_conn *conn,
                                                                stele_error *err);
 
 /**
+ * session_track_events_hard_delete() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_track_events_hard_delete_queue(stele_pipeline *pipeline,
+                                                                     int64_t id,
+                                                                     uint64_t *ret_count,
+                                                                     stele_error *err);
+
+/**
  * Deletes rows whose time is over, the oldest first and at most `limit`; rows that others hold are
  * left for later. `ret_count` may be NULL.
  */
 STELE_MUST_CHECK stele_status session_track_events_expire(stele_conn *conn, uint32_t limit,
                                                           uint64_t *ret_count, stele_error *err);
+
+/**
+ * session_track_events_expire() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_track_events_expire_queue(stele_pipeline *pipeline,
+                                                                uint32_t limit, uint64_t *ret_count,
+                                                                stele_error *err);
 
 /**
  * Removes for good rows that were deleted before a time, the oldest first and at most `limit`.
@@ -791,6 +1226,15 @@ STELE_MUST_CHECK stele_status session_track_events_purge(stele_conn *conn, stele
                                                          stele_error *err);
 
 /**
+ * session_track_events_purge() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_track_events_purge_queue(stele_pipeline *pipeline,
+                                                               stele_ts deleted_before,
+                                                               uint32_t limit, uint64_t *ret_count,
+                                                               stele_error *err);
+
+/**
  * Copies a row into a block of its own, for instance out of a page.
  *
  * Owns:   the caller: session_track_events_row_free().
@@ -799,6 +1243,30 @@ STELE_MUST_CHECK stele_status session_track_events_purge(stele_conn *conn, stele
 STELE_MUST_CHECK stele_status session_track_events_row_dup(const session_track_events_row *row,
                                                            session_track_events_row **ret_row,
                                                            stele_error *err);
+
+/** The next row, borrowed until the next call; STELE_DONE at the end. */
+STELE_MUST_CHECK static inline stele_status
+session_track_events_iter_next(session_track_events_iter *iter,
+                               const session_track_events_row **ret_row, stele_error *err)
+{
+    const void *row = NULL;
+    stele_status st = stele_gen_iter_next(iter, &row, err);
+    if (st == STELE_OK)
+        *ret_row = (const session_track_events_row *)row;
+    return st;
+}
+
+/** Ends it, read to the end or not; the connection can be used again. */
+static inline void session_track_events_iter_close(session_track_events_iter *iter)
+{
+    stele_gen_iter_close(iter);
+}
+
+/** For STELE_AUTO(session_track_events_iter). */
+static inline void session_track_events_iter_autofree(session_track_events_iter **iter)
+{
+    stele_gen_iter_close(*iter);
+}
 
 /** Frees a row. NULL is ignored. */
 static inline void session_track_events_row_free(session_track_events_row *row)
@@ -919,6 +1387,8 @@ typedef struct session_summaries_page {
     bool more;
 } session_summaries_page;
 
+typedef struct session_summaries_iter session_summaries_iter;
+
 /**
  * Finds a live row by primary key.
  *
@@ -928,6 +1398,14 @@ typedef struct session_summaries_page {
 STELE_MUST_CHECK stele_status session_summaries_find(stele_conn *conn, int64_t id,
                                                      session_summaries_row **ret_row,
                                                      stele_error *err);
+
+/**
+ * session_summaries_find() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_summaries_find_queue(stele_pipeline *pipeline, int64_t id,
+                                                           session_summaries_row **ret_row,
+                                                           stele_error *err);
 
 /**
  * Finds a live row by primary key and locks it, waiting for whoever holds it.
@@ -940,6 +1418,13 @@ STELE_MUST_CHECK stele_status session_summaries_find_for_update(stele_conn *conn
                                                                 stele_error *err);
 
 /**
+ * session_summaries_find_for_update() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_summaries_find_for_update_queue(
+    stele_pipeline *pipeline, int64_t id, session_summaries_row **ret_row, stele_error *err);
+
+/**
  * Finds a live row by primary key and locks it, without waiting.
  *
  * Owns:   the caller, on success: session_summaries_row_free().
@@ -947,6 +1432,13 @@ STELE_MUST_CHECK stele_status session_summaries_find_for_update(stele_conn *conn
  */
 STELE_MUST_CHECK stele_status session_summaries_find_for_update_nowait(
     stele_conn *conn, int64_t id, session_summaries_row **ret_row, stele_error *err);
+
+/**
+ * session_summaries_find_for_update_nowait() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_summaries_find_for_update_nowait_queue(
+    stele_pipeline *pipeline, int64_t id, session_summaries_row **ret_row, stele_error *err);
 
 /**
  * Finds a live row by primary key and locks it, unless someone else holds it.
@@ -958,6 +1450,13 @@ STELE_MUST_CHECK stele_status session_summaries_find_for_update_skip_locked(
     stele_conn *conn, int64_t id, session_summaries_row **ret_row, stele_error *err);
 
 /**
+ * session_summaries_find_for_update_skip_locked() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_summaries_find_for_update_skip_locked_queue(
+    stele_pipeline *pipeline, int64_t id, session_summaries_row **ret_row, stele_error *err);
+
+/**
  * Finds a live row by unique_active.
  *
  * Owns:   the caller, on success: session_summaries_row_free().
@@ -965,6 +1464,14 @@ STELE_MUST_CHECK stele_status session_summaries_find_for_update_skip_locked(
  */
 STELE_MUST_CHECK stele_status session_summaries_find_by_unique_active(
     stele_conn *conn, const session_summaries_unique_active_key *key,
+    session_summaries_row **ret_row, stele_error *err);
+
+/**
+ * session_summaries_find_by_unique_active() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_summaries_find_by_unique_active_queue(
+    stele_pipeline *pipeline, const session_summaries_unique_active_key *key,
     session_summaries_row **ret_row, stele_error *err);
 
 /**
@@ -978,6 +1485,15 @@ STELE_MUST_CHECK stele_status
 session_summaries_list_by_session(stele_conn *conn, const session_summaries_session_key *key,
                                   const session_summaries_filter *filter, uint32_t limit,
                                   session_summaries_page **page, stele_error *err);
+
+/**
+ * session_summaries_list_by_session() in a pipeline: *page is replaced when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status session_summaries_list_by_session_queue(
+    stele_pipeline *pipeline, const session_summaries_session_key *key,
+    const session_summaries_filter *filter, uint32_t limit, session_summaries_page **page,
+    stele_error *err);
 
 /**
  * Makes a page without rows, after which session_summaries_list_by_session() continues where the
@@ -995,10 +1511,38 @@ STELE_MUST_CHECK stele_status session_summaries_count(stele_conn *conn,
                                                       const session_summaries_filter *filter,
                                                       int64_t *ret_count, stele_error *err);
 
+/**
+ * session_summaries_count() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status session_summaries_count_queue(stele_pipeline *pipeline,
+                                                            const session_summaries_filter *filter,
+                                                            int64_t *ret_count, stele_error *err);
+
 /** Tells whether there is a row. `filter` NULL: all live rows. */
 STELE_MUST_CHECK stele_status session_summaries_exists(stele_conn *conn,
                                                        const session_summaries_filter *filter,
                                                        bool *ret_exists, stele_error *err);
+
+/**
+ * session_summaries_exists() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status session_summaries_exists_queue(stele_pipeline *pipeline,
+                                                             const session_summaries_filter *filter,
+                                                             bool *ret_exists, stele_error *err);
+
+/**
+ * Reads live rows one by one, by primary key, in constant memory. `filter` may be NULL.
+ *
+ * Owns:   the caller, on success: session_summaries_iter_close(). Meanwhile conn takes no other
+ *         calls.
+ * Errors: may also come after rows, of session_summaries_iter_next().
+ */
+STELE_MUST_CHECK stele_status session_summaries_iter_open(stele_conn *conn,
+                                                          const session_summaries_filter *filter,
+                                                          session_summaries_iter **ret_iter,
+                                                          stele_error *err);
 
 /**
  * Inserts a row.
@@ -1011,6 +1555,15 @@ STELE_MUST_CHECK stele_status session_summaries_insert(stele_conn *conn,
                                                        const session_summaries_input *input,
                                                        session_summaries_row **ret_row,
                                                        stele_error *err);
+
+/**
+ * session_summaries_insert() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status session_summaries_insert_queue(stele_pipeline *pipeline,
+                                                             const session_summaries_input *input,
+                                                             session_summaries_row **ret_row,
+                                                             stele_error *err);
 
 /**
  * Inserts a row, or updates the one with the same (app_name, user_id, session_id, filter_key): sets
@@ -1026,6 +1579,14 @@ STELE_MUST_CHECK stele_status session_summaries_upsert_by_unique_active(
     bool *ret_inserted, stele_error *err);
 
 /**
+ * session_summaries_upsert_by_unique_active() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds.
+ */
+STELE_MUST_CHECK stele_status session_summaries_upsert_by_unique_active_queue(
+    stele_pipeline *pipeline, const session_summaries_input *input, session_summaries_row **ret_row,
+    bool *ret_inserted, stele_error *err);
+
+/**
  * Updates a row by primary key, expired or not.
  *
  * Owns:   the caller: session_summaries_row_free(). `ret_row` may be NULL.
@@ -1037,12 +1598,28 @@ STELE_MUST_CHECK stele_status session_summaries_update(stele_conn *conn, int64_t
                                                        stele_error *err);
 
 /**
+ * session_summaries_update() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row (or version).
+ */
+STELE_MUST_CHECK stele_status session_summaries_update_queue(stele_pipeline *pipeline, int64_t id,
+                                                             const session_summaries_patch *patch,
+                                                             session_summaries_row **ret_row,
+                                                             uint64_t *ret_count, stele_error *err);
+
+/**
  * Deletes a row by primary key, softly, unless that is switched off.
  *
  * Errors: STELE_E_NOT_FOUND; STELE_E_FOREIGN_KEY when others refer to it.
  */
 STELE_MUST_CHECK stele_status session_summaries_delete(stele_conn *conn, int64_t id,
                                                        stele_error *err);
+
+/**
+ * session_summaries_delete() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_summaries_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                                             uint64_t *ret_count, stele_error *err);
 
 /**
  * Takes a soft delete back.
@@ -1054,6 +1631,14 @@ STELE_MUST_CHECK stele_status session_summaries_restore(stele_conn *conn, int64_
                                                         stele_error *err);
 
 /**
+ * session_summaries_restore() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_summaries_restore_queue(stele_pipeline *pipeline, int64_t id,
+                                                              uint64_t *ret_count,
+                                                              stele_error *err);
+
+/**
  * Removes a row by primary key for good, deleted or not.
  *
  * Errors: STELE_E_NOT_FOUND; STELE_E_FOREIGN_KEY when others refer to it.
@@ -1062,11 +1647,27 @@ STELE_MUST_CHECK stele_status session_summaries_hard_delete(stele_conn *conn, in
                                                             stele_error *err);
 
 /**
+ * session_summaries_hard_delete() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_summaries_hard_delete_queue(stele_pipeline *pipeline,
+                                                                  int64_t id, uint64_t *ret_count,
+                                                                  stele_error *err);
+
+/**
  * Deletes rows whose time is over, the oldest first and at most `limit`; rows that others hold are
  * left for later. `ret_count` may be NULL.
  */
 STELE_MUST_CHECK stele_status session_summaries_expire(stele_conn *conn, uint32_t limit,
                                                        uint64_t *ret_count, stele_error *err);
+
+/**
+ * session_summaries_expire() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_summaries_expire_queue(stele_pipeline *pipeline,
+                                                             uint32_t limit, uint64_t *ret_count,
+                                                             stele_error *err);
 
 /**
  * Removes for good rows that were deleted before a time, the oldest first and at most `limit`.
@@ -1077,6 +1678,14 @@ STELE_MUST_CHECK stele_status session_summaries_purge(stele_conn *conn, stele_ts
                                                       stele_error *err);
 
 /**
+ * session_summaries_purge() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_summaries_purge_queue(stele_pipeline *pipeline,
+                                                            stele_ts deleted_before, uint32_t limit,
+                                                            uint64_t *ret_count, stele_error *err);
+
+/**
  * Copies a row into a block of its own, for instance out of a page.
  *
  * Owns:   the caller: session_summaries_row_free().
@@ -1085,6 +1694,30 @@ STELE_MUST_CHECK stele_status session_summaries_purge(stele_conn *conn, stele_ts
 STELE_MUST_CHECK stele_status session_summaries_row_dup(const session_summaries_row *row,
                                                         session_summaries_row **ret_row,
                                                         stele_error *err);
+
+/** The next row, borrowed until the next call; STELE_DONE at the end. */
+STELE_MUST_CHECK static inline stele_status
+session_summaries_iter_next(session_summaries_iter *iter, const session_summaries_row **ret_row,
+                            stele_error *err)
+{
+    const void *row = NULL;
+    stele_status st = stele_gen_iter_next(iter, &row, err);
+    if (st == STELE_OK)
+        *ret_row = (const session_summaries_row *)row;
+    return st;
+}
+
+/** Ends it, read to the end or not; the connection can be used again. */
+static inline void session_summaries_iter_close(session_summaries_iter *iter)
+{
+    stele_gen_iter_close(iter);
+}
+
+/** For STELE_AUTO(session_summaries_iter). */
+static inline void session_summaries_iter_autofree(session_summaries_iter **iter)
+{
+    stele_gen_iter_close(*iter);
+}
 
 /** Frees a row. NULL is ignored. */
 static inline void session_summaries_row_free(session_summaries_row *row)
@@ -1192,6 +1825,8 @@ typedef struct app_states_page {
     bool more;
 } app_states_page;
 
+typedef struct app_states_iter app_states_iter;
+
 /**
  * Finds a live row by primary key.
  *
@@ -1200,6 +1835,13 @@ typedef struct app_states_page {
  */
 STELE_MUST_CHECK stele_status app_states_find(stele_conn *conn, int64_t id,
                                               app_states_row **ret_row, stele_error *err);
+
+/**
+ * app_states_find() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds. A
+ * row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status app_states_find_queue(stele_pipeline *pipeline, int64_t id,
+                                                    app_states_row **ret_row, stele_error *err);
 
 /**
  * Finds a live row by primary key and locks it, waiting for whoever holds it.
@@ -1212,6 +1854,14 @@ STELE_MUST_CHECK stele_status app_states_find_for_update(stele_conn *conn, int64
                                                          stele_error *err);
 
 /**
+ * app_states_find_for_update() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status app_states_find_for_update_queue(stele_pipeline *pipeline, int64_t id,
+                                                               app_states_row **ret_row,
+                                                               stele_error *err);
+
+/**
  * Finds a live row by primary key and locks it, without waiting.
  *
  * Owns:   the caller, on success: app_states_row_free().
@@ -1220,6 +1870,15 @@ STELE_MUST_CHECK stele_status app_states_find_for_update(stele_conn *conn, int64
 STELE_MUST_CHECK stele_status app_states_find_for_update_nowait(stele_conn *conn, int64_t id,
                                                                 app_states_row **ret_row,
                                                                 stele_error *err);
+
+/**
+ * app_states_find_for_update_nowait() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status app_states_find_for_update_nowait_queue(stele_pipeline *pipeline,
+                                                                      int64_t id,
+                                                                      app_states_row **ret_row,
+                                                                      stele_error *err);
 
 /**
  * Finds a live row by primary key and locks it, unless someone else holds it.
@@ -1232,6 +1891,15 @@ STELE_MUST_CHECK stele_status app_states_find_for_update_skip_locked(stele_conn 
                                                                      stele_error *err);
 
 /**
+ * app_states_find_for_update_skip_locked() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status app_states_find_for_update_skip_locked_queue(stele_pipeline *pipeline,
+                                                                           int64_t id,
+                                                                           app_states_row **ret_row,
+                                                                           stele_error *err);
+
+/**
  * Finds a live row by unique_active.
  *
  * Owns:   the caller, on success: app_states_row_free().
@@ -1240,6 +1908,14 @@ STELE_MUST_CHECK stele_status app_states_find_for_update_skip_locked(stele_conn 
 STELE_MUST_CHECK stele_status
 app_states_find_by_unique_active(stele_conn *conn, const app_states_unique_active_key *key,
                                  app_states_row **ret_row, stele_error *err);
+
+/**
+ * app_states_find_by_unique_active() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status app_states_find_by_unique_active_queue(
+    stele_pipeline *pipeline, const app_states_unique_active_key *key, app_states_row **ret_row,
+    stele_error *err);
 
 /**
  * Lists live rows by app.
@@ -1252,6 +1928,15 @@ STELE_MUST_CHECK stele_status app_states_list_by_app(stele_conn *conn, stele_str
                                                      const app_states_filter *filter,
                                                      uint32_t limit, app_states_page **page,
                                                      stele_error *err);
+
+/**
+ * app_states_list_by_app() in a pipeline: *page is replaced when stele_pipeline_sync() succeeds.
+ */
+STELE_MUST_CHECK stele_status app_states_list_by_app_queue(stele_pipeline *pipeline,
+                                                           stele_str app_name,
+                                                           const app_states_filter *filter,
+                                                           uint32_t limit, app_states_page **page,
+                                                           stele_error *err);
 
 /**
  * Makes a page without rows, after which app_states_list_by_app() continues where the token was
@@ -1267,9 +1952,31 @@ STELE_MUST_CHECK stele_status app_states_app_resume(stele_str token, app_states_
 STELE_MUST_CHECK stele_status app_states_count(stele_conn *conn, const app_states_filter *filter,
                                                int64_t *ret_count, stele_error *err);
 
+/** app_states_count() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds. */
+STELE_MUST_CHECK stele_status app_states_count_queue(stele_pipeline *pipeline,
+                                                     const app_states_filter *filter,
+                                                     int64_t *ret_count, stele_error *err);
+
 /** Tells whether there is a row. `filter` NULL: all live rows. */
 STELE_MUST_CHECK stele_status app_states_exists(stele_conn *conn, const app_states_filter *filter,
                                                 bool *ret_exists, stele_error *err);
+
+/**
+ * app_states_exists() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ */
+STELE_MUST_CHECK stele_status app_states_exists_queue(stele_pipeline *pipeline,
+                                                      const app_states_filter *filter,
+                                                      bool *ret_exists, stele_error *err);
+
+/**
+ * Reads live rows one by one, by primary key, in constant memory. `filter` may be NULL.
+ *
+ * Owns:   the caller, on success: app_states_iter_close(). Meanwhile conn takes no other calls.
+ * Errors: may also come after rows, of app_states_iter_next().
+ */
+STELE_MUST_CHECK stele_status app_states_iter_open(stele_conn *conn,
+                                                   const app_states_filter *filter,
+                                                   app_states_iter **ret_iter, stele_error *err);
 
 /**
  * Inserts a row.
@@ -1280,6 +1987,13 @@ STELE_MUST_CHECK stele_status app_states_exists(stele_conn *conn, const app_stat
  */
 STELE_MUST_CHECK stele_status app_states_insert(stele_conn *conn, const app_states_input *input,
                                                 app_states_row **ret_row, stele_error *err);
+
+/**
+ * app_states_insert() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ */
+STELE_MUST_CHECK stele_status app_states_insert_queue(stele_pipeline *pipeline,
+                                                      const app_states_input *input,
+                                                      app_states_row **ret_row, stele_error *err);
 
 /**
  * Inserts a row, or updates the one with the same (app_name, key): sets the columns that are set
@@ -1297,6 +2011,14 @@ STELE_MUST_CHECK stele_status app_states_upsert_by_unique_active(stele_conn *con
                                                                  stele_error *err);
 
 /**
+ * app_states_upsert_by_unique_active() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds.
+ */
+STELE_MUST_CHECK stele_status app_states_upsert_by_unique_active_queue(
+    stele_pipeline *pipeline, const app_states_input *input, app_states_row **ret_row,
+    bool *ret_inserted, stele_error *err);
+
+/**
  * Updates a row by primary key, expired or not.
  *
  * Owns:   the caller: app_states_row_free(). `ret_row` may be NULL.
@@ -1307,11 +2029,27 @@ STELE_MUST_CHECK stele_status app_states_update(stele_conn *conn, int64_t id,
                                                 app_states_row **ret_row, stele_error *err);
 
 /**
+ * app_states_update() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row (or version).
+ */
+STELE_MUST_CHECK stele_status app_states_update_queue(stele_pipeline *pipeline, int64_t id,
+                                                      const app_states_patch *patch,
+                                                      app_states_row **ret_row, uint64_t *ret_count,
+                                                      stele_error *err);
+
+/**
  * Deletes a row by primary key, softly, unless that is switched off.
  *
  * Errors: STELE_E_NOT_FOUND; STELE_E_FOREIGN_KEY when others refer to it.
  */
 STELE_MUST_CHECK stele_status app_states_delete(stele_conn *conn, int64_t id, stele_error *err);
+
+/**
+ * app_states_delete() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status app_states_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                                      uint64_t *ret_count, stele_error *err);
 
 /**
  * Takes a soft delete back.
@@ -1322,6 +2060,13 @@ STELE_MUST_CHECK stele_status app_states_delete(stele_conn *conn, int64_t id, st
 STELE_MUST_CHECK stele_status app_states_restore(stele_conn *conn, int64_t id, stele_error *err);
 
 /**
+ * app_states_restore() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status app_states_restore_queue(stele_pipeline *pipeline, int64_t id,
+                                                       uint64_t *ret_count, stele_error *err);
+
+/**
  * Removes a row by primary key for good, deleted or not.
  *
  * Errors: STELE_E_NOT_FOUND; STELE_E_FOREIGN_KEY when others refer to it.
@@ -1330,11 +2075,25 @@ STELE_MUST_CHECK stele_status app_states_hard_delete(stele_conn *conn, int64_t i
                                                      stele_error *err);
 
 /**
+ * app_states_hard_delete() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status app_states_hard_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                                           uint64_t *ret_count, stele_error *err);
+
+/**
  * Deletes rows whose time is over, the oldest first and at most `limit`; rows that others hold are
  * left for later. `ret_count` may be NULL.
  */
 STELE_MUST_CHECK stele_status app_states_expire(stele_conn *conn, uint32_t limit,
                                                 uint64_t *ret_count, stele_error *err);
+
+/**
+ * app_states_expire() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status app_states_expire_queue(stele_pipeline *pipeline, uint32_t limit,
+                                                      uint64_t *ret_count, stele_error *err);
 
 /**
  * Removes for good rows that were deleted before a time, the oldest first and at most `limit`.
@@ -1345,6 +2104,14 @@ STELE_MUST_CHECK stele_status app_states_purge(stele_conn *conn, stele_ts delete
                                                stele_error *err);
 
 /**
+ * app_states_purge() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status app_states_purge_queue(stele_pipeline *pipeline,
+                                                     stele_ts deleted_before, uint32_t limit,
+                                                     uint64_t *ret_count, stele_error *err);
+
+/**
  * Copies a row into a block of its own, for instance out of a page.
  *
  * Owns:   the caller: app_states_row_free().
@@ -1352,6 +2119,29 @@ STELE_MUST_CHECK stele_status app_states_purge(stele_conn *conn, stele_ts delete
  */
 STELE_MUST_CHECK stele_status app_states_row_dup(const app_states_row *row,
                                                  app_states_row **ret_row, stele_error *err);
+
+/** The next row, borrowed until the next call; STELE_DONE at the end. */
+STELE_MUST_CHECK static inline stele_status
+app_states_iter_next(app_states_iter *iter, const app_states_row **ret_row, stele_error *err)
+{
+    const void *row = NULL;
+    stele_status st = stele_gen_iter_next(iter, &row, err);
+    if (st == STELE_OK)
+        *ret_row = (const app_states_row *)row;
+    return st;
+}
+
+/** Ends it, read to the end or not; the connection can be used again. */
+static inline void app_states_iter_close(app_states_iter *iter)
+{
+    stele_gen_iter_close(iter);
+}
+
+/** For STELE_AUTO(app_states_iter). */
+static inline void app_states_iter_autofree(app_states_iter **iter)
+{
+    stele_gen_iter_close(*iter);
+}
 
 /** Frees a row. NULL is ignored. */
 static inline void app_states_row_free(app_states_row *row)
@@ -1469,6 +2259,8 @@ typedef struct user_states_page {
     bool more;
 } user_states_page;
 
+typedef struct user_states_iter user_states_iter;
+
 /**
  * Finds a live row by primary key.
  *
@@ -1477,6 +2269,13 @@ typedef struct user_states_page {
  */
 STELE_MUST_CHECK stele_status user_states_find(stele_conn *conn, int64_t id,
                                                user_states_row **ret_row, stele_error *err);
+
+/**
+ * user_states_find() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds. A
+ * row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status user_states_find_queue(stele_pipeline *pipeline, int64_t id,
+                                                     user_states_row **ret_row, stele_error *err);
 
 /**
  * Finds a live row by primary key and locks it, waiting for whoever holds it.
@@ -1489,6 +2288,15 @@ STELE_MUST_CHECK stele_status user_states_find_for_update(stele_conn *conn, int6
                                                           stele_error *err);
 
 /**
+ * user_states_find_for_update() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status user_states_find_for_update_queue(stele_pipeline *pipeline,
+                                                                int64_t id,
+                                                                user_states_row **ret_row,
+                                                                stele_error *err);
+
+/**
  * Finds a live row by primary key and locks it, without waiting.
  *
  * Owns:   the caller, on success: user_states_row_free().
@@ -1497,6 +2305,15 @@ STELE_MUST_CHECK stele_status user_states_find_for_update(stele_conn *conn, int6
 STELE_MUST_CHECK stele_status user_states_find_for_update_nowait(stele_conn *conn, int64_t id,
                                                                  user_states_row **ret_row,
                                                                  stele_error *err);
+
+/**
+ * user_states_find_for_update_nowait() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status user_states_find_for_update_nowait_queue(stele_pipeline *pipeline,
+                                                                       int64_t id,
+                                                                       user_states_row **ret_row,
+                                                                       stele_error *err);
 
 /**
  * Finds a live row by primary key and locks it, unless someone else holds it.
@@ -1509,6 +2326,13 @@ STELE_MUST_CHECK stele_status user_states_find_for_update_skip_locked(stele_conn
                                                                       stele_error *err);
 
 /**
+ * user_states_find_for_update_skip_locked() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status user_states_find_for_update_skip_locked_queue(
+    stele_pipeline *pipeline, int64_t id, user_states_row **ret_row, stele_error *err);
+
+/**
  * Finds a live row by unique_active.
  *
  * Owns:   the caller, on success: user_states_row_free().
@@ -1517,6 +2341,14 @@ STELE_MUST_CHECK stele_status user_states_find_for_update_skip_locked(stele_conn
 STELE_MUST_CHECK stele_status
 user_states_find_by_unique_active(stele_conn *conn, const user_states_unique_active_key *key,
                                   user_states_row **ret_row, stele_error *err);
+
+/**
+ * user_states_find_by_unique_active() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status user_states_find_by_unique_active_queue(
+    stele_pipeline *pipeline, const user_states_unique_active_key *key, user_states_row **ret_row,
+    stele_error *err);
 
 /**
  * Lists live rows by user.
@@ -1532,6 +2364,13 @@ STELE_MUST_CHECK stele_status user_states_list_by_user(stele_conn *conn,
                                                        stele_error *err);
 
 /**
+ * user_states_list_by_user() in a pipeline: *page is replaced when stele_pipeline_sync() succeeds.
+ */
+STELE_MUST_CHECK stele_status user_states_list_by_user_queue(
+    stele_pipeline *pipeline, const user_states_user_key *key, const user_states_filter *filter,
+    uint32_t limit, user_states_page **page, stele_error *err);
+
+/**
  * Makes a page without rows, after which user_states_list_by_user() continues where the token was
  * taken.
  *
@@ -1545,9 +2384,33 @@ STELE_MUST_CHECK stele_status user_states_user_resume(stele_str token, user_stat
 STELE_MUST_CHECK stele_status user_states_count(stele_conn *conn, const user_states_filter *filter,
                                                 int64_t *ret_count, stele_error *err);
 
+/**
+ * user_states_count() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ */
+STELE_MUST_CHECK stele_status user_states_count_queue(stele_pipeline *pipeline,
+                                                      const user_states_filter *filter,
+                                                      int64_t *ret_count, stele_error *err);
+
 /** Tells whether there is a row. `filter` NULL: all live rows. */
 STELE_MUST_CHECK stele_status user_states_exists(stele_conn *conn, const user_states_filter *filter,
                                                  bool *ret_exists, stele_error *err);
+
+/**
+ * user_states_exists() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ */
+STELE_MUST_CHECK stele_status user_states_exists_queue(stele_pipeline *pipeline,
+                                                       const user_states_filter *filter,
+                                                       bool *ret_exists, stele_error *err);
+
+/**
+ * Reads live rows one by one, by primary key, in constant memory. `filter` may be NULL.
+ *
+ * Owns:   the caller, on success: user_states_iter_close(). Meanwhile conn takes no other calls.
+ * Errors: may also come after rows, of user_states_iter_next().
+ */
+STELE_MUST_CHECK stele_status user_states_iter_open(stele_conn *conn,
+                                                    const user_states_filter *filter,
+                                                    user_states_iter **ret_iter, stele_error *err);
 
 /**
  * Inserts a row.
@@ -1558,6 +2421,13 @@ STELE_MUST_CHECK stele_status user_states_exists(stele_conn *conn, const user_st
  */
 STELE_MUST_CHECK stele_status user_states_insert(stele_conn *conn, const user_states_input *input,
                                                  user_states_row **ret_row, stele_error *err);
+
+/**
+ * user_states_insert() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ */
+STELE_MUST_CHECK stele_status user_states_insert_queue(stele_pipeline *pipeline,
+                                                       const user_states_input *input,
+                                                       user_states_row **ret_row, stele_error *err);
 
 /**
  * Inserts a row, or updates the one with the same (app_name, user_id, key): sets the columns that
@@ -1575,6 +2445,14 @@ STELE_MUST_CHECK stele_status user_states_upsert_by_unique_active(stele_conn *co
                                                                   stele_error *err);
 
 /**
+ * user_states_upsert_by_unique_active() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds.
+ */
+STELE_MUST_CHECK stele_status user_states_upsert_by_unique_active_queue(
+    stele_pipeline *pipeline, const user_states_input *input, user_states_row **ret_row,
+    bool *ret_inserted, stele_error *err);
+
+/**
  * Updates a row by primary key, expired or not.
  *
  * Owns:   the caller: user_states_row_free(). `ret_row` may be NULL.
@@ -1585,11 +2463,27 @@ STELE_MUST_CHECK stele_status user_states_update(stele_conn *conn, int64_t id,
                                                  user_states_row **ret_row, stele_error *err);
 
 /**
+ * user_states_update() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row (or version).
+ */
+STELE_MUST_CHECK stele_status user_states_update_queue(stele_pipeline *pipeline, int64_t id,
+                                                       const user_states_patch *patch,
+                                                       user_states_row **ret_row,
+                                                       uint64_t *ret_count, stele_error *err);
+
+/**
  * Deletes a row by primary key, softly, unless that is switched off.
  *
  * Errors: STELE_E_NOT_FOUND; STELE_E_FOREIGN_KEY when others refer to it.
  */
 STELE_MUST_CHECK stele_status user_states_delete(stele_conn *conn, int64_t id, stele_error *err);
+
+/**
+ * user_states_delete() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status user_states_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                                       uint64_t *ret_count, stele_error *err);
 
 /**
  * Takes a soft delete back.
@@ -1600,6 +2494,13 @@ STELE_MUST_CHECK stele_status user_states_delete(stele_conn *conn, int64_t id, s
 STELE_MUST_CHECK stele_status user_states_restore(stele_conn *conn, int64_t id, stele_error *err);
 
 /**
+ * user_states_restore() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status user_states_restore_queue(stele_pipeline *pipeline, int64_t id,
+                                                        uint64_t *ret_count, stele_error *err);
+
+/**
  * Removes a row by primary key for good, deleted or not.
  *
  * Errors: STELE_E_NOT_FOUND; STELE_E_FOREIGN_KEY when others refer to it.
@@ -1608,11 +2509,25 @@ STELE_MUST_CHECK stele_status user_states_hard_delete(stele_conn *conn, int64_t 
                                                       stele_error *err);
 
 /**
+ * user_states_hard_delete() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status user_states_hard_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                                            uint64_t *ret_count, stele_error *err);
+
+/**
  * Deletes rows whose time is over, the oldest first and at most `limit`; rows that others hold are
  * left for later. `ret_count` may be NULL.
  */
 STELE_MUST_CHECK stele_status user_states_expire(stele_conn *conn, uint32_t limit,
                                                  uint64_t *ret_count, stele_error *err);
+
+/**
+ * user_states_expire() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status user_states_expire_queue(stele_pipeline *pipeline, uint32_t limit,
+                                                       uint64_t *ret_count, stele_error *err);
 
 /**
  * Removes for good rows that were deleted before a time, the oldest first and at most `limit`.
@@ -1623,6 +2538,14 @@ STELE_MUST_CHECK stele_status user_states_purge(stele_conn *conn, stele_ts delet
                                                 stele_error *err);
 
 /**
+ * user_states_purge() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status user_states_purge_queue(stele_pipeline *pipeline,
+                                                      stele_ts deleted_before, uint32_t limit,
+                                                      uint64_t *ret_count, stele_error *err);
+
+/**
  * Copies a row into a block of its own, for instance out of a page.
  *
  * Owns:   the caller: user_states_row_free().
@@ -1630,6 +2553,29 @@ STELE_MUST_CHECK stele_status user_states_purge(stele_conn *conn, stele_ts delet
  */
 STELE_MUST_CHECK stele_status user_states_row_dup(const user_states_row *row,
                                                   user_states_row **ret_row, stele_error *err);
+
+/** The next row, borrowed until the next call; STELE_DONE at the end. */
+STELE_MUST_CHECK static inline stele_status
+user_states_iter_next(user_states_iter *iter, const user_states_row **ret_row, stele_error *err)
+{
+    const void *row = NULL;
+    stele_status st = stele_gen_iter_next(iter, &row, err);
+    if (st == STELE_OK)
+        *ret_row = (const user_states_row *)row;
+    return st;
+}
+
+/** Ends it, read to the end or not; the connection can be used again. */
+static inline void user_states_iter_close(user_states_iter *iter)
+{
+    stele_gen_iter_close(iter);
+}
+
+/** For STELE_AUTO(user_states_iter). */
+static inline void user_states_iter_autofree(user_states_iter **iter)
+{
+    stele_gen_iter_close(*iter);
+}
 
 /** Frees a row. NULL is ignored. */
 static inline void user_states_row_free(user_states_row *row)

@@ -16,7 +16,8 @@ from stele.sqltext import tokens
 _TYPES: Final = ("row", "input", "patch", "filter", "page", "key", "iter", "upserted")
 _HELPERS: Final = (
     *("row_dup", "row_free", "row_autofree", "page_free", "page_autofree", "page_token"),
-    *("iter_next", "iter_close", "iter_autoclose", "insert_many", "no_filter", "scope"),
+    *("iter_open", "iter_next", "iter_close", "iter_autofree", "iter_stmt", "iter_parts"),
+    *("iter_params", "insert_many", "no_filter", "scope"),
     *("rows", "rows_free", "rows_autofree"),
     *("select", "live", "columns", "upserted_columns", "catalog", "table"),
     *("object_name", "object_create", "comment_name", "comment_create"),
@@ -27,6 +28,7 @@ _FUNCTIONS: Final = (
     *("hard_delete", "expire", "purge"),
 )
 _QUERY_SUFFIXES: Final = (
+    *("queue",),
     *("params", "row", "rows", "iter", "row_free", "row_autofree", "rows_free", "rows_autofree"),
     *("iter_next", "iter_close", "iter_autofree", "stmt", "parts", "inputs", "columns"),
     *("groups", "switches"),

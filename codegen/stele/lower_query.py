@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from stele.layout import COLUMNS, c_string, doc_comment, fields, prototype, statement
+from stele.lower_queue import iterator, queue_query
 from stele.lower_types import c_type, modifier, row_note, select_item
 from stele.lower_view import (
     ArrayView,
@@ -56,6 +57,14 @@ _RUN: Final = {
     QueryKind.ITER: "stele_gen_iter_open",
     QueryKind.EXEC: "stele_gen_exec",
     QueryKind.EXECROWS: "stele_gen_exec",
+}
+_SLOTS: Final = {
+    QueryKind.ONE: "ROW",
+    QueryKind.MAYBE: "ROW",
+    QueryKind.MANY: "LIST",
+    QueryKind.ITER: "",
+    QueryKind.EXEC: "EXEC",
+    QueryKind.EXECROWS: "EXEC",
 }
 
 
@@ -382,15 +391,16 @@ class QueryLowering:
                 inlines += _frees(result, "rows")
         elif query.kind is QueryKind.ITER:
             result = f"{self.base}_iter"
-            inlines += self.iterator()
+            inlines += iterator(result, self.row)
         elif row is not None:
             inlines += _frees(self.row, "row")
         block = self.block()
         opaque = result if query.kind is QueryKind.ITER else ""
-        function = self.function(struct is not None, result)
-        return QueryView(enums, tuple(structs), opaque, block, function, tuple(inlines))
+        function, queue = self.function(struct is not None, result)
+        return QueryView(enums, tuple(structs), opaque, block, function, queue, tuple(inlines))
 
-    def function(self, has_params: bool, result: str) -> FunctionView:
+    def function(self, has_params: bool, result: str) -> tuple[FunctionView, FunctionView | None]:
+        """The query's function, and its form for pipelines."""
         query = self.query
         params = [_CONN]
         if has_params:
@@ -406,7 +416,7 @@ class QueryLowering:
             params.append(f"{result} **{target}")
         params.append(_ERR)
         setup, call = self.call(target, bool(result))
-        return FunctionView(
+        view = FunctionView(
             kind=("query" if result else "exec") + ("_switched" if self.shifts else ""),
             doc=doc_comment(query.doc or f"Query {query.name}.", self.notes(result)),
             head=prototype("STELE_MUST_CHECK stele_status", self.base, params, ";"),
@@ -414,6 +424,15 @@ class QueryLowering:
             setup=tuple(setup),
             call=call,
             result=target,
+        )
+        slot = _SLOTS[query.kind]
+        if not slot or (slot == "ROW" and not result):
+            slot = "EXEC" if slot else ""
+        if not slot:
+            return view, None
+        switched = bool(self.shifts)
+        return view, queue_query(
+            slot, self.base, params, target, bool(query.params), switched
         )
 
     def call(self, target: str, gives: bool) -> tuple[list[str], str]:
@@ -461,34 +480,6 @@ class QueryLowering:
         if errors:
             notes.append(("Errors", "; ".join(errors) + "."))
         return notes
-
-    def iterator(self) -> tuple[InlineView, ...]:
-        name = f"{self.base}_iter"
-        next_params = [f"{name} *iter", f"const {self.row} **ret_row", _ERR]
-        must = "STELE_MUST_CHECK static inline stele_status"
-        return (
-            InlineView(
-                doc_comment("The next row, borrowed until the next call; STELE_DONE at the end."),
-                prototype(must, f"{name}_next", next_params, ""),
-                (
-                    "    const void *row = NULL;",
-                    "    stele_status st = stele_gen_iter_next(iter, &row, err);",
-                    "    if (st == STELE_OK)",
-                    f"        *ret_row = (const {self.row} *)row;",
-                    "    return st;",
-                ),
-            ),
-            InlineView(
-                doc_comment("Ends the query, read to the end or not. NULL is ignored."),
-                prototype("static inline void", f"{name}_close", [f"{name} *iter"], ""),
-                ("    stele_gen_iter_close(iter);",),
-            ),
-            InlineView(
-                doc_comment(f"For STELE_AUTO({name})."),
-                prototype("static inline void", f"{name}_autofree", [f"{name} **iter"], ""),
-                ("    stele_gen_iter_close(*iter);",),
-            ),
-        )
 
 
 def _note(kind: Type) -> str:

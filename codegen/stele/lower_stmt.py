@@ -355,17 +355,24 @@ class Statements:
         stmt = self._stmt(f"list_by_{plan.name}", parts, params, inputs, "row", ["READ"])
         return stmt, (resume, limit)
 
-    def aggregate(self, verb: str) -> Stmt:
-        """count or exists."""
-        lead = "\nWHERE "
-        head = "SELECT count(*) AS count" if verb == "count" else "SELECT EXISTS (SELECT"
-        parts: list[Part] = [sql(head)]
-        parts += self._from()
-        scopes, lead = self._scope_parts(lead)
-        parts += scopes
+    def _filtered(self) -> list[Part]:
+        """FROM and WHERE: the scopes, and the filter as the only input."""
+        scopes, _ = self._scope_parts("\nWHERE ")
+        parts = [*self._from(), *scopes]
         if not scopes and self.filters:
             parts += [if_any(0, len(self.filters)), sql("\nWHERE true"), END]
-        parts += self._filter_parts(0)
+        return [*parts, *self._filter_parts(0)]
+
+    def iter(self) -> Stmt:
+        parts = [sql("SELECT "), self._select(), *self._filtered()]
+        keys = ", ".join(column(name) for name in self.table.primary_key)
+        parts.append(sql(f"\nORDER BY {keys}"))
+        return self._stmt("iter", parts, self._input_params(self.filters, 0), 0, "row", ["READ"])
+
+    def aggregate(self, verb: str) -> Stmt:
+        """count or exists."""
+        head = "SELECT count(*) AS count" if verb == "count" else "SELECT EXISTS (SELECT"
+        parts = [sql(head), *self._filtered()]
         if verb == "exists":
             parts.append(sql(") AS exists"))
         return self._stmt(verb, parts, self._input_params(self.filters, 0), 0, verb, ["READ"])

@@ -17,6 +17,7 @@ from stele.layout import (
     prototype,
     statement,
 )
+from stele.lower_queue import is_queued, iterator, queue_function
 from stele.lower_stmt import Key, Statements, Stmt
 from stele.lower_struct import Structs
 from stele.lower_sweep import Sweeps
@@ -55,6 +56,7 @@ class TableLowering:
         self.own_module = module
         self.base = module.c_prefix + table.name
         self.module = f"{module.c_prefix}{module.name}_module"
+        self.module_name = module.name
         self.row = f"{self.base}_row"
         self.columns = {col.name: col for col in table.columns}
         self.structs = Structs(table, self.base, c_prefixes)
@@ -100,28 +102,28 @@ class TableLowering:
         full = f"{self.base}_{name}"
         all_params = [*params, _ERR]
         descriptor = descriptor or f"&{full}_stmt"
-        lines = []
+        default = []
         if filtered:
-            lines.append("    if (filter == NULL)")
-            lines.append(statement("filter", f"&{self.base}_no_filter", 2))
-        wide = len(call.format(d=descriptor)) > 96 or len(without.format(d=descriptor)) > 92
-        if wide:
-            local = "list" if descriptor.endswith("_list") else "stmt"
-            lines.append(statement(f"const stele_gen_{local} *{local}", descriptor))
-            descriptor = local
-        lines += [f"    {line}" for line in setup]
+            default.append("    if (filter == NULL)")
+            default.append(statement("filter", f"&{self.base}_no_filter", 2))
+        given = [f"    {line}" for line in setup]
         if args:
-            lines.append(f"    const void *args[] = {{{', '.join(args)}}};")
+            given.append(f"    const void *args[] = {{{', '.join(args)}}};")
         if filtered and self.stmts.scopes:
-            lines.append(statement("uint32_t flags", f"{self.base}_scope(filter)"))
+            given.append(statement("uint32_t flags", f"{self.base}_scope(filter)"))
+        local = []
+        where = descriptor
+        if len(call.format(d=descriptor)) > 96 or len(without.format(d=descriptor)) > 92:
+            where = "list" if descriptor.endswith("_list") else "stmt"
+            local.append(statement(f"const stele_gen_{where} *{where}", descriptor))
         view = FunctionView(
             kind=kind,
             doc=doc,
             head=prototype("STELE_MUST_CHECK stele_status", full, all_params, ";"),
             define=prototype("stele_status", full, all_params, ""),
-            setup=tuple(lines),
-            call=call.format(d=descriptor),
-            without=without.format(d=descriptor),
+            setup=(*default, *local, *given),
+            call=call.format(d=where),
+            without=without.format(d=where),
             result=f"{self.base}_page",
             upserted=statement(f"const {self.base}_upserted *upserted", "row"),
         )
@@ -129,6 +131,13 @@ class TableLowering:
         arrays, stmts = self._describe(stmt) if stmt else ((), ())
         stmts = (*stmts, *extra)
         self.blocks.append(BlockView(arrays, stmts, view, too_wide(arrays, stmts)))
+        if is_queued(kind):
+            lines = [*default, *given]
+            flags = "flags" if filtered and self.stmts.scopes else "0"
+            upserted = f"{self.base}_upserted"
+            queue = queue_function(kind, full, all_params, lines, descriptor, flags, upserted)
+            self.functions.append(queue)
+            self.blocks.append(BlockView((), (), queue, False))
 
     def _describe(self, stmt: Stmt) -> tuple[tuple[ArrayView, ...], tuple[StmtView, ...]]:
         """A statement's arrays, those not yet there, and its descriptor."""
@@ -297,6 +306,26 @@ class TableLowering:
                 args=[self._filter_arg],
                 filtered=self.has_filter,
             )
+
+    def _iter(self) -> None:
+        name = f"{self.base}_iter"
+        which = f"Reads {self.stmts.live_word}rows one by one, by primary key, in constant memory."
+        notes = [
+            ("Owns", f"the caller, on success: {name}_close(). Meanwhile conn takes no other calls."),
+            ("Errors", f"may also come after rows, of {name}_next()."),
+        ]
+        flags = self._flags
+        self._function(
+            "iter",
+            "iter_open",
+            [_CONN, *self._filter_param(), f"{name} **ret_iter"],
+            doc_comment(which + (" `filter` may be NULL." if self.has_filter else ""), notes),
+            f"stele_status st = stele_gen_iter_open(conn, {{d}}, args, {flags}, &iter, err);",
+            stmt=self.stmts.iter(),
+            descriptor=f"&{name}_stmt",
+            args=[self._filter_arg],
+            filtered=self.has_filter,
+        )
 
     def _writes(self) -> None:
         required = any(self.stmts.required(col) for col in self.table.columns)
@@ -467,6 +496,8 @@ class TableLowering:
         self._finds()
         self._lists()
         self._counts()
+        if self.key:
+            self._iter()
         self._writes()
         sweeps: list[tuple[str, str]] = []
         if self.key:
@@ -501,6 +532,8 @@ class TableLowering:
             constants=self._constants(),
             scope=self._scope(),
             blocks=tuple(self.blocks),
+            iter=_opaque(f"{self.base}_iter") if self.key else "",
+            inlines=iterator(f"{self.base}_iter", self.row) if self.key else (),
         )
         return TableResult(view, tuple(sweeps), tuple(self.made))
 
@@ -546,6 +579,11 @@ def _listed(columns: Sequence[str]) -> str:
 
 def _inline(result: str, name: str, param: str) -> str:
     return prototype(f"static inline {result}", name, [param], "")
+
+
+def _opaque(name: str) -> str:
+    line = f"typedef struct {name} {name};"
+    return line if len(line) <= COLUMNS else f"typedef struct {name}\n    {name};"
 
 
 def _heading(table: Table) -> str:

@@ -86,6 +86,8 @@ class TableView:
     constants: tuple[str, ...]
     scope: ScopeView | None
     blocks: tuple[BlockView, ...]
+    iter: str  # declares an incomplete type, '' for none
+    inlines: tuple[InlineView, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class QueryView:
     opaque: str  # an incomplete type, '' for none
     block: BlockView
     function: FunctionView
+    queue: FunctionView | None  # its form for pipelines
     inlines: tuple[InlineView, ...]
 
 

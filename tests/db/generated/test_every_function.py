@@ -38,6 +38,11 @@ def called(build: Path) -> set[str]:
 def test_every_function_is_called(
     build: Path, called: set[str], header: str, query: str, least: int
 ) -> None:
-    functions = {name for name in declared(build / header) if not name.startswith(query)}
+    # A _queue form runs the descriptor of the function that it is named after.
+    functions = {
+        name
+        for name in declared(build / header)
+        if not name.startswith(query) and not name.endswith("_queue")
+    }
     assert len(functions) >= least
     assert sorted(functions - called) == []

@@ -78,6 +78,16 @@ stele_status ev_places_find(stele_conn *conn, int32_t id, ev_places_row **ret_ro
     return st;
 }
 
+stele_status ev_places_find_queue(stele_pipeline *pipeline, int32_t id, ev_places_row **ret_row,
+                                  stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &ev_places_find_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part ev_places_find_for_update_parts[] = {
     STELE_SQL("SELECT "),
     STELE_SQL(ev_places_select),
@@ -112,6 +122,16 @@ stele_status ev_places_find_for_update(stele_conn *conn, int32_t id, ev_places_r
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status ev_places_find_for_update_queue(stele_pipeline *pipeline, int32_t id,
+                                             ev_places_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &ev_places_find_for_update_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_part ev_places_find_for_update_nowait_parts[] = {
@@ -152,6 +172,16 @@ stele_status ev_places_find_for_update_nowait(stele_conn *conn, int32_t id, ev_p
     return st;
 }
 
+stele_status ev_places_find_for_update_nowait_queue(stele_pipeline *pipeline, int32_t id,
+                                                    ev_places_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &ev_places_find_for_update_nowait_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part ev_places_find_for_update_skip_locked_parts[] = {
     STELE_SQL("SELECT "),
     STELE_SQL(ev_places_select),
@@ -187,6 +217,16 @@ stele_status ev_places_find_for_update_skip_locked(stele_conn *conn, int32_t id,
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status ev_places_find_for_update_skip_locked_queue(stele_pipeline *pipeline, int32_t id,
+                                                         ev_places_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &ev_places_find_for_update_skip_locked_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param ev_places_find_by_name_params[] = {
@@ -227,6 +267,16 @@ stele_status ev_places_find_by_name(stele_conn *conn, stele_str name, ev_places_
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status ev_places_find_by_name_queue(stele_pipeline *pipeline, stele_str name,
+                                          ev_places_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&name};
+    const stele_gen_stmt *stmt = &ev_places_find_by_name_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_column ev_places_count_columns[] = {
@@ -278,6 +328,18 @@ stele_status ev_places_count(stele_conn *conn, const ev_places_filter *filter, i
     return stele_gen_value(conn, &ev_places_count_stmt, args, 0, ret_count, err);
 }
 
+stele_status ev_places_count_queue(stele_pipeline *pipeline, const ev_places_filter *filter,
+                                   int64_t *ret_count, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &ev_places_no_filter;
+    const void *args[] = {filter};
+    const stele_gen_stmt *stmt = &ev_places_count_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_column ev_places_exists_columns[] = {
     {"exists", STELE_GEN_BOOL, false, 0, NULL},
 };
@@ -319,6 +381,65 @@ stele_status ev_places_exists(stele_conn *conn, const ev_places_filter *filter, 
         filter = &ev_places_no_filter;
     const void *args[] = {filter};
     return stele_gen_value(conn, &ev_places_exists_stmt, args, 0, ret_exists, err);
+}
+
+stele_status ev_places_exists_queue(stele_pipeline *pipeline, const ev_places_filter *filter,
+                                    bool *ret_exists, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &ev_places_no_filter;
+    const void *args[] = {filter};
+    const stele_gen_stmt *stmt = &ev_places_exists_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_exists;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+/* clang-format off */
+static const stele_gen_part ev_places_iter_parts[] = {
+    STELE_SQL("SELECT "),
+    STELE_SQL(ev_places_select),
+    STELE_SQL("\nFROM "),
+    STELE_TABLE("places"),
+    STELE_SQL(" AS t"),
+    STELE_IF_ANY(0, 4),
+    STELE_SQL("\nWHERE true"),
+    STELE_END,
+    STELE_WHERE_EQ(0, "t.id"),
+    STELE_WHERE_GE(1, "t.id"),
+    STELE_WHERE_LT(2, "t.id"),
+    STELE_WHERE_EQ(3, "t.name"),
+    STELE_SQL("\nORDER BY t.id"),
+};
+
+static const stele_gen_stmt ev_places_iter_stmt = {
+    .module = &ev_everything_module,
+    .name = "ev_places_iter",
+    .table = "places",
+    .parts = ev_places_iter_parts,
+    .part_count = STELE_COUNT(ev_places_iter_parts),
+    .params = ev_places_count_params,
+    .param_count = STELE_COUNT(ev_places_count_params),
+    .columns = ev_places_columns,
+    .column_count = STELE_COUNT(ev_places_columns),
+    .row_size = sizeof(ev_places_row),
+    .shape_from = 0,
+    .properties = STELE_STMT_READ,
+};
+
+/* clang-format on */
+
+stele_status ev_places_iter_open(stele_conn *conn, const ev_places_filter *filter,
+                                 ev_places_iter **ret_iter, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &ev_places_no_filter;
+    const void *args[] = {filter};
+    void *iter = NULL;
+    stele_status st = stele_gen_iter_open(conn, &ev_places_iter_stmt, args, 0, &iter, err);
+    if (st == STELE_OK)
+        *ret_iter = iter;
+    return st;
 }
 
 static const stele_gen_param ev_places_insert_params[] = {
@@ -369,6 +490,17 @@ stele_status ev_places_insert(stele_conn *conn, const ev_places_input *input,
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status ev_places_insert_queue(stele_pipeline *pipeline, const ev_places_input *input,
+                                    ev_places_row **ret_row, stele_error *err)
+{
+    const void *args[] = {input};
+    const stele_gen_stmt *stmt = &ev_places_insert_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
 }
 
 static const stele_gen_column ev_places_upserted_columns[] = {
@@ -434,6 +566,20 @@ stele_status ev_places_upsert_by_name(stele_conn *conn, const ev_places_input *i
     return STELE_OK;
 }
 
+stele_status ev_places_upsert_by_name_queue(stele_pipeline *pipeline, const ev_places_input *input,
+                                            ev_places_row **ret_row, bool *ret_inserted,
+                                            stele_error *err)
+{
+    const void *args[] = {input};
+    const stele_gen_stmt *stmt = &ev_places_upsert_by_name_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_UPSERTED};
+    slot.offset = offsetof(ev_places_upserted, inserted);
+    slot.out = ret_row;
+    slot.count = ret_inserted;
+    uint32_t flags = ret_row != NULL || ret_inserted != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_param ev_places_update_params[] = {
     {"id", STELE_GEN_INT4, STELE_GEN_PLAIN, true, 0, 0, 0, NULL},
     {"name", STELE_GEN_TEXT, STELE_GEN_IN, false, 1, offsetof(ev_places_patch, name), 0, NULL},
@@ -486,6 +632,19 @@ stele_status ev_places_update(stele_conn *conn, int32_t id, const ev_places_patc
     return st;
 }
 
+stele_status ev_places_update_queue(stele_pipeline *pipeline, int32_t id,
+                                    const ev_places_patch *patch, ev_places_row **ret_row,
+                                    uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {&id, patch};
+    const stele_gen_stmt *stmt = &ev_places_update_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    slot.count = ret_count;
+    uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_part ev_places_delete_parts[] = {
     STELE_SQL("DELETE FROM "),
     STELE_TABLE("places"),
@@ -511,6 +670,16 @@ stele_status ev_places_delete(stele_conn *conn, int32_t id, stele_error *err)
     return stele_gen_exec(conn, &ev_places_delete_stmt, args, 0, true, NULL, err);
 }
 
+stele_status ev_places_delete_queue(stele_pipeline *pipeline, int32_t id, uint64_t *ret_count,
+                                    stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &ev_places_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_stmt ev_places_hard_delete_stmt = {
     .module = &ev_everything_module,
     .name = "ev_places_hard_delete",
@@ -526,6 +695,16 @@ stele_status ev_places_hard_delete(stele_conn *conn, int32_t id, stele_error *er
 {
     const void *args[] = {&id};
     return stele_gen_exec(conn, &ev_places_hard_delete_stmt, args, 0, true, NULL, err);
+}
+
+stele_status ev_places_hard_delete_queue(stele_pipeline *pipeline, int32_t id, uint64_t *ret_count,
+                                         stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &ev_places_hard_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 stele_status ev_places_row_dup(const ev_places_row *row, ev_places_row **ret_row, stele_error *err)
@@ -626,6 +805,16 @@ stele_status ev_visits_find(stele_conn *conn, int64_t id, ev_visits_row **ret_ro
     return st;
 }
 
+stele_status ev_visits_find_queue(stele_pipeline *pipeline, int64_t id, ev_visits_row **ret_row,
+                                  stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &ev_visits_find_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part ev_visits_find_for_update_parts[] = {
     STELE_SQL("SELECT "),
     STELE_SQL(ev_visits_select),
@@ -661,6 +850,16 @@ stele_status ev_visits_find_for_update(stele_conn *conn, int64_t id, ev_visits_r
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status ev_visits_find_for_update_queue(stele_pipeline *pipeline, int64_t id,
+                                             ev_visits_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &ev_visits_find_for_update_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_part ev_visits_find_for_update_nowait_parts[] = {
@@ -702,6 +901,16 @@ stele_status ev_visits_find_for_update_nowait(stele_conn *conn, int64_t id, ev_v
     return st;
 }
 
+stele_status ev_visits_find_for_update_nowait_queue(stele_pipeline *pipeline, int64_t id,
+                                                    ev_visits_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &ev_visits_find_for_update_nowait_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part ev_visits_find_for_update_skip_locked_parts[] = {
     STELE_SQL("SELECT "),
     STELE_SQL(ev_visits_select),
@@ -738,6 +947,16 @@ stele_status ev_visits_find_for_update_skip_locked(stele_conn *conn, int64_t id,
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status ev_visits_find_for_update_skip_locked_queue(stele_pipeline *pipeline, int64_t id,
+                                                         ev_visits_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &ev_visits_find_for_update_skip_locked_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param ev_visits_find_by_guest_params[] = {
@@ -784,6 +1003,16 @@ stele_status ev_visits_find_by_guest(stele_conn *conn, const ev_visits_guest_key
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status ev_visits_find_by_guest_queue(stele_pipeline *pipeline, const ev_visits_guest_key *key,
+                                           ev_visits_row **ret_row, stele_error *err)
+{
+    const void *args[] = {key};
+    const stele_gen_stmt *stmt = &ev_visits_find_by_guest_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param ev_visits_list_by_newest_params[] = {
@@ -955,6 +1184,18 @@ stele_status ev_visits_list_by_newest(stele_conn *conn, int32_t place_id,
     return st;
 }
 
+stele_status ev_visits_list_by_newest_queue(stele_pipeline *pipeline, int32_t place_id,
+                                            const ev_visits_filter *filter, uint32_t limit,
+                                            ev_visits_page **page, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &ev_visits_no_filter;
+    const void *args[] = {&place_id, filter, NULL, NULL};
+    uint32_t flags = ev_visits_scope(filter);
+    const stele_gen_list *list = &ev_visits_list_by_newest_list;
+    return stele_gen_queue_page(pipeline, list, args, flags, limit, page, err);
+}
+
 stele_status ev_visits_newest_resume(stele_str token, ev_visits_page **page, stele_error *err)
 {
     stele_page *base = NULL;
@@ -1122,6 +1363,18 @@ stele_status ev_visits_list_by_place(stele_conn *conn, int32_t place_id,
     return st;
 }
 
+stele_status ev_visits_list_by_place_queue(stele_pipeline *pipeline, int32_t place_id,
+                                           const ev_visits_filter *filter, uint32_t limit,
+                                           ev_visits_page **page, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &ev_visits_no_filter;
+    const void *args[] = {&place_id, filter, NULL, NULL};
+    uint32_t flags = ev_visits_scope(filter);
+    const stele_gen_list *list = &ev_visits_list_by_place_list;
+    return stele_gen_queue_page(pipeline, list, args, flags, limit, page, err);
+}
+
 stele_status ev_visits_place_resume(stele_str token, ev_visits_page **page, stele_error *err)
 {
     stele_page *base = NULL;
@@ -1269,6 +1522,19 @@ stele_status ev_visits_count(stele_conn *conn, const ev_visits_filter *filter, i
     return stele_gen_value(conn, &ev_visits_count_stmt, args, flags, ret_count, err);
 }
 
+stele_status ev_visits_count_queue(stele_pipeline *pipeline, const ev_visits_filter *filter,
+                                   int64_t *ret_count, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &ev_visits_no_filter;
+    const void *args[] = {filter};
+    uint32_t flags = ev_visits_scope(filter);
+    const stele_gen_stmt *stmt = &ev_visits_count_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_column ev_visits_exists_columns[] = {
     {"exists", STELE_GEN_BOOL, false, 0, NULL},
 };
@@ -1350,6 +1616,101 @@ stele_status ev_visits_exists(stele_conn *conn, const ev_visits_filter *filter, 
     return stele_gen_value(conn, &ev_visits_exists_stmt, args, flags, ret_exists, err);
 }
 
+stele_status ev_visits_exists_queue(stele_pipeline *pipeline, const ev_visits_filter *filter,
+                                    bool *ret_exists, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &ev_visits_no_filter;
+    const void *args[] = {filter};
+    uint32_t flags = ev_visits_scope(filter);
+    const stele_gen_stmt *stmt = &ev_visits_exists_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_exists;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part ev_visits_iter_parts[] = {
+    STELE_SQL("SELECT "),
+    STELE_SQL(ev_visits_select),
+    STELE_SQL("\nFROM "),
+    STELE_TABLE("visits"),
+    STELE_SQL(" AS t"),
+    STELE_IF_NO_FLAG(STELE_FLAG_WITH_DELETED | STELE_FLAG_ONLY_DELETED),
+    STELE_SQL("\nWHERE t.gone_at IS NULL"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_ONLY_DELETED),
+    STELE_SQL("\nWHERE t.gone_at IS NOT NULL"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_WITH_DELETED),
+    STELE_SQL("\nWHERE true"),
+    STELE_END,
+    STELE_IF_NO_FLAG(STELE_FLAG_WITH_EXPIRED | STELE_FLAG_ONLY_EXPIRED),
+    STELE_SQL("\n  AND (t.over_at IS NULL OR t.over_at > statement_timestamp())"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_ONLY_EXPIRED),
+    STELE_SQL("\n  AND t.over_at <= statement_timestamp()"),
+    STELE_END,
+    STELE_WHERE_EQ(0, "t.id"),
+    STELE_WHERE_GE(1, "t.id"),
+    STELE_WHERE_LT(2, "t.id"),
+    STELE_WHERE_EQ(3, "t.place_id"),
+    STELE_WHERE_GE(4, "t.place_id"),
+    STELE_WHERE_LT(5, "t.place_id"),
+    STELE_WHERE_EQ(6, "t.guest"),
+    STELE_WHERE_EQ(7, "t.mood"),
+    STELE_WHERE_EQ(8, "t.price"),
+    STELE_WHERE_GE(9, "t.price"),
+    STELE_WHERE_LT(10, "t.price"),
+    STELE_WHERE_EQ(11, "t.doubled"),
+    STELE_WHERE_GE(12, "t.doubled"),
+    STELE_WHERE_LT(13, "t.doubled"),
+    STELE_WHERE_EQ(14, "t.at"),
+    STELE_WHERE_GE(15, "t.at"),
+    STELE_WHERE_LT(16, "t.at"),
+    STELE_WHERE_EQ(17, "t.changed_at"),
+    STELE_WHERE_GE(18, "t.changed_at"),
+    STELE_WHERE_LT(19, "t.changed_at"),
+    STELE_WHERE_EQ(20, "t.over_at"),
+    STELE_WHERE_GE(21, "t.over_at"),
+    STELE_WHERE_LT(22, "t.over_at"),
+    STELE_WHERE_EQ(23, "t.gone_at"),
+    STELE_WHERE_GE(24, "t.gone_at"),
+    STELE_WHERE_LT(25, "t.gone_at"),
+    STELE_WHERE_EQ(26, "t.version"),
+    STELE_WHERE_GE(27, "t.version"),
+    STELE_WHERE_LT(28, "t.version"),
+    STELE_SQL("\nORDER BY t.id"),
+};
+
+static const stele_gen_stmt ev_visits_iter_stmt = {
+    .module = &ev_everything_module,
+    .name = "ev_visits_iter",
+    .table = "visits",
+    .parts = ev_visits_iter_parts,
+    .part_count = STELE_COUNT(ev_visits_iter_parts),
+    .params = ev_visits_count_params,
+    .param_count = STELE_COUNT(ev_visits_count_params),
+    .columns = ev_visits_columns,
+    .column_count = STELE_COUNT(ev_visits_columns),
+    .row_size = sizeof(ev_visits_row),
+    .shape_from = 0,
+    .properties = STELE_STMT_READ,
+};
+
+stele_status ev_visits_iter_open(stele_conn *conn, const ev_visits_filter *filter,
+                                 ev_visits_iter **ret_iter, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &ev_visits_no_filter;
+    const void *args[] = {filter};
+    uint32_t flags = ev_visits_scope(filter);
+    void *iter = NULL;
+    stele_status st = stele_gen_iter_open(conn, &ev_visits_iter_stmt, args, flags, &iter, err);
+    if (st == STELE_OK)
+        *ret_iter = iter;
+    return st;
+}
+
 static const stele_gen_param ev_visits_insert_params[] = {
     {"id", STELE_GEN_INT8, STELE_GEN_IN, false, 0, offsetof(ev_visits_input, id), 0, NULL},
     {"place_id", STELE_GEN_INT4, STELE_GEN_IN, true, 0, offsetof(ev_visits_input, place_id), 0,
@@ -1419,6 +1780,17 @@ stele_status ev_visits_insert(stele_conn *conn, const ev_visits_input *input,
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status ev_visits_insert_queue(stele_pipeline *pipeline, const ev_visits_input *input,
+                                    ev_visits_row **ret_row, stele_error *err)
+{
+    const void *args[] = {input};
+    const stele_gen_stmt *stmt = &ev_visits_insert_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
 }
 
 static const stele_gen_column ev_visits_upserted_columns[] = {
@@ -1531,6 +1903,20 @@ stele_status ev_visits_upsert_by_guest(stele_conn *conn, const ev_visits_input *
     return STELE_OK;
 }
 
+stele_status ev_visits_upsert_by_guest_queue(stele_pipeline *pipeline, const ev_visits_input *input,
+                                             ev_visits_row **ret_row, bool *ret_inserted,
+                                             stele_error *err)
+{
+    const void *args[] = {input};
+    const stele_gen_stmt *stmt = &ev_visits_upsert_by_guest_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_UPSERTED};
+    slot.offset = offsetof(ev_visits_upserted, inserted);
+    slot.out = ret_row;
+    slot.count = ret_inserted;
+    uint32_t flags = ret_row != NULL || ret_inserted != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_param ev_visits_update_params[] = {
     {"id", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, 0, 0, NULL},
     {"place_id", STELE_GEN_INT4, STELE_GEN_IN, false, 1, offsetof(ev_visits_patch, place_id), 0,
@@ -1610,6 +1996,19 @@ stele_status ev_visits_update(stele_conn *conn, int64_t id, const ev_visits_patc
     return st;
 }
 
+stele_status ev_visits_update_queue(stele_pipeline *pipeline, int64_t id,
+                                    const ev_visits_patch *patch, ev_visits_row **ret_row,
+                                    uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {&id, patch};
+    const stele_gen_stmt *stmt = &ev_visits_update_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    slot.count = ret_count;
+    uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_part ev_visits_delete_parts[] = {
     STELE_IF_SOFT,
     STELE_SQL("UPDATE "),
@@ -1643,6 +2042,16 @@ stele_status ev_visits_delete(stele_conn *conn, int64_t id, stele_error *err)
     return stele_gen_exec(conn, &ev_visits_delete_stmt, args, 0, true, NULL, err);
 }
 
+stele_status ev_visits_delete_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
+                                    stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &ev_visits_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part ev_visits_restore_parts[] = {
     STELE_SQL("UPDATE "),
     STELE_TABLE("visits"),
@@ -1670,6 +2079,16 @@ stele_status ev_visits_restore(stele_conn *conn, int64_t id, stele_error *err)
     return stele_gen_exec(conn, &ev_visits_restore_stmt, args, 0, true, NULL, err);
 }
 
+stele_status ev_visits_restore_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
+                                     stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &ev_visits_restore_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part ev_visits_hard_delete_parts[] = {
     STELE_SQL("DELETE FROM "),
     STELE_TABLE("visits"),
@@ -1693,6 +2112,16 @@ stele_status ev_visits_hard_delete(stele_conn *conn, int64_t id, stele_error *er
 {
     const void *args[] = {&id};
     return stele_gen_exec(conn, &ev_visits_hard_delete_stmt, args, 0, true, NULL, err);
+}
+
+stele_status ev_visits_hard_delete_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
+                                         stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &ev_visits_hard_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_param ev_visits_expire_params[] = {
@@ -1748,6 +2177,17 @@ stele_status ev_visits_expire(stele_conn *conn, uint32_t limit, uint64_t *ret_co
     return stele_gen_exec(conn, &ev_visits_expire_stmt, args, 0, false, ret_count, err);
 }
 
+stele_status ev_visits_expire_queue(stele_pipeline *pipeline, uint32_t limit, uint64_t *ret_count,
+                                    stele_error *err)
+{
+    int64_t max = limit;
+    const void *args[] = {&max};
+    const stele_gen_stmt *stmt = &ev_visits_expire_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_param ev_visits_purge_params[] = {
     {"gone_at", STELE_GEN_TIMESTAMPTZ, STELE_GEN_PLAIN, true, 0, 0, 0, NULL},
     {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 1, 0, 0, NULL},
@@ -1792,6 +2232,17 @@ stele_status ev_visits_purge(stele_conn *conn, stele_ts deleted_before, uint32_t
     int64_t max = limit;
     const void *args[] = {&deleted_before, &max};
     return stele_gen_exec(conn, &ev_visits_purge_stmt, args, 0, false, ret_count, err);
+}
+
+stele_status ev_visits_purge_queue(stele_pipeline *pipeline, stele_ts deleted_before,
+                                   uint32_t limit, uint64_t *ret_count, stele_error *err)
+{
+    int64_t max = limit;
+    const void *args[] = {&deleted_before, &max};
+    const stele_gen_stmt *stmt = &ev_visits_purge_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_column ev_visits_sweep_columns[] = {

@@ -3,7 +3,7 @@
 #define STELE_GENERATED_EV_EVERYTHING_GEN_H
 
 #include <stele.h>
-#include <stele/gen/gen.h>
+#include <stele/gen/flow.h>
 
 #if STELE_GEN_ABI != 1
 #error "everything.gen.h was generated for another version of libstele: run stele generate"
@@ -60,6 +60,8 @@ typedef struct ev_places_filter {
     stele_in_str name;
 } ev_places_filter;
 
+typedef struct ev_places_iter ev_places_iter;
+
 /**
  * Finds a row by primary key.
  *
@@ -70,6 +72,13 @@ STELE_MUST_CHECK stele_status ev_places_find(stele_conn *conn, int32_t id, ev_pl
                                              stele_error *err);
 
 /**
+ * ev_places_find() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds. A row
+ * that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status ev_places_find_queue(stele_pipeline *pipeline, int32_t id,
+                                                   ev_places_row **ret_row, stele_error *err);
+
+/**
  * Finds a row by primary key and locks it, waiting for whoever holds it.
  *
  * Owns:   the caller, on success: ev_places_row_free().
@@ -77,6 +86,14 @@ STELE_MUST_CHECK stele_status ev_places_find(stele_conn *conn, int32_t id, ev_pl
  */
 STELE_MUST_CHECK stele_status ev_places_find_for_update(stele_conn *conn, int32_t id,
                                                         ev_places_row **ret_row, stele_error *err);
+
+/**
+ * ev_places_find_for_update() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status ev_places_find_for_update_queue(stele_pipeline *pipeline, int32_t id,
+                                                              ev_places_row **ret_row,
+                                                              stele_error *err);
 
 /**
  * Finds a row by primary key and locks it, without waiting.
@@ -89,6 +106,15 @@ STELE_MUST_CHECK stele_status ev_places_find_for_update_nowait(stele_conn *conn,
                                                                stele_error *err);
 
 /**
+ * ev_places_find_for_update_nowait() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status ev_places_find_for_update_nowait_queue(stele_pipeline *pipeline,
+                                                                     int32_t id,
+                                                                     ev_places_row **ret_row,
+                                                                     stele_error *err);
+
+/**
  * Finds a row by primary key and locks it, unless someone else holds it.
  *
  * Owns:   the caller, on success: ev_places_row_free().
@@ -99,6 +125,15 @@ STELE_MUST_CHECK stele_status ev_places_find_for_update_skip_locked(stele_conn *
                                                                     stele_error *err);
 
 /**
+ * ev_places_find_for_update_skip_locked() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status ev_places_find_for_update_skip_locked_queue(stele_pipeline *pipeline,
+                                                                          int32_t id,
+                                                                          ev_places_row **ret_row,
+                                                                          stele_error *err);
+
+/**
  * Finds a row by name.
  *
  * Owns:   the caller, on success: ev_places_row_free().
@@ -107,13 +142,40 @@ STELE_MUST_CHECK stele_status ev_places_find_for_update_skip_locked(stele_conn *
 STELE_MUST_CHECK stele_status ev_places_find_by_name(stele_conn *conn, stele_str name,
                                                      ev_places_row **ret_row, stele_error *err);
 
+/**
+ * ev_places_find_by_name() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status ev_places_find_by_name_queue(stele_pipeline *pipeline, stele_str name,
+                                                           ev_places_row **ret_row,
+                                                           stele_error *err);
+
 /** Counts rows. `filter` may be NULL. */
 STELE_MUST_CHECK stele_status ev_places_count(stele_conn *conn, const ev_places_filter *filter,
                                               int64_t *ret_count, stele_error *err);
 
+/** ev_places_count() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds. */
+STELE_MUST_CHECK stele_status ev_places_count_queue(stele_pipeline *pipeline,
+                                                    const ev_places_filter *filter,
+                                                    int64_t *ret_count, stele_error *err);
+
 /** Tells whether there is a row. `filter` may be NULL. */
 STELE_MUST_CHECK stele_status ev_places_exists(stele_conn *conn, const ev_places_filter *filter,
                                                bool *ret_exists, stele_error *err);
+
+/** ev_places_exists() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds. */
+STELE_MUST_CHECK stele_status ev_places_exists_queue(stele_pipeline *pipeline,
+                                                     const ev_places_filter *filter,
+                                                     bool *ret_exists, stele_error *err);
+
+/**
+ * Reads rows one by one, by primary key, in constant memory. `filter` may be NULL.
+ *
+ * Owns:   the caller, on success: ev_places_iter_close(). Meanwhile conn takes no other calls.
+ * Errors: may also come after rows, of ev_places_iter_next().
+ */
+STELE_MUST_CHECK stele_status ev_places_iter_open(stele_conn *conn, const ev_places_filter *filter,
+                                                  ev_places_iter **ret_iter, stele_error *err);
 
 /**
  * Inserts a row.
@@ -124,6 +186,11 @@ STELE_MUST_CHECK stele_status ev_places_exists(stele_conn *conn, const ev_places
  */
 STELE_MUST_CHECK stele_status ev_places_insert(stele_conn *conn, const ev_places_input *input,
                                                ev_places_row **ret_row, stele_error *err);
+
+/** ev_places_insert() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds. */
+STELE_MUST_CHECK stele_status ev_places_insert_queue(stele_pipeline *pipeline,
+                                                     const ev_places_input *input,
+                                                     ev_places_row **ret_row, stele_error *err);
 
 /**
  * Inserts a row, or updates the one with the same name: sets the columns that are set here.
@@ -139,6 +206,15 @@ STELE_MUST_CHECK stele_status ev_places_upsert_by_name(stele_conn *conn,
                                                        stele_error *err);
 
 /**
+ * ev_places_upsert_by_name() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status ev_places_upsert_by_name_queue(stele_pipeline *pipeline,
+                                                             const ev_places_input *input,
+                                                             ev_places_row **ret_row,
+                                                             bool *ret_inserted, stele_error *err);
+
+/**
  * Updates a row by primary key.
  *
  * Owns:   the caller: ev_places_row_free(). `ret_row` may be NULL.
@@ -149,11 +225,27 @@ STELE_MUST_CHECK stele_status ev_places_update(stele_conn *conn, int32_t id,
                                                ev_places_row **ret_row, stele_error *err);
 
 /**
+ * ev_places_update() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row (or version).
+ */
+STELE_MUST_CHECK stele_status ev_places_update_queue(stele_pipeline *pipeline, int32_t id,
+                                                     const ev_places_patch *patch,
+                                                     ev_places_row **ret_row, uint64_t *ret_count,
+                                                     stele_error *err);
+
+/**
  * Deletes a row by primary key, for good.
  *
  * Errors: STELE_E_NOT_FOUND; STELE_E_FOREIGN_KEY when others refer to it.
  */
 STELE_MUST_CHECK stele_status ev_places_delete(stele_conn *conn, int32_t id, stele_error *err);
+
+/**
+ * ev_places_delete() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status ev_places_delete_queue(stele_pipeline *pipeline, int32_t id,
+                                                     uint64_t *ret_count, stele_error *err);
 
 /**
  * Removes a row by primary key for good.
@@ -163,6 +255,13 @@ STELE_MUST_CHECK stele_status ev_places_delete(stele_conn *conn, int32_t id, ste
 STELE_MUST_CHECK stele_status ev_places_hard_delete(stele_conn *conn, int32_t id, stele_error *err);
 
 /**
+ * ev_places_hard_delete() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status ev_places_hard_delete_queue(stele_pipeline *pipeline, int32_t id,
+                                                          uint64_t *ret_count, stele_error *err);
+
+/**
  * Copies a row into a block of its own, for instance out of a page.
  *
  * Owns:   the caller: ev_places_row_free().
@@ -170,6 +269,29 @@ STELE_MUST_CHECK stele_status ev_places_hard_delete(stele_conn *conn, int32_t id
  */
 STELE_MUST_CHECK stele_status ev_places_row_dup(const ev_places_row *row, ev_places_row **ret_row,
                                                 stele_error *err);
+
+/** The next row, borrowed until the next call; STELE_DONE at the end. */
+STELE_MUST_CHECK static inline stele_status
+ev_places_iter_next(ev_places_iter *iter, const ev_places_row **ret_row, stele_error *err)
+{
+    const void *row = NULL;
+    stele_status st = stele_gen_iter_next(iter, &row, err);
+    if (st == STELE_OK)
+        *ret_row = (const ev_places_row *)row;
+    return st;
+}
+
+/** Ends it, read to the end or not; the connection can be used again. */
+static inline void ev_places_iter_close(ev_places_iter *iter)
+{
+    stele_gen_iter_close(iter);
+}
+
+/** For STELE_AUTO(ev_places_iter). */
+static inline void ev_places_iter_autofree(ev_places_iter **iter)
+{
+    stele_gen_iter_close(*iter);
+}
 
 /** Frees a row. NULL is ignored. */
 static inline void ev_places_row_free(ev_places_row *row)
@@ -285,6 +407,8 @@ typedef struct ev_visits_page {
     bool more;
 } ev_visits_page;
 
+typedef struct ev_visits_iter ev_visits_iter;
+
 /**
  * Finds a live row by primary key.
  *
@@ -295,6 +419,13 @@ STELE_MUST_CHECK stele_status ev_visits_find(stele_conn *conn, int64_t id, ev_vi
                                              stele_error *err);
 
 /**
+ * ev_visits_find() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds. A row
+ * that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status ev_visits_find_queue(stele_pipeline *pipeline, int64_t id,
+                                                   ev_visits_row **ret_row, stele_error *err);
+
+/**
  * Finds a live row by primary key and locks it, waiting for whoever holds it.
  *
  * Owns:   the caller, on success: ev_visits_row_free().
@@ -302,6 +433,14 @@ STELE_MUST_CHECK stele_status ev_visits_find(stele_conn *conn, int64_t id, ev_vi
  */
 STELE_MUST_CHECK stele_status ev_visits_find_for_update(stele_conn *conn, int64_t id,
                                                         ev_visits_row **ret_row, stele_error *err);
+
+/**
+ * ev_visits_find_for_update() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status ev_visits_find_for_update_queue(stele_pipeline *pipeline, int64_t id,
+                                                              ev_visits_row **ret_row,
+                                                              stele_error *err);
 
 /**
  * Finds a live row by primary key and locks it, without waiting.
@@ -314,6 +453,15 @@ STELE_MUST_CHECK stele_status ev_visits_find_for_update_nowait(stele_conn *conn,
                                                                stele_error *err);
 
 /**
+ * ev_visits_find_for_update_nowait() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status ev_visits_find_for_update_nowait_queue(stele_pipeline *pipeline,
+                                                                     int64_t id,
+                                                                     ev_visits_row **ret_row,
+                                                                     stele_error *err);
+
+/**
  * Finds a live row by primary key and locks it, unless someone else holds it.
  *
  * Owns:   the caller, on success: ev_visits_row_free().
@@ -322,6 +470,15 @@ STELE_MUST_CHECK stele_status ev_visits_find_for_update_nowait(stele_conn *conn,
 STELE_MUST_CHECK stele_status ev_visits_find_for_update_skip_locked(stele_conn *conn, int64_t id,
                                                                     ev_visits_row **ret_row,
                                                                     stele_error *err);
+
+/**
+ * ev_visits_find_for_update_skip_locked() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status ev_visits_find_for_update_skip_locked_queue(stele_pipeline *pipeline,
+                                                                          int64_t id,
+                                                                          ev_visits_row **ret_row,
+                                                                          stele_error *err);
 
 /**
  * Finds a live row by guest.
@@ -334,6 +491,15 @@ STELE_MUST_CHECK stele_status ev_visits_find_by_guest(stele_conn *conn,
                                                       ev_visits_row **ret_row, stele_error *err);
 
 /**
+ * ev_visits_find_by_guest() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status ev_visits_find_by_guest_queue(stele_pipeline *pipeline,
+                                                            const ev_visits_guest_key *key,
+                                                            ev_visits_row **ret_row,
+                                                            stele_error *err);
+
+/**
  * Visits to a place, newest first.
  *
  * Pages:  *page is NULL for the first; each call replaces it by the next.
@@ -344,6 +510,15 @@ STELE_MUST_CHECK stele_status ev_visits_list_by_newest(stele_conn *conn, int32_t
                                                        const ev_visits_filter *filter,
                                                        uint32_t limit, ev_visits_page **page,
                                                        stele_error *err);
+
+/**
+ * ev_visits_list_by_newest() in a pipeline: *page is replaced when stele_pipeline_sync() succeeds.
+ */
+STELE_MUST_CHECK stele_status ev_visits_list_by_newest_queue(stele_pipeline *pipeline,
+                                                             int32_t place_id,
+                                                             const ev_visits_filter *filter,
+                                                             uint32_t limit, ev_visits_page **page,
+                                                             stele_error *err);
 
 /**
  * Makes a page without rows, after which ev_visits_list_by_newest() continues where the token was
@@ -368,6 +543,15 @@ STELE_MUST_CHECK stele_status ev_visits_list_by_place(stele_conn *conn, int32_t 
                                                       stele_error *err);
 
 /**
+ * ev_visits_list_by_place() in a pipeline: *page is replaced when stele_pipeline_sync() succeeds.
+ */
+STELE_MUST_CHECK stele_status ev_visits_list_by_place_queue(stele_pipeline *pipeline,
+                                                            int32_t place_id,
+                                                            const ev_visits_filter *filter,
+                                                            uint32_t limit, ev_visits_page **page,
+                                                            stele_error *err);
+
+/**
  * Makes a page without rows, after which ev_visits_list_by_place() continues where the token was
  * taken.
  *
@@ -381,9 +565,28 @@ STELE_MUST_CHECK stele_status ev_visits_place_resume(stele_str token, ev_visits_
 STELE_MUST_CHECK stele_status ev_visits_count(stele_conn *conn, const ev_visits_filter *filter,
                                               int64_t *ret_count, stele_error *err);
 
+/** ev_visits_count() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds. */
+STELE_MUST_CHECK stele_status ev_visits_count_queue(stele_pipeline *pipeline,
+                                                    const ev_visits_filter *filter,
+                                                    int64_t *ret_count, stele_error *err);
+
 /** Tells whether there is a row. `filter` NULL: all live rows. */
 STELE_MUST_CHECK stele_status ev_visits_exists(stele_conn *conn, const ev_visits_filter *filter,
                                                bool *ret_exists, stele_error *err);
+
+/** ev_visits_exists() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds. */
+STELE_MUST_CHECK stele_status ev_visits_exists_queue(stele_pipeline *pipeline,
+                                                     const ev_visits_filter *filter,
+                                                     bool *ret_exists, stele_error *err);
+
+/**
+ * Reads live rows one by one, by primary key, in constant memory. `filter` may be NULL.
+ *
+ * Owns:   the caller, on success: ev_visits_iter_close(). Meanwhile conn takes no other calls.
+ * Errors: may also come after rows, of ev_visits_iter_next().
+ */
+STELE_MUST_CHECK stele_status ev_visits_iter_open(stele_conn *conn, const ev_visits_filter *filter,
+                                                  ev_visits_iter **ret_iter, stele_error *err);
 
 /**
  * Inserts a row.
@@ -394,6 +597,11 @@ STELE_MUST_CHECK stele_status ev_visits_exists(stele_conn *conn, const ev_visits
  */
 STELE_MUST_CHECK stele_status ev_visits_insert(stele_conn *conn, const ev_visits_input *input,
                                                ev_visits_row **ret_row, stele_error *err);
+
+/** ev_visits_insert() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds. */
+STELE_MUST_CHECK stele_status ev_visits_insert_queue(stele_pipeline *pipeline,
+                                                     const ev_visits_input *input,
+                                                     ev_visits_row **ret_row, stele_error *err);
 
 /**
  * Inserts a row, or updates the one with the same (place_id, guest): sets the columns that are set
@@ -410,6 +618,15 @@ STELE_MUST_CHECK stele_status ev_visits_upsert_by_guest(stele_conn *conn,
                                                         stele_error *err);
 
 /**
+ * ev_visits_upsert_by_guest() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status ev_visits_upsert_by_guest_queue(stele_pipeline *pipeline,
+                                                              const ev_visits_input *input,
+                                                              ev_visits_row **ret_row,
+                                                              bool *ret_inserted, stele_error *err);
+
+/**
  * Updates a row by primary key, expired or not.
  *
  * Owns:   the caller: ev_visits_row_free(). `ret_row` may be NULL.
@@ -421,11 +638,27 @@ STELE_MUST_CHECK stele_status ev_visits_update(stele_conn *conn, int64_t id,
                                                ev_visits_row **ret_row, stele_error *err);
 
 /**
+ * ev_visits_update() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row (or version).
+ */
+STELE_MUST_CHECK stele_status ev_visits_update_queue(stele_pipeline *pipeline, int64_t id,
+                                                     const ev_visits_patch *patch,
+                                                     ev_visits_row **ret_row, uint64_t *ret_count,
+                                                     stele_error *err);
+
+/**
  * Deletes a row by primary key, softly, unless that is switched off.
  *
  * Errors: STELE_E_NOT_FOUND; STELE_E_FOREIGN_KEY when others refer to it.
  */
 STELE_MUST_CHECK stele_status ev_visits_delete(stele_conn *conn, int64_t id, stele_error *err);
+
+/**
+ * ev_visits_delete() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status ev_visits_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                                     uint64_t *ret_count, stele_error *err);
 
 /**
  * Takes a soft delete back.
@@ -436,6 +669,13 @@ STELE_MUST_CHECK stele_status ev_visits_delete(stele_conn *conn, int64_t id, ste
 STELE_MUST_CHECK stele_status ev_visits_restore(stele_conn *conn, int64_t id, stele_error *err);
 
 /**
+ * ev_visits_restore() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status ev_visits_restore_queue(stele_pipeline *pipeline, int64_t id,
+                                                      uint64_t *ret_count, stele_error *err);
+
+/**
  * Removes a row by primary key for good, deleted or not.
  *
  * Errors: STELE_E_NOT_FOUND; STELE_E_FOREIGN_KEY when others refer to it.
@@ -443,11 +683,25 @@ STELE_MUST_CHECK stele_status ev_visits_restore(stele_conn *conn, int64_t id, st
 STELE_MUST_CHECK stele_status ev_visits_hard_delete(stele_conn *conn, int64_t id, stele_error *err);
 
 /**
+ * ev_visits_hard_delete() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status ev_visits_hard_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                                          uint64_t *ret_count, stele_error *err);
+
+/**
  * Deletes rows whose time is over, the oldest first and at most `limit`; rows that others hold are
  * left for later. `ret_count` may be NULL.
  */
 STELE_MUST_CHECK stele_status ev_visits_expire(stele_conn *conn, uint32_t limit,
                                                uint64_t *ret_count, stele_error *err);
+
+/**
+ * ev_visits_expire() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status ev_visits_expire_queue(stele_pipeline *pipeline, uint32_t limit,
+                                                     uint64_t *ret_count, stele_error *err);
 
 /**
  * Removes for good rows that were deleted before a time, the oldest first and at most `limit`.
@@ -458,6 +712,14 @@ STELE_MUST_CHECK stele_status ev_visits_purge(stele_conn *conn, stele_ts deleted
                                               stele_error *err);
 
 /**
+ * ev_visits_purge() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status ev_visits_purge_queue(stele_pipeline *pipeline,
+                                                    stele_ts deleted_before, uint32_t limit,
+                                                    uint64_t *ret_count, stele_error *err);
+
+/**
  * Copies a row into a block of its own, for instance out of a page.
  *
  * Owns:   the caller: ev_visits_row_free().
@@ -465,6 +727,29 @@ STELE_MUST_CHECK stele_status ev_visits_purge(stele_conn *conn, stele_ts deleted
  */
 STELE_MUST_CHECK stele_status ev_visits_row_dup(const ev_visits_row *row, ev_visits_row **ret_row,
                                                 stele_error *err);
+
+/** The next row, borrowed until the next call; STELE_DONE at the end. */
+STELE_MUST_CHECK static inline stele_status
+ev_visits_iter_next(ev_visits_iter *iter, const ev_visits_row **ret_row, stele_error *err)
+{
+    const void *row = NULL;
+    stele_status st = stele_gen_iter_next(iter, &row, err);
+    if (st == STELE_OK)
+        *ret_row = (const ev_visits_row *)row;
+    return st;
+}
+
+/** Ends it, read to the end or not; the connection can be used again. */
+static inline void ev_visits_iter_close(ev_visits_iter *iter)
+{
+    stele_gen_iter_close(iter);
+}
+
+/** For STELE_AUTO(ev_visits_iter). */
+static inline void ev_visits_iter_autofree(ev_visits_iter **iter)
+{
+    stele_gen_iter_close(*iter);
+}
 
 /** Frees a row. NULL is ignored. */
 static inline void ev_visits_row_free(ev_visits_row *row)

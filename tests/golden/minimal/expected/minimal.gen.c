@@ -56,6 +56,16 @@ stele_status words_find(stele_conn *conn, stele_str word, words_row **ret_row, s
     return st;
 }
 
+stele_status words_find_queue(stele_pipeline *pipeline, stele_str word, words_row **ret_row,
+                              stele_error *err)
+{
+    const void *args[] = {&word};
+    const stele_gen_stmt *stmt = &words_find_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part words_find_for_update_parts[] = {
     STELE_SQL("SELECT "),
     STELE_SQL(words_select),
@@ -90,6 +100,16 @@ stele_status words_find_for_update(stele_conn *conn, stele_str word, words_row *
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status words_find_for_update_queue(stele_pipeline *pipeline, stele_str word,
+                                         words_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&word};
+    const stele_gen_stmt *stmt = &words_find_for_update_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_part words_find_for_update_nowait_parts[] = {
@@ -129,6 +149,16 @@ stele_status words_find_for_update_nowait(stele_conn *conn, stele_str word, word
     return st;
 }
 
+stele_status words_find_for_update_nowait_queue(stele_pipeline *pipeline, stele_str word,
+                                                words_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&word};
+    const stele_gen_stmt *stmt = &words_find_for_update_nowait_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_part words_find_for_update_skip_locked_parts[] = {
     STELE_SQL("SELECT "),
     STELE_SQL(words_select),
@@ -164,6 +194,16 @@ stele_status words_find_for_update_skip_locked(stele_conn *conn, stele_str word,
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status words_find_for_update_skip_locked_queue(stele_pipeline *pipeline, stele_str word,
+                                                     words_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&word};
+    const stele_gen_stmt *stmt = &words_find_for_update_skip_locked_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 static const stele_gen_column words_count_columns[] = {
@@ -209,6 +249,18 @@ stele_status words_count(stele_conn *conn, const words_filter *filter, int64_t *
     return stele_gen_value(conn, &words_count_stmt, args, 0, ret_count, err);
 }
 
+stele_status words_count_queue(stele_pipeline *pipeline, const words_filter *filter,
+                               int64_t *ret_count, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &words_no_filter;
+    const void *args[] = {filter};
+    const stele_gen_stmt *stmt = &words_count_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_column words_exists_columns[] = {
     {"exists", STELE_GEN_BOOL, false, 0, NULL},
 };
@@ -247,6 +299,62 @@ stele_status words_exists(stele_conn *conn, const words_filter *filter, bool *re
         filter = &words_no_filter;
     const void *args[] = {filter};
     return stele_gen_value(conn, &words_exists_stmt, args, 0, ret_exists, err);
+}
+
+stele_status words_exists_queue(stele_pipeline *pipeline, const words_filter *filter,
+                                bool *ret_exists, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &words_no_filter;
+    const void *args[] = {filter};
+    const stele_gen_stmt *stmt = &words_exists_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_exists;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+/* clang-format off */
+static const stele_gen_part words_iter_parts[] = {
+    STELE_SQL("SELECT "),
+    STELE_SQL(words_select),
+    STELE_SQL("\nFROM "),
+    STELE_TABLE("words"),
+    STELE_SQL(" AS t"),
+    STELE_IF_ANY(0, 1),
+    STELE_SQL("\nWHERE true"),
+    STELE_END,
+    STELE_WHERE_EQ(0, "t.word"),
+    STELE_SQL("\nORDER BY t.word"),
+};
+
+static const stele_gen_stmt words_iter_stmt = {
+    .module = &minimal_module,
+    .name = "words_iter",
+    .table = "words",
+    .parts = words_iter_parts,
+    .part_count = STELE_COUNT(words_iter_parts),
+    .params = words_count_params,
+    .param_count = STELE_COUNT(words_count_params),
+    .columns = words_columns,
+    .column_count = STELE_COUNT(words_columns),
+    .row_size = sizeof(words_row),
+    .shape_from = 0,
+    .properties = STELE_STMT_READ,
+};
+
+/* clang-format on */
+
+stele_status words_iter_open(stele_conn *conn, const words_filter *filter, words_iter **ret_iter,
+                             stele_error *err)
+{
+    if (filter == NULL)
+        filter = &words_no_filter;
+    const void *args[] = {filter};
+    void *iter = NULL;
+    stele_status st = stele_gen_iter_open(conn, &words_iter_stmt, args, 0, &iter, err);
+    if (st == STELE_OK)
+        *ret_iter = iter;
+    return st;
 }
 
 static const stele_gen_param words_insert_params[] = {
@@ -297,6 +405,17 @@ stele_status words_insert(stele_conn *conn, const words_input *input, words_row 
     if (st == STELE_OK)
         *ret_row = row;
     return st;
+}
+
+stele_status words_insert_queue(stele_pipeline *pipeline, const words_input *input,
+                                words_row **ret_row, stele_error *err)
+{
+    const void *args[] = {input};
+    const stele_gen_stmt *stmt = &words_insert_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
 }
 
 static const stele_gen_column words_upserted_columns[] = {
@@ -361,6 +480,19 @@ stele_status words_upsert(stele_conn *conn, const words_input *input, words_row 
     return STELE_OK;
 }
 
+stele_status words_upsert_queue(stele_pipeline *pipeline, const words_input *input,
+                                words_row **ret_row, bool *ret_inserted, stele_error *err)
+{
+    const void *args[] = {input};
+    const stele_gen_stmt *stmt = &words_upsert_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_UPSERTED};
+    slot.offset = offsetof(words_upserted, inserted);
+    slot.out = ret_row;
+    slot.count = ret_inserted;
+    uint32_t flags = ret_row != NULL || ret_inserted != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
 static const stele_gen_part words_delete_parts[] = {
     STELE_SQL("DELETE FROM "),
     STELE_TABLE("words"),
@@ -386,6 +518,16 @@ stele_status words_delete(stele_conn *conn, stele_str word, stele_error *err)
     return stele_gen_exec(conn, &words_delete_stmt, args, 0, true, NULL, err);
 }
 
+stele_status words_delete_queue(stele_pipeline *pipeline, stele_str word, uint64_t *ret_count,
+                                stele_error *err)
+{
+    const void *args[] = {&word};
+    const stele_gen_stmt *stmt = &words_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 static const stele_gen_stmt words_hard_delete_stmt = {
     .module = &minimal_module,
     .name = "words_hard_delete",
@@ -401,6 +543,16 @@ stele_status words_hard_delete(stele_conn *conn, stele_str word, stele_error *er
 {
     const void *args[] = {&word};
     return stele_gen_exec(conn, &words_hard_delete_stmt, args, 0, true, NULL, err);
+}
+
+stele_status words_hard_delete_queue(stele_pipeline *pipeline, stele_str word, uint64_t *ret_count,
+                                     stele_error *err)
+{
+    const void *args[] = {&word};
+    const stele_gen_stmt *stmt = &words_hard_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
 }
 
 stele_status words_row_dup(const words_row *row, words_row **ret_row, stele_error *err)

@@ -3,7 +3,7 @@
 #define STELE_GENERATED_MINIMAL_GEN_H
 
 #include <stele.h>
-#include <stele/gen/gen.h>
+#include <stele/gen/flow.h>
 
 #if STELE_GEN_ABI != 1
 #error "minimal.gen.h was generated for another version of libstele: run stele generate"
@@ -32,6 +32,8 @@ typedef struct words_filter {
     stele_in_str word;
 } words_filter;
 
+typedef struct words_iter words_iter;
+
 /**
  * Finds a row by primary key.
  *
@@ -40,6 +42,13 @@ typedef struct words_filter {
  */
 STELE_MUST_CHECK stele_status words_find(stele_conn *conn, stele_str word, words_row **ret_row,
                                          stele_error *err);
+
+/**
+ * words_find() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds. A row
+ * that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status words_find_queue(stele_pipeline *pipeline, stele_str word,
+                                               words_row **ret_row, stele_error *err);
 
 /**
  * Finds a row by primary key and locks it, waiting for whoever holds it.
@@ -51,6 +60,13 @@ STELE_MUST_CHECK stele_status words_find_for_update(stele_conn *conn, stele_str 
                                                     words_row **ret_row, stele_error *err);
 
 /**
+ * words_find_for_update() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status words_find_for_update_queue(stele_pipeline *pipeline, stele_str word,
+                                                          words_row **ret_row, stele_error *err);
+
+/**
  * Finds a row by primary key and locks it, without waiting.
  *
  * Owns:   the caller, on success: words_row_free().
@@ -58,6 +74,15 @@ STELE_MUST_CHECK stele_status words_find_for_update(stele_conn *conn, stele_str 
  */
 STELE_MUST_CHECK stele_status words_find_for_update_nowait(stele_conn *conn, stele_str word,
                                                            words_row **ret_row, stele_error *err);
+
+/**
+ * words_find_for_update_nowait() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status words_find_for_update_nowait_queue(stele_pipeline *pipeline,
+                                                                 stele_str word,
+                                                                 words_row **ret_row,
+                                                                 stele_error *err);
 
 /**
  * Finds a row by primary key and locks it, unless someone else holds it.
@@ -69,13 +94,41 @@ STELE_MUST_CHECK stele_status words_find_for_update_skip_locked(stele_conn *conn
                                                                 words_row **ret_row,
                                                                 stele_error *err);
 
+/**
+ * words_find_for_update_skip_locked() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status words_find_for_update_skip_locked_queue(stele_pipeline *pipeline,
+                                                                      stele_str word,
+                                                                      words_row **ret_row,
+                                                                      stele_error *err);
+
 /** Counts rows. `filter` may be NULL. */
 STELE_MUST_CHECK stele_status words_count(stele_conn *conn, const words_filter *filter,
                                           int64_t *ret_count, stele_error *err);
 
+/** words_count() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds. */
+STELE_MUST_CHECK stele_status words_count_queue(stele_pipeline *pipeline,
+                                                const words_filter *filter, int64_t *ret_count,
+                                                stele_error *err);
+
 /** Tells whether there is a row. `filter` may be NULL. */
 STELE_MUST_CHECK stele_status words_exists(stele_conn *conn, const words_filter *filter,
                                            bool *ret_exists, stele_error *err);
+
+/** words_exists() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds. */
+STELE_MUST_CHECK stele_status words_exists_queue(stele_pipeline *pipeline,
+                                                 const words_filter *filter, bool *ret_exists,
+                                                 stele_error *err);
+
+/**
+ * Reads rows one by one, by primary key, in constant memory. `filter` may be NULL.
+ *
+ * Owns:   the caller, on success: words_iter_close(). Meanwhile conn takes no other calls.
+ * Errors: may also come after rows, of words_iter_next().
+ */
+STELE_MUST_CHECK stele_status words_iter_open(stele_conn *conn, const words_filter *filter,
+                                              words_iter **ret_iter, stele_error *err);
 
 /**
  * Inserts a row.
@@ -86,6 +139,10 @@ STELE_MUST_CHECK stele_status words_exists(stele_conn *conn, const words_filter 
  */
 STELE_MUST_CHECK stele_status words_insert(stele_conn *conn, const words_input *input,
                                            words_row **ret_row, stele_error *err);
+
+/** words_insert() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds. */
+STELE_MUST_CHECK stele_status words_insert_queue(stele_pipeline *pipeline, const words_input *input,
+                                                 words_row **ret_row, stele_error *err);
 
 /**
  * Inserts a row, or updates the one with the same word: sets the columns that are set here.
@@ -99,12 +156,24 @@ STELE_MUST_CHECK stele_status words_upsert(stele_conn *conn, const words_input *
                                            words_row **ret_row, bool *ret_inserted,
                                            stele_error *err);
 
+/** words_upsert() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds. */
+STELE_MUST_CHECK stele_status words_upsert_queue(stele_pipeline *pipeline, const words_input *input,
+                                                 words_row **ret_row, bool *ret_inserted,
+                                                 stele_error *err);
+
 /**
  * Deletes a row by primary key, for good.
  *
  * Errors: STELE_E_NOT_FOUND; STELE_E_FOREIGN_KEY when others refer to it.
  */
 STELE_MUST_CHECK stele_status words_delete(stele_conn *conn, stele_str word, stele_error *err);
+
+/**
+ * words_delete() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status words_delete_queue(stele_pipeline *pipeline, stele_str word,
+                                                 uint64_t *ret_count, stele_error *err);
 
 /**
  * Removes a row by primary key for good.
@@ -114,6 +183,13 @@ STELE_MUST_CHECK stele_status words_delete(stele_conn *conn, stele_str word, ste
 STELE_MUST_CHECK stele_status words_hard_delete(stele_conn *conn, stele_str word, stele_error *err);
 
 /**
+ * words_hard_delete() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status words_hard_delete_queue(stele_pipeline *pipeline, stele_str word,
+                                                      uint64_t *ret_count, stele_error *err);
+
+/**
  * Copies a row into a block of its own, for instance out of a page.
  *
  * Owns:   the caller: words_row_free().
@@ -121,6 +197,29 @@ STELE_MUST_CHECK stele_status words_hard_delete(stele_conn *conn, stele_str word
  */
 STELE_MUST_CHECK stele_status words_row_dup(const words_row *row, words_row **ret_row,
                                             stele_error *err);
+
+/** The next row, borrowed until the next call; STELE_DONE at the end. */
+STELE_MUST_CHECK static inline stele_status
+words_iter_next(words_iter *iter, const words_row **ret_row, stele_error *err)
+{
+    const void *row = NULL;
+    stele_status st = stele_gen_iter_next(iter, &row, err);
+    if (st == STELE_OK)
+        *ret_row = (const words_row *)row;
+    return st;
+}
+
+/** Ends it, read to the end or not; the connection can be used again. */
+static inline void words_iter_close(words_iter *iter)
+{
+    stele_gen_iter_close(iter);
+}
+
+/** For STELE_AUTO(words_iter). */
+static inline void words_iter_autofree(words_iter **iter)
+{
+    stele_gen_iter_close(*iter);
+}
 
 /** Frees a row. NULL is ignored. */
 static inline void words_row_free(words_row *row)
