@@ -71,7 +71,7 @@ static int setup_crowd(void **state)
          "INSERT INTO scores (id, game, points, player) SELECT i, 'g' || i % 50, i % 1000, 'p' || i"
          " FROM generate_series(1, 50000) i;"
          "INSERT INTO session_states (app_name, user_id, session_id, expires_at) SELECT 'a',"
-         " 'u' || i % 500, i, now() AT TIME ZONE 'UTC' + i * interval '1 s'"
+         " 'u' || i % 500, i, now() AT TIME ZONE 'UTC' + i * interval '1 h'"
          " FROM generate_series(1, 50000) i;"
          "INSERT INTO session_events (app_name, user_id, session_id, event, created_at) SELECT 'a',"
          " 'u', i % 500, '{}', '2026-01-01'::timestamp + i * interval '1 s'"

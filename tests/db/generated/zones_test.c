@@ -5,13 +5,14 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "life.h"
 
-#define ROLE "stele_zone_test"
 #define LOS_ANGELES "America/Los_Angeles"
 
 /* A role that the administrator gave a zone of its own, and the handle that logs in as it. */
+static char role[32];
 static char *role_dsn;
 static stele_db *role_db;
 
@@ -19,25 +20,26 @@ static int setup_role(void **state)
 {
     (void)setup_tables(state);
     char sql[512];
+    (void)snprintf(role, sizeof role, "zone_test_%ld", (long)getpid());
     (void)snprintf(sql, sizeof sql,
-                   "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '%s') THEN"
-                   " CREATE ROLE %s LOGIN; END IF; END $$;"
+                   "CREATE ROLE %s LOGIN;"
                    "ALTER ROLE %s SET TimeZone = '%s';"
                    "GRANT ALL ON ALL TABLES IN SCHEMA public TO %s;"
                    "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO %s",
-                   ROLE, ROLE, ROLE, LOS_ANGELES, ROLE, ROLE);
+                   role, role, LOS_ANGELES, role, role);
     peer(sql);
-    size_t size = strlen(dsn) + sizeof " user=" ROLE;
+    size_t size = strlen(dsn) + strlen(role) + sizeof " user=";
     role_dsn = malloc(size);
     assert_non_null(role_dsn);
-    (void)snprintf(role_dsn, size, "%s user=" ROLE, dsn);
+    (void)snprintf(role_dsn, size, "%s user=%s", dsn, role);
     return 0;
 }
 
 static int teardown_role(void **state)
 {
-    peer("DROP OWNED BY " ROLE);
-    peer("DROP ROLE " ROLE);
+    char sql[128];
+    (void)snprintf(sql, sizeof sql, "DROP OWNED BY %s; DROP ROLE %s", role, role);
+    peer(sql);
     free(role_dsn);
     return teardown_tables(state);
 }
@@ -86,7 +88,7 @@ static void the_session_runs_in_utc(void **state)
 {
     (void)state;
     assert_string_equal(ask(conn, "SHOW TimeZone"), "UTC");
-    assert_string_equal(ask(conn, "SELECT current_user"), ROLE);
+    assert_string_equal(ask(conn, "SELECT current_user"), role);
 }
 
 static void both_columns_hold_the_same_time(void **state)
