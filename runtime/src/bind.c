@@ -216,7 +216,25 @@ stele_status stele__bind_room(const stele_gen_stmt *stmt, int count, stele__boun
     if (bound->values != NULL && bound->lengths != NULL && bound->formats != NULL &&
         bound->encoded != NULL)
         return STELE_OK;
+    return stele__bind_no_memory(stmt, err);
+}
+
+stele_status stele__bind_no_memory(const stele_gen_stmt *stmt, stele_error *err)
+{
     return stele__fail(err, STELE_E_NOMEM, "%s: out of memory for parameters", stmt->name);
+}
+
+static uint8_t way_of(const stele_gen_param *param)
+{
+    switch (param->type) {
+    case STELE_GEN_TEXT:
+    case STELE_GEN_JSON:
+        return STELE__BIND_AS_IS;
+    case STELE_GEN_JSONB:
+        return STELE__BIND_JSONB;
+    default:
+        return STELE__BIND_ENCODED;
+    }
 }
 
 void stele__bind_plan(const stele_gen_stmt *stmt, const uint16_t *order, int count,
@@ -228,7 +246,7 @@ void stele__bind_plan(const stele_gen_stmt *stmt, const uint16_t *order, int cou
         ret_slots[i] = (stele__bind_slot){
             .param = order[i],
             .arg = param->arg,
-            .is_text = param->type == STELE_GEN_TEXT,
+            .way = way_of(param),
             .offset = param->offset + (is_input ? (uint32_t)offsetof(stele_in_str, v) : 0),
         };
     }

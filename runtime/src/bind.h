@@ -34,9 +34,16 @@ typedef struct stele__bound {
 typedef struct stele__bind_slot {
     uint16_t param;
     uint8_t arg;
-    bool is_text; /* goes as it is, from args[arg] + offset */
-    uint32_t offset;
+    uint8_t way;     /* stele__bind_way */
+    uint32_t offset; /* of the value in args[arg] */
 } stele__bind_slot;
+
+/** How a value goes out. */
+enum stele__bind_way {
+    STELE__BIND_ENCODED, /* by the codec */
+    STELE__BIND_AS_IS,   /* the text itself */
+    STELE__BIND_JSONB    /* a copy of the text behind its version byte */
+};
 
 /** Where an input lies, and what its tag was. */
 typedef struct stele__bind_input {
@@ -90,6 +97,7 @@ stele_status stele__bind_value_of(const stele_gen_stmt *stmt, const void *const 
                                   const uint8_t *states, uint16_t param, int i, stele__bound *bound,
                                   stele_error *err);
 stele_status stele__bind_too_long(const stele_gen_stmt *stmt, stele_error *err);
+stele_status stele__bind_no_memory(const stele_gen_stmt *stmt, stele_error *err);
 
 /** Bytes of parameters that the server takes: at a message of a gigabyte it just hangs up. */
 #define STELE__BIND_MAX (0x3fffffffu - 128)
@@ -102,10 +110,10 @@ static inline const stele_str *stele__bind_text(const stele__bind_slot *slot,
                                                 const void *const *args)
 {
     const char *base = args[slot->arg];
-    if (!slot->is_text || base == NULL)
+    if (slot->way == STELE__BIND_ENCODED || base == NULL)
         return NULL;
     const stele_str *text = (const stele_str *)(const void *)(base + slot->offset);
-    return text->data != NULL && text->len <= STELE__VALUE_MAX ? text : NULL;
+    return text->data != NULL && text->len < STELE__VALUE_MAX ? text : NULL;
 }
 
 /**
@@ -141,6 +149,15 @@ static inline stele_status stele__bind(const stele_gen_stmt *stmt, const void *c
             values[i] = text->data;
             lengths[i] = (int)text->len;
             formats[i] = 1;
+            if (slots[i].way == STELE__BIND_JSONB) {
+                char *copy = stele__block_alloc(&bound->block, text->len + 1);
+                if (copy == NULL)
+                    return stele__bind_no_memory(stmt, err);
+                copy[0] = 1;
+                memcpy(copy + 1, text->data, text->len);
+                values[i] = copy;
+                lengths[i]++;
+            }
         } else {
             st = stele__bind_value_of(stmt, args, states, slots[i].param, i, bound, err);
             if (st != STELE_OK)

@@ -155,13 +155,11 @@ stele_status stele_gen_exec(stele_conn *conn, const stele_gen_stmt *stmt, const 
     stele_status st = stele__run(conn, &call, &result, err);
     if (st != STELE_OK)
         return st;
-    uint64_t count = stele__result_affected(result);
+    bool missing = need_row && stele__result_changed_nothing(result);
+    if (ret_count != NULL && !missing)
+        *ret_count = stele__result_affected(result);
     stele__result_clear(result);
-    if (need_row && count == 0)
-        return stele__no_row(&call, err);
-    if (ret_count != NULL)
-        *ret_count = count;
-    return STELE_OK;
+    return missing ? stele__no_row(&call, err) : STELE_OK;
 }
 
 void stele_gen_free(void *rows)

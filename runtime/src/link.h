@@ -166,6 +166,9 @@ const char *stele__result_tag(const struct pg_result *result);
 /** True if the statement could not return rows. */
 bool stele__result_is_command(const struct pg_result *result);
 
+/** True if a command affected no row. */
+bool stele__result_changed_nothing(const struct pg_result *result);
+
 /** Rows affected by a command. */
 uint64_t stele__result_affected(const struct pg_result *result);
 

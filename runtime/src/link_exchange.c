@@ -434,6 +434,17 @@ static const char *read_number(const char *p, uint64_t *ret)
     return p;
 }
 
+bool stele__result_changed_nothing(const PGresult *result)
+{
+    /* "INSERT 0 0", "UPDATE 0", "DELETE 0"; other tags are too rare for a way of their own. */
+    const char *tag = stele__result_tag(result);
+    if (tag[0] == 'I' && tag[1] == 'N')
+        return tag[sizeof "INSERT 0"] == '0';
+    if ((tag[0] == 'U' && tag[1] == 'P') || (tag[0] == 'D' && tag[1] == 'E'))
+        return tag[sizeof "UPDATE"] == '0';
+    return stele__result_affected(result) == 0;
+}
+
 uint64_t stele__result_affected(const PGresult *result)
 {
     /* "UPDATE 3", "INSERT 0 3" with an OID of old in between, or no number at all. */
