@@ -241,6 +241,23 @@ static void a_begin_that_is_refused_commits_nothing(void **state)
     assert_ok(insert_thing(conn, 1, "a", &err), &err);
 }
 
+/* However a transaction ends for the client, the next statement does not run in the old one. */
+static void nothing_runs_in_a_transaction_left_behind(void **state)
+{
+    (void)state;
+    for (int rolls_back = 0; rolls_back < 2; rolls_back++) {
+        assert_ok(stele_tx_begin(conn, NULL, &err), &err);
+        assert_ok(insert_thing(conn, 1, "a", &err), &err);
+        conn->tx.lost = true; /* the client gave up, the server knows nothing of it */
+        if (rolls_back)
+            assert_ok(stele_tx_rollback(conn, &err), &err);
+        else
+            assert_int_equal(stele_tx_commit(conn, &err), STELE_E_LOST);
+        assert_ok(insert_thing(conn, 2 + rolls_back, "b", &err), &err);
+        assert_int_equal(count_things(), 1 + rolls_back);
+    }
+}
+
 static void a_deferred_constraint_fails_at_commit(void **state)
 {
     (void)state;
@@ -279,6 +296,7 @@ int main(void)
         TEST(a_swallowed_error_is_not_committed),
         TEST(plain_libpq_calls_it_success),
         TEST(a_begin_that_is_refused_commits_nothing),
+        TEST(nothing_runs_in_a_transaction_left_behind),
         TEST(a_deferred_constraint_fails_at_commit),
     };
     return RUN(tests);
