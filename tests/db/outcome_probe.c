@@ -1,7 +1,7 @@
 /*
  * Runs one scenario against STELE_DSN and prints what it was told, for test_outcomes.py:
  *
- *     outcome_probe first|prepare|prepared|transaction|run|naive TIMEOUT_MS
+ *     outcome_probe first|prepare|prepared|transaction|run|pipeline|snapshot|pipeline_in|naive TIMEOUT_MS
  *
  * The tables are there; each scenario stores ids 1 (and 2), and says in one line: the step at which it
  * ended, status, whether the outcome is unknown, whether it is retryable, SQLSTATE or "-",
@@ -15,7 +15,7 @@
 #include <time.h>
 
 #include "stele.h"
-#include "stele/gen/gen.h"
+#include "stele/gen/flow.h"
 
 static const stele_module module = {.abi = &stele_gen_abi_1, .name = "probe"};
 
@@ -85,6 +85,39 @@ static stele_status by_hand(stele_conn *conn, stele_error *err)
     return stele_tx_commit(conn, err);
 }
 
+/* Two rows in one batch; of a transaction of its own with an isolation. */
+static stele_status pipe_two(stele_conn *conn, stele_isolation isolation, stele_error *err)
+{
+    stele_pipeline *p = NULL;
+    stele_pipeline_options options = STELE_PIPELINE_OPTIONS_INIT;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    options.isolation = isolation;
+    step = "one";
+    stele_status st = stele_pipeline_open(conn, &options, &p, err);
+    for (int64_t id = 1; id <= 2 && st == STELE_OK; id++) {
+        const void *args[] = {&id};
+        st = stele_gen_queue(p, &insert, args, 0, &slot, err);
+    }
+    if (st == STELE_OK)
+        st = stele_pipeline_sync(p, err);
+    stele_pipeline_close(p);
+    return st;
+}
+
+static stele_status pipe_in_transaction(stele_conn *conn, stele_error *err)
+{
+    step = "begin";
+    stele_status st = stele_tx_begin(conn, NULL, err);
+    if (st == STELE_OK)
+        st = pipe_two(conn, STELE_ISOLATION_DEFAULT, err);
+    if (st != STELE_OK) {
+        (void)!stele_tx_rollback(conn, NULL);
+        return st;
+    }
+    step = "commit";
+    return stele_tx_commit(conn, err);
+}
+
 static stele_status run_scenario(stele_conn *conn, const char *name, stele_error *err)
 {
     stele_status st = STELE_OK;
@@ -99,6 +132,12 @@ static stele_status run_scenario(stele_conn *conn, const char *name, stele_error
     }
     if (strcmp(name, "transaction") == 0)
         return by_hand(conn, err);
+    if (strcmp(name, "pipeline") == 0)
+        return pipe_two(conn, STELE_ISOLATION_DEFAULT, err);
+    if (strcmp(name, "snapshot") == 0)
+        return pipe_two(conn, STELE_REPEATABLE_READ, err);
+    if (strcmp(name, "pipeline_in") == 0)
+        return pipe_in_transaction(conn, err);
     if (strcmp(name, "run") == 0)
         return stele_tx_run(conn, NULL, put_two, NULL, err);
     step = "one";

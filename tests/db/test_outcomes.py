@@ -23,8 +23,11 @@ from cutproxy import Cut, CutProxy, address_of
 from database import Database
 from waiting import eventually
 
-SCENARIOS = ("first", "prepare", "prepared", "transaction", "run")
-ROWS = {"transaction": "1,2", "run": "1,2"}
+PIPELINES = ("pipeline", "snapshot", "pipeline_in")
+SCENARIOS = ("first", "prepare", "prepared", "transaction", "run", *PIPELINES)
+TWO = ("transaction", "run", *PIPELINES)
+ROWS = {name: "1,2" for name in TWO}
+AT_ONCE = ("first", "prepare", "prepared", "pipeline", "snapshot")  # stored with the answer
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def judge(scenario: str, cut: Cut, outcome: Outcome) -> str:
 
 def may_be_unknown(scenario: str, outcome: Outcome) -> bool:
     """The connection went while an answer was outstanding that would have meant durability."""
-    return scenario in ("first", "prepare", "prepared") or outcome.step == "commit"
+    return scenario in AT_ONCE or outcome.step == "commit"
 
 
 def test_uncut_connections_tell_success(attempt: Attempt) -> None:
@@ -154,7 +157,7 @@ def test_a_cut_at_each_message(attempt: Attempt, scenario: str, side: str, half:
     if scenario == "run":
         # Lost before COMMIT it was run again on another connection; lost within it, it was not.
         assert seen == {"STELE_OK", "STELE_E_UNKNOWN"}
-    elif scenario == "transaction":
+    elif scenario not in AT_ONCE:
         assert seen == {"STELE_E_LOST", "STELE_E_UNKNOWN"}
     else:
         assert seen == {"STELE_E_UNKNOWN"}
@@ -170,7 +173,7 @@ def test_a_client_that_trusts_command_complete_is_wrong(attempt: Attempt) -> Non
     assert lies >= 1
 
 
-@pytest.mark.parametrize("scenario", ["first", "prepare", "prepared", "transaction"])
+@pytest.mark.parametrize("scenario", ["first", "prepare", "prepared", "transaction", *PIPELINES])
 def test_silence_ends_at_the_deadline(attempt: Attempt, scenario: str) -> None:
     for half in (False, True):
         for index in (0, 2, 3):
@@ -194,7 +197,7 @@ GARBAGE = [
 ]
 
 
-@pytest.mark.parametrize("scenario", ["first", "prepare", "prepared", "transaction"])
+@pytest.mark.parametrize("scenario", ["first", "prepare", "prepared", "transaction", *PIPELINES])
 def test_garbage_is_no_answer(attempt: Attempt, scenario: str) -> None:
     wrong = []
     for garbage in GARBAGE:
