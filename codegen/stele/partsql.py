@@ -61,12 +61,16 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One way to call a statement. `bits` are what the switches of a query say."""
+    """One way to call a statement. `bits` are what the switches of a query say.
+
+    `listed` says of a statement that stores many rows that they come as VALUES, not as arrays.
+    """
 
     states: tuple[str, ...]
     flags: frozenset[str] = frozenset()
     soft: bool = True
     bits: int = 0
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,25 +95,53 @@ class Statement:
     set_range: tuple[int, int] | None = None  # one of these must be set
     groups: tuple[tuple[int, ...], ...] = ()  # parameters that are set together or not at all
     switches: tuple[Switch, ...] = ()
+    arrays: frozenset[int] = frozenset()  # of many rows: parameters of columns that are arrays
+
+    @property
+    def stores_many(self) -> bool:
+        return any(part.macro == "ROWS" for part in self.parts)
 
     @staticmethod
-    def of(stmt: Stmt, constants: Mapping[str, str]) -> Statement:
+    def of(
+        stmt: Stmt, constants: Mapping[str, str], array_columns: frozenset[str] = frozenset()
+    ) -> Statement:
         """A statement of a table."""
         members = dict(stmt.members)
         set_range = None
         if "NEEDS_SET" in members.get("properties", ""):
             set_range = (int(members["set_from"]), int(members["set_to"]))
         first = int(members["shape_from"])
-        return Statement(stmt.name, stmt.parts, stmt.params, constants, first, set_range)
+        arrays = {i for i, one in enumerate(stmt.params) if column_of(one) in array_columns}
+        return Statement(
+            stmt.name,
+            stmt.parts,
+            stmt.params,
+            constants,
+            first,
+            set_range,
+            arrays=frozenset(arrays),
+        )
 
     def optional(self, index: int) -> bool:
         return index >= self.inputs_from and self.params[index][3] != "true"
 
     def refuses(self, shape: Shape) -> bool:
-        """Whether the runtime refuses the call before any I/O."""
+        """Whether the runtime refuses the call before any I/O, or makes another shape of it."""
+        if self.stores_many:
+            chosen = [i for i, state in enumerate(shape.states) if state != UNSET]
+            return not chosen or (not shape.listed and bool(self.arrays.intersection(chosen)))
         if self.set_range is None:
             return False
         return all(state == UNSET for state in shape.states[slice(*self.set_range)])
+
+    def type_of(self, index: int, shape: Shape) -> str:
+        """The type declared for a parameter."""
+        if shape.states[index] == AFTER:
+            return "interval"
+        param = self.params[index]
+        name = SQL_TYPES[kind_of(param)]
+        array = "ARRAY" in param[1] and name != "unknown"
+        return f"{name}[]" if array and (not shape.listed or index in self.arrays) else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +238,8 @@ class _Renderer:
                 self.first = True
             case "ITEM":
                 self.item(part.text or "")
+            case "ROWS":
+                self.rows(part.numbers[0])
             case "WHERE_EQ" | "WHERE_GE" | "WHERE_LT":
                 self.where(part)
             case _:
@@ -243,12 +277,26 @@ class _Renderer:
             name = f'"{column_of(self.params[i])}"'
             if what == "NAME":
                 self.item(name)
+            elif what == "ROW":
+                self.item(f"u.c{i}")
             elif what == "VALUE":
                 self.item(self.expression(i))
             elif what == "SET":
                 self.item(f"{name} = {self.expression(i)}")
             else:
                 self.item(f"{name} = EXCLUDED.{name}")
+
+    def rows(self, count: int) -> None:
+        """Many rows: a column from each array, or one row to stand for all of a list."""
+        chosen = [i for i in range(count) if self.shape.states[i] != UNSET]
+        values = ", ".join(self.placeholder(i) for i in chosen)
+        names = ", ".join(f"c{i}" for i in chosen)
+        if self.shape.listed:
+            self.out.append(f"(VALUES ({values}, 1)) AS u({names}, n)")
+        elif "STELE_FLAG_RETURNING" in self.shape.flags:
+            self.out.append(f"unnest({values}) WITH ORDINALITY AS u({names}, n)")
+        else:
+            self.out.append(f"unnest({values}) AS u({names})")
 
     def where(self, part: Part) -> None:
         index = part.numbers[0]

@@ -12,7 +12,18 @@ from itertools import combinations, product
 from math import prod
 from typing import Final
 
-from stele.partsql import AFTER, NOW, NULL, UNSET, VALUE, Shape, Statement, Switch, kind_of
+from stele.partsql import (
+    AFTER,
+    NOW,
+    NULL,
+    UNSET,
+    VALUE,
+    Shape,
+    Statement,
+    Switch,
+    column_of,
+    kind_of,
+)
 
 EVERY_MAX: Final = 256
 
@@ -27,27 +38,35 @@ class Option:
     flag: str = ""
     soft: bool = True
     bits: int = 0
+    listed: bool = False
     full: bool = False  # it belongs to the shape in which all is set
 
 
 Dimension = tuple[Option, ...]  # the first is how it is unless it is varied
 
 
-def shapes(stmt: Statement) -> Iterator[Shape]:
-    """The shapes to try, none twice, none that the runtime refuses before it asks the server."""
+def shapes(stmt: Statement, pairs: bool = True) -> Iterator[Shape]:
+    """The shapes to try, none twice, none that the runtime refuses before it asks the server.
+
+    Without `pairs` those are left out where not all shapes are tried.
+    """
     dimensions = [*_inputs(stmt), *_flags(stmt), *(_switch(one) for one in stmt.switches)]
     if any(part.macro == "IF_SOFT" for part in stmt.parts):
         dimensions.append((Option(), Option(soft=False)))
+    if stmt.stores_many:
+        dimensions.append((Option(), Option(listed=True)))
     base = [UNSET if stmt.optional(i) else VALUE for i in range(len(stmt.params))]
     seen: set[Shape] = set()
-    for options in _combinations(dimensions):
+    for options in _combinations(dimensions, pairs):
         shape = _shape(base, options)
         if shape not in seen and not stmt.refuses(shape):
             seen.add(shape)
             yield shape
 
 
-def _combinations(dimensions: Sequence[Dimension]) -> Iterator[Iterable[Option]]:
+def _combinations(
+    dimensions: Sequence[Dimension], pairs: bool
+) -> Iterator[Iterable[Option]]:
     if prod(len(one) for one in dimensions) <= EVERY_MAX:
         yield from product(*dimensions)
         return
@@ -59,7 +78,7 @@ def _combinations(dimensions: Sequence[Dimension]) -> Iterator[Iterable[Option]]
             yield (option,)
             if not option.states:
                 yield (*full, option)
-    for one, other in combinations(dimensions, 2):
+    for one, other in combinations(dimensions, 2) if pairs else ():
         yield from product(_main(one), _main(other))
 
 
@@ -75,7 +94,7 @@ def _full(dimension: Dimension) -> Option:
 def _shape(base: Sequence[str], options: Iterable[Option]) -> Shape:
     states = list(base)
     flags: set[str] = set()
-    soft, bits = True, 0
+    soft, bits, listed = True, 0, False
     for option in options:
         for index, state in option.states:
             states[index] = state
@@ -83,7 +102,8 @@ def _shape(base: Sequence[str], options: Iterable[Option]) -> Shape:
             flags.add(option.flag)
         soft = soft and option.soft
         bits |= option.bits
-    return Shape(tuple(states), frozenset(flags), soft, bits)
+        listed = listed or option.listed
+    return Shape(tuple(states), frozenset(flags), soft, bits, listed)
 
 
 def _states(param: Sequence[str]) -> list[str]:
@@ -99,7 +119,11 @@ def _states(param: Sequence[str]) -> list[str]:
 
 def _inputs(stmt: Statement) -> Iterator[Dimension]:
     """One for each input, or for all that must be set together."""
-    for members in _joined(range(stmt.inputs_from, len(stmt.params)), stmt.groups):
+    inputs = range(stmt.inputs_from, len(stmt.params))
+    if stmt.stores_many:
+        yield from _alternatives(stmt, inputs)
+        return
+    for members in _joined(inputs, stmt.groups):
         options = [Option(tuple((i, VALUE) for i in members), full=True)]
         if all(stmt.optional(i) for i in members):
             options.insert(0, Option(tuple((i, UNSET) for i in members)))
@@ -109,6 +133,19 @@ def _inputs(stmt: Statement) -> Iterator[Dimension]:
                 options.append(Option((*rest, (i, state))))
         if len(options) > 1:
             yield tuple(options)
+
+
+def _alternatives(stmt: Statement, inputs: range) -> Iterator[Dimension]:
+    """Parameters of one column stand for different states of it: one of them is set, or none."""
+    columns: dict[str, list[int]] = {}
+    for i in inputs:
+        columns.setdefault(column_of(stmt.params[i]), []).append(i)
+    for members in columns.values():
+        unset = tuple((i, UNSET) for i in members)
+        yield (
+            Option(unset),
+            *(Option((*unset, (i, VALUE)), full=i == members[0]) for i in members),
+        )
 
 
 def _joined(params: range, groups: Sequence[Sequence[int]]) -> list[list[int]]:

@@ -66,8 +66,8 @@ class _Run:
 
     def all(self, plans: bool) -> None:
         self.creator.create()
-        planner = Plans(self.session, self.comparer)
-        if plans:
+        planner = Plans(self.session, self.comparer) if plans else None
+        if planner:
             planner.learn()
         for module in self.session.schema.modules:
             for table in module.tables:

@@ -150,8 +150,8 @@ def _initdb(bindir: Path, folder: Path, account: pwd.struct_passwd | None) -> No
         with _popen(command, folder, account) as initdb:
             if initdb.wait() != 0:
                 raise ClusterProblem(f"initdb failed: {_words(folder)}")
-    except FileNotFoundError as error:
-        raise ClusterProblem(f"there is no {bindir / 'initdb'}") from error
+    except OSError as error:
+        raise ClusterProblem(f"cannot run {bindir / 'initdb'}: {error.strerror}") from error
 
 
 def _start(

@@ -31,7 +31,8 @@ class Creator:
 
     session: Session
     diags: Diagnostics
-    broken: set[tuple[str, str]] = field(default_factory=set)  # tables without statements
+    broken: set[tuple[str, str]] = field(default_factory=set)  # their statements make no sense
+    _absent: set[tuple[str, str]] = field(default_factory=set)
     _failed: set[tuple[str, str, str]] = field(default_factory=set)
 
     def create(self) -> None:
@@ -63,7 +64,7 @@ class Creator:
             keys = tables[module.name, one.table].foreign_keys
             key = next(key for key in keys if f"{key.key}_fkey" == one.label)
             needed.add((key.ref_module, key.ref_table))
-        return not needed & self.broken
+        return not needed & self._absent
 
     def _create(self, module: Module, one: Creation, table: Table | None) -> None:
         names = self.session.named(module.name)
@@ -73,6 +74,8 @@ class Creator:
             self._failed.add((module.name, one.table, one.label))
             if one.kind is Kind.TABLE or one.unique:
                 self.broken.add((module.name, one.table))
+            if one.kind is Kind.TABLE:
+                self._absent.add((module.name, one.table))
             span, what = _place(module, table, one, error, names)
             message = f"the server refuses {what}: {self.session.plain(error.message)}"
             self.diags.error(span, "V001", message, self.session.plain(error.hint))

@@ -48,7 +48,8 @@ class _Relation:
         for output in self.outputs:
             if output.name == column:
                 return output.null
-        return any(star.null(column) for star in self.stars)
+        # Which of several it is that has the column is not to be seen.
+        return bool(self.stars) and all(star.null(column) for star in self.stars)
 
 
 @dataclass(frozen=True, slots=True)

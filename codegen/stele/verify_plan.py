@@ -1,4 +1,4 @@
-"""Asks the server how it would read large tables: a plan without an index is worth a warning."""
+"""Has statements planned: some mistakes show only then, and large tables should be read by an index."""
 
 from __future__ import annotations
 
@@ -44,29 +44,40 @@ class Plans:
         )
         return (relation for (relation,) in rows if relation)
 
-    def check(self, what: str, span: Span, text: str, types: Sequence[str]) -> None:
-        """Warns if the statement, with its parameters of these types, must read a table whole."""
-        if not self._large:
-            return
+    def check(
+        self, what: str, span: Span, text: str, types: Sequence[str], warn: bool = True
+    ) -> None:
+        """Plans a statement, with parameters of these types. Raises what the server says of it.
+
+        Warns, if it is to, when a large table must be read whole.
+        """
+        for node in _nodes(self._plan(text, types)):
+            relation = f"{node.get('Schema', '')}.{node.get('Relation Name', '')}"
+            if node.get("Node Type") == "Seq Scan" and relation in self._large and warn:
+                table = self._large[relation]
+                message = f'{what} finds no index on the large table "{table}"'
+                hint = "add an index that its conditions begin with"
+                self.comparer.warning("V008", span, f"{what} {table}", message, hint)
+
+    def _plan(self, text: str, types: Sequence[str]) -> Any:
+        execute = self.session.connection.execute
         head = f" ({', '.join(types)})" if types else ""
         values = f" ({', '.join(['NULL'] * len(types))})" if types else ""
         self._count += 1
         name = f"stele_verify_{self._count}"  # one that fails stays there
         try:
-            self.session.connection.execute(f"PREPARE {name}{head} AS {text}")
-            explain = f"EXPLAIN (FORMAT JSON, VERBOSE, COSTS OFF) EXECUTE {name}{values}"
-            ((plan,),) = self.session.connection.execute(explain)
-            self.session.connection.execute(f"DEALLOCATE {name}")
-        except ServerError as error:  # not every statement has a plan
+            execute(f"PREPARE {name}{head} AS {text}")
+        except ServerError as error:  # it was prepared otherwise already: it is none that is planned
             self.session.recover(error)
-            return
-        for node in _nodes(json.loads(plan or "[]")):
-            relation = f"{node.get('Schema', '')}.{node.get('Relation Name', '')}"
-            if node.get("Node Type") == "Seq Scan" and relation in self._large:
-                table = self._large[relation]
-                message = f'{what} finds no index on the large table "{table}"'
-                hint = "add an index that its conditions begin with"
-                self.comparer.warning("V008", span, f"{what} {table}", message, hint)
+            return []
+        try:
+            explain = f"EXPLAIN (FORMAT JSON, VERBOSE, COSTS OFF) EXECUTE {name}{values}"
+            ((plan,),) = execute(explain)
+        except ServerError as error:
+            self.session.recover(error)
+            raise
+        execute(f"DEALLOCATE {name}")
+        return json.loads(plan or "[]")
 
 
 def _nodes(plan: Any) -> Iterator[dict[str, Any]]:

@@ -26,7 +26,7 @@ from stele.model import (
     TableRef,
     Type,
 )
-from stele.partsql import AFTER, Rendered, Shape, Statement, Switch, render, sql_type
+from stele.partsql import AFTER, Rendered, Shape, Statement, Switch, render
 from stele.query_load import RawQuery, load_queries
 from stele.shapes import shapes
 from stele.verify_compare import Comparer, DeclaredColumn, DeclaredParam, null_hint
@@ -35,7 +35,7 @@ from stele.verify_plan import Plans
 from stele.verify_session import Session
 from stele.verify_source import QuerySource
 
-_MISSED: Final = "an outer join may not find"
+_MISSED: Final = "but an outer join may find"
 _INTERVAL: Final = Type(Scalar.INTERVAL)
 
 
@@ -45,7 +45,7 @@ class QueryVerifier:
 
     session: Session
     comparer: Comparer
-    plans: Plans
+    plans: Plans | None
     module: Module
     broken: set[tuple[str, str]]
     pglast: ModuleType | None
@@ -86,19 +86,13 @@ class _One:
         )
         self.source = QuerySource.of(raw, switches)
         self.declared = tuple(self._declared())
-        tables = verifier.tables
-        self.large = any(
-            tables[place].large for place in used_tables(query.body) if place in tables
-        )
 
     def run(self) -> None:
         names = self.session.named(self.verifier.module.name)
         seen: set[tuple[str, tuple[str, ...]]] = set()
-        for shape in shapes(self.statement):
+        for shape in shapes(self.statement, self.verifier.plans is not None):
             rendered = render(self.statement, shape, names)
-            types = tuple(
-                sql_type(self.statement.params[i], shape.states[i]) for i in rendered.order
-            )
+            types = tuple(self.statement.type_of(i, shape) for i in rendered.order)
             if (rendered.text, types) not in seen:
                 seen.add((rendered.text, types))
                 self._shape(shape, rendered, types)
@@ -114,6 +108,8 @@ class _One:
             params.append(DeclaredParam(one.span, one.name, kind, self.session.oid(sent)))
         try:
             found = self.session.describe(rendered.text, [one.sent for one in params])
+            if self.verifier.plans is not None:
+                self.verifier.plans.check(self.what, self.query.span, rendered.text, types)
         except ServerError as error:
             self._refused(error, shape, rendered)
             return
@@ -122,20 +118,21 @@ class _One:
             pass
         elif self.comparer.columns(self.what, self.query.span, self.declared, found):
             self._outer_joins(rendered.text, found)
-        if self.large:
-            self.verifier.plans.check(self.what, self.query.span, rendered.text, types)
 
     def _refused(self, error: ServerError, shape: Shape, rendered: Rendered) -> None:
-        def name(match: re.Match[str]) -> str:
-            number = int(match[1]) - 1
-            known = number < len(rendered.order)
-            return f":{self.query.params[rendered.order[number]].name}" if known else match[0]
+        params = {f"${i + 1}": self.query.params[j] for i, j in enumerate(rendered.order)}
 
-        message = re.sub(r"\$(\d+)", name, self.session.plain(error.message))
-        hint = re.sub(r"\$(\d+)", name, self.session.plain(error.hint))
+        def named(text: str) -> str:
+            plain = self.session.plain(text)
+            return re.sub(r"\$\d+", lambda m: f":{params[m[0]].name}" if m[0] in params else m[0], plain)
+
         span = self.source.span(rendered.text, error.position, shape)
+        about = re.search(r"\$\d+", error.message)
+        if not error.position and about and about[0] in params:
+            span = params[about[0]].span
+        message = named(error.message)
         said = f"the server refuses {self.what}: {message}"
-        self.comparer.error("V002", span, message, said, hint)
+        self.comparer.error("V002", span, message, said, named(error.hint))
 
     # ---- results ----
 
@@ -165,10 +162,10 @@ class _One:
                 continue
             if owner.table:
                 hint = "declare its columns one by one, those that may be NULL with ?"
-                message = f'{self.what} gives the row "{owner.name}", which {_MISSED}'
+                message = f'{self.what} gives the row "{owner.name}", {_MISSED} none'
             else:
                 hint = null_hint(one)
-                message = f'{self.what} declares "{one.name}" NOT NULL, but its row {_MISSED}'
+                message = f'{self.what} declares "{one.name}" NOT NULL, {_MISSED} no row for it'
             self.comparer.error("V007", owner.span, owner.name, message, hint)
 
     def _owners(self) -> Iterator[QueryReturn]:

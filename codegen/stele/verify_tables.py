@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from stele.libpq import ServerError
@@ -12,16 +12,17 @@ from stele.lower_stmt import Stmt
 from stele.lower_table import TableLowering
 from stele.lower_view import ArrayView
 from stele.model import Module, Scalar, Span, Table, Type
-from stele.partsql import AFTER, VALUE, Shape, Statement, column_of, kind_of, render, sql_type
+from stele.partsql import AFTER, UNSET, Shape, Statement, column_of, kind_of, render
 from stele.shapes import shapes
 from stele.verify_compare import Comparer, DeclaredColumn, DeclaredParam
 from stele.verify_plan import Plans
 from stele.verify_session import Session
 
-_COLUMN: Final = re.compile(r'\{"(?P<name>\w+)",\s+STELE_GEN_(?P<kind>\w+)[^,]*,\s+(?P<null>\w+),')
+_COLUMN: Final = re.compile(
+    r'\{(?P<name>"\w+"),\s+(?P<kind>STELE_GEN_[\w |]+),\s+(?P<null>true|false),'
+)
 _INTERVAL: Final = Type(Scalar.INTERVAL)
-# What is no column of a table.
-_MADE: Final = {"INT8": Type(Scalar.INT8), "BOOL": Type(Scalar.BOOL)}
+_SCALARS: Final = {one.name: one for one in Scalar} | {"BPCHAR": Scalar.CHAR}
 # Functions whose filters are for the caller to choose: no index fits them all.
 _FREE: Final = ("count", "exists")
 
@@ -32,7 +33,7 @@ class TableVerifier:
 
     session: Session
     comparer: Comparer
-    plans: Plans
+    plans: Plans | None
     module: Module
     table: Table
     c_prefixes: Mapping[str, str]
@@ -48,8 +49,9 @@ class TableVerifier:
         lowering = TableLowering(self.table, self.module, dict(self.c_prefixes))
         result = lowering.run()
         constants = lowering.stmts.shared_texts()
+        arrays = frozenset(col.name for col in self.table.columns if col.type.array)
         for stmt in result.stmts:
-            self._statement(stmt, Statement.of(stmt, constants))
+            self._statement(stmt, Statement.of(stmt, constants, arrays))
 
     def _statement(self, stmt: Stmt, statement: Statement) -> None:
         names = self.session.named(self.module.name)
@@ -57,9 +59,9 @@ class TableVerifier:
         what = f"{stmt.name}()"
         declared = self._declared(stmt, span)
         seen: set[tuple[str, tuple[str, ...]]] = set()
-        for shape in shapes(statement):
+        for shape in shapes(statement, self.plans is not None):
             rendered = render(statement, shape, names)
-            types = tuple(sql_type(stmt.params[i], shape.states[i]) for i in rendered.order)
+            types = tuple(statement.type_of(i, shape) for i in rendered.order)
             if (rendered.text, types) in seen:
                 continue
             seen.add((rendered.text, types))
@@ -69,29 +71,44 @@ class TableVerifier:
             ]
             try:
                 found = self.session.describe(rendered.text, [one.sent for one in params])
+                self._plan(stmt, statement, shape, rendered.text, types, len(seen) == 1)
             except ServerError as error:
                 self._refused(what, span, error)
                 return
             self.comparer.params(what, params, found.params)
+            if statement.stores_many:  # what comes back is read as that of one row is
+                continue
             gives = declared if found.columns or not _returns_on_demand(statement, shape) else ()
             if not self.comparer.columns(what, span, gives, found):
                 return
-            if self.table.large and self._must_find_an_index(stmt, shape, statement):
-                self.plans.check(what, span, rendered.text, types)
         self.session.progress(self.session.statements, f"{self.module.name}.{self.table.name}")
 
     def _refused(self, what: str, span: Span, error: ServerError) -> None:
         message = f"the server refuses {what}: {self.session.plain(error.message)}"
         self.comparer.error("V002", span, what, message, self.session.plain(error.hint))
 
-    def _must_find_an_index(self, stmt: Stmt, shape: Shape, statement: Statement) -> bool:
-        if stmt.name.endswith(tuple(f"{self.table.name}_{verb}" for verb in _FREE)):
-            return False
-        inputs = shape.states[statement.inputs_from :]
-        return not any(
-            state == VALUE and statement.optional(i)
-            for i, state in enumerate(inputs, statement.inputs_from)
-        )
+    def _plan(
+        self,
+        stmt: Stmt,
+        statement: Statement,
+        shape: Shape,
+        text: str,
+        types: Sequence[str],
+        first: bool,
+    ) -> None:
+        """Plans the first shape, and those in which a large table must be found by an index.
+
+        No index fits all filters that a caller may choose.
+        """
+        if self.plans is None:
+            return
+        free = stmt.name.endswith(tuple(f"{self.table.name}_{verb}" for verb in _FREE))
+        inputs = range(statement.inputs_from, len(shape.states))
+        free = free or any(statement.optional(i) and shape.states[i] != UNSET for i in inputs)
+        large = self.table.large and not free
+        if first or large:
+            what, span = f"{stmt.name}()", self._span(stmt.name)
+            self.plans.check(what, span, text, types, warn=large)
 
     def _span(self, name: str) -> Span:
         """The declaration that a function comes from."""
@@ -99,7 +116,8 @@ class TableVerifier:
         spans = {f"list_by_{key.key}": key.span for key in self.table.foreign_keys}
         spans |= {f"list_by_{one.key}": one.span for one in self.table.lists}
         for index in self.table.indexes:
-            spans |= {f"{lead}_by_{index.key}": index.span for lead in ("find", "upsert")}
+            leads = ("find_by", "upsert_by", "upsert_many_by")
+            spans |= {f"{lead}_{index.key}": index.span for lead in leads}
         return spans.get(verb, self.table.span)
 
     def _param(
@@ -107,11 +125,19 @@ class TableVerifier:
     ) -> DeclaredParam:
         name = column_of(param)
         column = self.columns.get(name)
-        kind = column.type if column else _MADE[kind_of(param)]
-        place = column.span if column else span
-        return DeclaredParam(
-            place, name, _INTERVAL if state == AFTER else kind, self.session.oid(sent)
-        )
+        kind = _INTERVAL if state == AFTER else self._type(param)
+        return DeclaredParam(column.span if column else span, name, kind, self.session.oid(sent))
+
+    def _type(self, row: Sequence[str]) -> Type:
+        """The type of a descriptor's row: that of a column, or of an array of its values."""
+        column = self.columns.get(column_of(row))
+        if column is None:
+            return Type(_SCALARS[kind_of(row)], "ARRAY" in row[1])
+        if "ARRAY" not in row[1] or column.type.array:
+            return column.type
+        if column.type.scalar is Scalar.OPAQUE:
+            return replace(column.type, name=f"{column.type.name}[]")
+        return replace(column.type, array=True)
 
     def _declared(self, stmt: Stmt, span: Span) -> tuple[DeclaredColumn, ...]:
         """The columns that the statement's descriptor promises."""
@@ -119,11 +145,13 @@ class TableVerifier:
         return tuple(self._column(one, span) for one in _descriptors(array))
 
     def _column(self, match: re.Match[str], span: Span) -> DeclaredColumn:
-        known = self.columns.get(match["name"])
-        kind = known.type if known else _MADE[match["kind"]]
-        return DeclaredColumn(
-            known.span if known else span, match["name"], kind, match["null"] == "true"
-        )
+        name = match["name"].strip('"')
+        known = self.columns.get(name)
+        kind = self._type((match["name"], match["kind"]))
+        nullable = match["null"] == "true"
+        if known is None:  # made by the generator, which knows what its conditions leave
+            return DeclaredColumn(span, name, kind, nullable, asserted=True)
+        return DeclaredColumn(known.span, name, kind, nullable)
 
 
 def _descriptors(array: ArrayView | None) -> list[re.Match[str]]:

@@ -1,4 +1,4 @@
-"""A real server takes every statement that is generated, in every kind of shape."""
+"""What generated statements do on a real server. That it takes all of them, test_verify shows."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from stele.diag import Diagnostics
 from stele.frontend import read_schema
 from stele.lower_table import TableLowering, TableResult
 from stele.model import Module
-from stele.shapes import shapes
 
 TOP = Path(__file__).resolve().parents[2]
-SCHEMAS = ["schema/sessions.yaml", "tests/schemas/shop.yaml"]
 
 
 def module_of(name: str) -> Module:
@@ -31,46 +29,6 @@ def lowered(module: Module) -> dict[str, tuple[TableResult, dict[str, str]]]:
         lowering = TableLowering(table, module, {module.name: module.c_prefix})
         out[table.name] = (lowering.run(), lowering.stmts.shared_texts())
     return out
-
-
-class Prepared:
-    """Prepares statements and tells which one the server refuses."""
-
-    def __init__(self, schema: str, prefix: str) -> None:
-        self.schema = schema
-        self.prefix = prefix
-        self.lines: list[str] = []
-
-    def add(self, stmt: partsql.Statement, shape: partsql.Shape) -> None:
-        names = partsql.Names(self.schema, self.prefix)
-        rendered = partsql.render(stmt, shape, names)
-        types = [partsql.sql_type(stmt.params[i], shape.states[i]) for i in rendered.order]
-        declared = f" ({', '.join(types)})" if types else ""
-        name = f"s{len(self.lines)}"
-        self.lines.append(f"-- {stmt.name} {shape}\nPREPARE {name}{declared} AS\n{rendered.text};")
-
-    def run(self, database: Database) -> None:
-        database.psql("\n".join(self.lines))
-
-
-@pytest.mark.parametrize("names", [("", ""), ("tenant", "app1_")], ids=["bare", "prefixed"])
-@pytest.mark.parametrize("name", SCHEMAS)
-def test_the_server_takes_every_statement(
-    name: str, names: tuple[str, str], database: Database
-) -> None:
-    module = module_of(name)
-    schema, prefix = names
-    if schema:
-        database.psql(f"CREATE SCHEMA {schema}")
-    database.psql(ddl_text(module, DdlOptions(schema, prefix)))
-    prepared = Prepared(schema, prefix)
-    for result, constants in lowered(module).values():
-        for stmt in result.stmts:
-            statement = partsql.Statement.of(stmt, constants)
-            for shape in shapes(statement):
-                prepared.add(statement, shape)
-    assert len(prepared.lines) > 500
-    prepared.run(database)
 
 
 class Table:
@@ -105,7 +63,7 @@ class Table:
         shape = partsql.Shape(tuple(states), frozenset(f"STELE_FLAG_{f}" for f in flags), soft)
         rendered = partsql.render(stmt, shape, partsql.Names())
         text, order = rendered.text, rendered.order
-        types = ", ".join(partsql.sql_type(stmt.params[i], states[i]) for i in order)
+        types = ", ".join(stmt.type_of(i, shape) for i in order)
         literals = ", ".join(values[partsql.column_of(stmt.params[i])] for i in order)
         head, tail = (f" ({types})", f" ({literals})") if order else ("", "")
         return self.database.psql(f"PREPARE s{head} AS {text};\nEXECUTE s{tail};")
