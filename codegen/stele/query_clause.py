@@ -120,7 +120,7 @@ class ClauseReader:
             if not _NAME.fullmatch(name.text):
                 hint = "write /*?if first, second*/"
                 self.error(name.at, "S080", f'"{_short(name.text)}" cannot be a condition', hint)
-        return IfClause(token.at, names)
+        return IfClause(token.at, [name for name in names if _NAME.fullmatch(name.text)])
 
     def close(self, token: Token) -> None:
         clause = self.open

@@ -31,7 +31,7 @@ def _module(module: Module, draft: Draft, tables: Tables, diags: Diagnostics) ->
         return module
     scope = Scope(draft, tables, module, diags)
     raws = load_queries(path, diags)
-    queries = [query for query in (_query(raw, scope) for raw in raws) if query]
+    queries = [query for query in (read_query(raw, scope) for raw in raws) if query]
     _distinct(raws, diags)
     return replace(module, queries=tuple(queries), query_path=path.as_posix())
 
@@ -45,7 +45,7 @@ def _distinct(raws: Sequence[RawQuery], diags: Diagnostics) -> None:
             diags.error(raw.span, "S074", message, "rename one")
 
 
-def _query(raw: RawQuery, scope: Scope) -> Query | None:
+def read_query(raw: RawQuery, scope: Scope) -> Query | None:
     """The query; None when so much of it is wrong that nothing more can be said."""
     types = [scope.param_type(declared) for declared in raw.params]
     results = [scope.result(declared) for declared in raw.returns]
