@@ -832,6 +832,112 @@ stele_status session_states_insert_queue(stele_pipeline *pipeline,
     return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
 }
 
+static const stele_gen_param session_states_insert_many_params[] = {
+    {"id", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(0), 0, NULL},
+    {"app_name", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(1), 1,
+     NULL},
+    {"user_id", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(2), 2,
+     NULL},
+    {"session_id", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(3),
+     3, NULL},
+    {"state", STELE_GEN_JSONB | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(4), 4,
+     NULL},
+    {"created_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(5), 5, NULL},
+    {"updated_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(6), 6, NULL},
+    {"expires_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(7), 7, NULL},
+    {"deleted_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(8), 8, NULL},
+    {"created_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(9), 5, NULL},
+    {"updated_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(10), 6, NULL},
+    {"expires_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(11), 7, NULL},
+    {"deleted_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(12), 8, NULL},
+};
+
+static const stele_gen_part session_states_insert_many_parts[] = {
+    STELE_IF_FLAG(STELE_FLAG_BULK_COPY),
+    STELE_SQL("COPY "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 13),
+    STELE_SQL(") FROM STDIN (FORMAT binary)"),
+    STELE_ELSE,
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 13),
+    STELE_SQL(")\n"
+              "SELECT "),
+    STELE_LIST,
+    STELE_EACH_ROW(0, 9),
+    STELE_IF_SET(9),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c9)"),
+    STELE_END,
+    STELE_IF_SET(10),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c10)"),
+    STELE_END,
+    STELE_IF_SET(11),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c11)"),
+    STELE_END,
+    STELE_IF_SET(12),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c12)"),
+    STELE_END,
+    STELE_SQL("\nFROM "),
+    STELE_ROWS(13),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nORDER BY u.n"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_BULK_SKIP),
+    STELE_SQL("\nON CONFLICT DO NOTHING"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(session_states_select),
+    STELE_END,
+    STELE_END,
+};
+
+static const stele_gen_stmt session_states_insert_many_stmt = {
+    .module = &sessions_module,
+    .name = "session_states_insert_many",
+    .table = "session_states",
+    .parts = session_states_insert_many_parts,
+    .part_count = STELE_COUNT(session_states_insert_many_parts),
+    .params = session_states_insert_many_params,
+    .param_count = STELE_COUNT(session_states_insert_many_params),
+    .shape_from = 0,
+};
+
+static const stele_gen_bulk session_states_insert_many_bulk = {
+    .single = &session_states_insert_stmt,
+    .many = &session_states_insert_many_stmt,
+    .input_size = sizeof(session_states_input),
+    .row_size = sizeof(session_states_row),
+};
+
+stele_status session_states_insert_many(stele_conn *conn, const session_states_input *rows,
+                                        size_t count, const stele_bulk_options *options,
+                                        stele_bulk_report *ret_report,
+                                        session_states_row **ret_rows, stele_error *err)
+{
+    const stele_gen_bulk *bulk = &session_states_insert_many_bulk;
+    void *stored = NULL;
+    void **give = ret_rows != NULL ? &stored : NULL;
+    stele_status st =
+        stele_gen_insert_many(conn, bulk, rows, count, options, ret_report, give, err);
+    if (st == STELE_OK && ret_rows != NULL)
+        *ret_rows = stored;
+    return st;
+}
+
 static const stele_gen_column session_states_upserted_columns[] = {
     {"id", STELE_GEN_INT8, false, offsetof(session_states_upserted, row.id), NULL},
     {"app_name", STELE_GEN_TEXT, false, offsetof(session_states_upserted, row.app_name), NULL},
@@ -930,6 +1036,109 @@ stele_status session_states_upsert_by_unique_active_queue(stele_pipeline *pipeli
     slot.count = ret_inserted;
     uint32_t flags = ret_row != NULL || ret_inserted != NULL ? STELE_FLAG_RETURNING : 0;
     return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part session_states_upsert_many_by_unique_active_parts[] = {
+    STELE_IF_NO_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("WITH w AS (\n"),
+    STELE_END,
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 13),
+    STELE_SQL(")\n"
+              "SELECT "),
+    STELE_LIST,
+    STELE_EACH_ROW(0, 9),
+    STELE_IF_SET(9),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c9)"),
+    STELE_END,
+    STELE_IF_SET(10),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c10)"),
+    STELE_END,
+    STELE_IF_SET(11),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c11)"),
+    STELE_END,
+    STELE_IF_SET(12),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c12)"),
+    STELE_END,
+    STELE_SQL("\nFROM "),
+    STELE_ROWS(13),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nORDER BY u.n"),
+    STELE_END,
+    STELE_SQL("\nON CONFLICT (app_name, user_id, session_id) WHERE deleted_at IS NULL DO UPDATE "
+              "SET "),
+    STELE_LIST,
+    STELE_EACH_EXCLUDED(4, 13),
+    STELE_IF_UNSET(6),
+    STELE_IF_UNSET(10),
+    STELE_ITEM("updated_at = (statement_timestamp() AT TIME ZONE 'UTC')"),
+    STELE_END,
+    STELE_END,
+    STELE_IF_UNSET(7),
+    STELE_IF_UNSET(11),
+    STELE_ITEM("expires_at = CASE WHEN t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC') "
+               "THEN EXCLUDED.expires_at ELSE t.expires_at END"),
+    STELE_END,
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(session_states_select),
+    STELE_SQL(", (t.xmax = 0) AS inserted"),
+    STELE_ELSE,
+    STELE_SQL("\nRETURNING (t.xmax = 0) AS inserted\n"
+              ")\n"
+              "SELECT count(*) FILTER (WHERE w.inserted)::text AS inserted,\n"
+              "       count(*) FILTER (WHERE NOT w.inserted)::text AS updated\n"
+              "FROM w"),
+    STELE_END,
+};
+
+static const uint16_t session_states_upsert_many_by_unique_active_unique[] = {
+    1,
+    2,
+    3,
+};
+
+static const stele_gen_stmt session_states_upsert_many_by_unique_active_stmt = {
+    .module = &sessions_module,
+    .name = "session_states_upsert_many_by_unique_active",
+    .table = "session_states",
+    .parts = session_states_upsert_many_by_unique_active_parts,
+    .part_count = STELE_COUNT(session_states_upsert_many_by_unique_active_parts),
+    .params = session_states_insert_many_params,
+    .param_count = STELE_COUNT(session_states_insert_many_params),
+    .shape_from = 0,
+};
+
+static const stele_gen_bulk session_states_upsert_many_by_unique_active_bulk = {
+    .single = &session_states_upsert_by_unique_active_stmt,
+    .many = &session_states_upsert_many_by_unique_active_stmt,
+    .input_size = sizeof(session_states_input),
+    .row_size = sizeof(session_states_row),
+    .key = session_states_upsert_many_by_unique_active_unique,
+    .key_count = STELE_COUNT(session_states_upsert_many_by_unique_active_unique),
+    .deleted_param = 8,
+    .key_has_deleted = true,
+    .tells_inserted = true,
+};
+
+stele_status
+session_states_upsert_many_by_unique_active(stele_conn *conn, const session_states_input *rows,
+                                            size_t count, const stele_bulk_options *options,
+                                            stele_bulk_report *ret_report,
+                                            session_states_row **ret_rows, stele_error *err)
+{
+    const stele_gen_bulk *bulk = &session_states_upsert_many_by_unique_active_bulk;
+    void *stored = NULL;
+    void **give = ret_rows != NULL ? &stored : NULL;
+    stele_status st =
+        stele_gen_insert_many(conn, bulk, rows, count, options, ret_report, give, err);
+    if (st == STELE_OK && ret_rows != NULL)
+        *ret_rows = stored;
+    return st;
 }
 
 static const stele_gen_param session_states_update_params[] = {
@@ -2416,6 +2625,112 @@ stele_status session_events_insert_queue(stele_pipeline *pipeline,
     return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
 }
 
+static const stele_gen_param session_events_insert_many_params[] = {
+    {"id", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(0), 0, NULL},
+    {"app_name", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(1), 1,
+     NULL},
+    {"user_id", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(2), 2,
+     NULL},
+    {"session_id", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(3),
+     3, NULL},
+    {"event", STELE_GEN_JSONB | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(4), 4,
+     NULL},
+    {"created_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(5), 5, NULL},
+    {"updated_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(6), 6, NULL},
+    {"expires_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(7), 7, NULL},
+    {"deleted_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(8), 8, NULL},
+    {"created_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(9), 5, NULL},
+    {"updated_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(10), 6, NULL},
+    {"expires_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(11), 7, NULL},
+    {"deleted_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(12), 8, NULL},
+};
+
+static const stele_gen_part session_events_insert_many_parts[] = {
+    STELE_IF_FLAG(STELE_FLAG_BULK_COPY),
+    STELE_SQL("COPY "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 13),
+    STELE_SQL(") FROM STDIN (FORMAT binary)"),
+    STELE_ELSE,
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 13),
+    STELE_SQL(")\n"
+              "SELECT "),
+    STELE_LIST,
+    STELE_EACH_ROW(0, 9),
+    STELE_IF_SET(9),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c9)"),
+    STELE_END,
+    STELE_IF_SET(10),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c10)"),
+    STELE_END,
+    STELE_IF_SET(11),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c11)"),
+    STELE_END,
+    STELE_IF_SET(12),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c12)"),
+    STELE_END,
+    STELE_SQL("\nFROM "),
+    STELE_ROWS(13),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nORDER BY u.n"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_BULK_SKIP),
+    STELE_SQL("\nON CONFLICT DO NOTHING"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(session_events_select),
+    STELE_END,
+    STELE_END,
+};
+
+static const stele_gen_stmt session_events_insert_many_stmt = {
+    .module = &sessions_module,
+    .name = "session_events_insert_many",
+    .table = "session_events",
+    .parts = session_events_insert_many_parts,
+    .part_count = STELE_COUNT(session_events_insert_many_parts),
+    .params = session_events_insert_many_params,
+    .param_count = STELE_COUNT(session_events_insert_many_params),
+    .shape_from = 0,
+};
+
+static const stele_gen_bulk session_events_insert_many_bulk = {
+    .single = &session_events_insert_stmt,
+    .many = &session_events_insert_many_stmt,
+    .input_size = sizeof(session_events_input),
+    .row_size = sizeof(session_events_row),
+};
+
+stele_status session_events_insert_many(stele_conn *conn, const session_events_input *rows,
+                                        size_t count, const stele_bulk_options *options,
+                                        stele_bulk_report *ret_report,
+                                        session_events_row **ret_rows, stele_error *err)
+{
+    const stele_gen_bulk *bulk = &session_events_insert_many_bulk;
+    void *stored = NULL;
+    void **give = ret_rows != NULL ? &stored : NULL;
+    stele_status st =
+        stele_gen_insert_many(conn, bulk, rows, count, options, ret_report, give, err);
+    if (st == STELE_OK && ret_rows != NULL)
+        *ret_rows = stored;
+    return st;
+}
+
 static const stele_gen_param session_events_update_params[] = {
     {"id", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, 0, 0, NULL},
     {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, false, 1, offsetof(session_events_patch, app_name),
@@ -3799,6 +4114,115 @@ stele_status session_track_events_insert_queue(stele_pipeline *pipeline,
     slot.out = ret_row;
     uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
     return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_param session_track_events_insert_many_params[] = {
+    {"id", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(0), 0, NULL},
+    {"app_name", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(1), 1,
+     NULL},
+    {"user_id", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(2), 2,
+     NULL},
+    {"session_id", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(3),
+     3, NULL},
+    {"track", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(4), 4,
+     NULL},
+    {"event", STELE_GEN_JSONB | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(5), 5,
+     NULL},
+    {"created_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(6), 6, NULL},
+    {"updated_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(7), 7, NULL},
+    {"expires_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(8), 8, NULL},
+    {"deleted_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(9), 9, NULL},
+    {"created_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(10), 6, NULL},
+    {"updated_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(11), 7, NULL},
+    {"expires_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(12), 8, NULL},
+    {"deleted_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(13), 9, NULL},
+};
+
+static const stele_gen_part session_track_events_insert_many_parts[] = {
+    STELE_IF_FLAG(STELE_FLAG_BULK_COPY),
+    STELE_SQL("COPY "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 14),
+    STELE_SQL(") FROM STDIN (FORMAT binary)"),
+    STELE_ELSE,
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 14),
+    STELE_SQL(")\n"
+              "SELECT "),
+    STELE_LIST,
+    STELE_EACH_ROW(0, 10),
+    STELE_IF_SET(10),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c10)"),
+    STELE_END,
+    STELE_IF_SET(11),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c11)"),
+    STELE_END,
+    STELE_IF_SET(12),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c12)"),
+    STELE_END,
+    STELE_IF_SET(13),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c13)"),
+    STELE_END,
+    STELE_SQL("\nFROM "),
+    STELE_ROWS(14),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nORDER BY u.n"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_BULK_SKIP),
+    STELE_SQL("\nON CONFLICT DO NOTHING"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(session_track_events_select),
+    STELE_END,
+    STELE_END,
+};
+
+static const stele_gen_stmt session_track_events_insert_many_stmt = {
+    .module = &sessions_module,
+    .name = "session_track_events_insert_many",
+    .table = "session_track_events",
+    .parts = session_track_events_insert_many_parts,
+    .part_count = STELE_COUNT(session_track_events_insert_many_parts),
+    .params = session_track_events_insert_many_params,
+    .param_count = STELE_COUNT(session_track_events_insert_many_params),
+    .shape_from = 0,
+};
+
+static const stele_gen_bulk session_track_events_insert_many_bulk = {
+    .single = &session_track_events_insert_stmt,
+    .many = &session_track_events_insert_many_stmt,
+    .input_size = sizeof(session_track_events_input),
+    .row_size = sizeof(session_track_events_row),
+};
+
+stele_status session_track_events_insert_many(stele_conn *conn,
+                                              const session_track_events_input *rows, size_t count,
+                                              const stele_bulk_options *options,
+                                              stele_bulk_report *ret_report,
+                                              session_track_events_row **ret_rows, stele_error *err)
+{
+    const stele_gen_bulk *bulk = &session_track_events_insert_many_bulk;
+    void *stored = NULL;
+    void **give = ret_rows != NULL ? &stored : NULL;
+    stele_status st =
+        stele_gen_insert_many(conn, bulk, rows, count, options, ret_report, give, err);
+    if (st == STELE_OK && ret_rows != NULL)
+        *ret_rows = stored;
+    return st;
 }
 
 static const stele_gen_param session_track_events_update_params[] = {
@@ -5225,6 +5649,107 @@ stele_status session_summaries_insert_queue(stele_pipeline *pipeline,
     return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
 }
 
+static const stele_gen_param session_summaries_insert_many_params[] = {
+    {"id", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(0), 0, NULL},
+    {"app_name", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(1), 1,
+     NULL},
+    {"user_id", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(2), 2,
+     NULL},
+    {"session_id", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(3),
+     3, NULL},
+    {"filter_key", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(4),
+     4, NULL},
+    {"summary", STELE_GEN_JSONB | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(5), 5,
+     NULL},
+    {"updated_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(6), 6, NULL},
+    {"expires_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(7), 7, NULL},
+    {"deleted_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(8), 8, NULL},
+    {"updated_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(9), 6, NULL},
+    {"expires_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(10), 7, NULL},
+    {"deleted_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(11), 8, NULL},
+};
+
+static const stele_gen_part session_summaries_insert_many_parts[] = {
+    STELE_IF_FLAG(STELE_FLAG_BULK_COPY),
+    STELE_SQL("COPY "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 12),
+    STELE_SQL(") FROM STDIN (FORMAT binary)"),
+    STELE_ELSE,
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 12),
+    STELE_SQL(")\n"
+              "SELECT "),
+    STELE_LIST,
+    STELE_EACH_ROW(0, 9),
+    STELE_IF_SET(9),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c9)"),
+    STELE_END,
+    STELE_IF_SET(10),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c10)"),
+    STELE_END,
+    STELE_IF_SET(11),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c11)"),
+    STELE_END,
+    STELE_SQL("\nFROM "),
+    STELE_ROWS(12),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nORDER BY u.n"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_BULK_SKIP),
+    STELE_SQL("\nON CONFLICT DO NOTHING"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(session_summaries_select),
+    STELE_END,
+    STELE_END,
+};
+
+static const stele_gen_stmt session_summaries_insert_many_stmt = {
+    .module = &sessions_module,
+    .name = "session_summaries_insert_many",
+    .table = "session_summaries",
+    .parts = session_summaries_insert_many_parts,
+    .part_count = STELE_COUNT(session_summaries_insert_many_parts),
+    .params = session_summaries_insert_many_params,
+    .param_count = STELE_COUNT(session_summaries_insert_many_params),
+    .shape_from = 0,
+};
+
+static const stele_gen_bulk session_summaries_insert_many_bulk = {
+    .single = &session_summaries_insert_stmt,
+    .many = &session_summaries_insert_many_stmt,
+    .input_size = sizeof(session_summaries_input),
+    .row_size = sizeof(session_summaries_row),
+};
+
+stele_status session_summaries_insert_many(stele_conn *conn, const session_summaries_input *rows,
+                                           size_t count, const stele_bulk_options *options,
+                                           stele_bulk_report *ret_report,
+                                           session_summaries_row **ret_rows, stele_error *err)
+{
+    const stele_gen_bulk *bulk = &session_summaries_insert_many_bulk;
+    void *stored = NULL;
+    void **give = ret_rows != NULL ? &stored : NULL;
+    stele_status st =
+        stele_gen_insert_many(conn, bulk, rows, count, options, ret_report, give, err);
+    if (st == STELE_OK && ret_rows != NULL)
+        *ret_rows = stored;
+    return st;
+}
+
 static const stele_gen_column session_summaries_upserted_columns[] = {
     {"id", STELE_GEN_INT8, false, offsetof(session_summaries_upserted, row.id), NULL},
     {"app_name", STELE_GEN_TEXT, false, offsetof(session_summaries_upserted, row.app_name), NULL},
@@ -5324,6 +5849,107 @@ stele_status session_summaries_upsert_by_unique_active_queue(stele_pipeline *pip
     slot.count = ret_inserted;
     uint32_t flags = ret_row != NULL || ret_inserted != NULL ? STELE_FLAG_RETURNING : 0;
     return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part session_summaries_upsert_many_by_unique_active_parts[] = {
+    STELE_IF_NO_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("WITH w AS (\n"),
+    STELE_END,
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 12),
+    STELE_SQL(")\n"
+              "SELECT "),
+    STELE_LIST,
+    STELE_EACH_ROW(0, 9),
+    STELE_IF_SET(9),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c9)"),
+    STELE_END,
+    STELE_IF_SET(10),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c10)"),
+    STELE_END,
+    STELE_IF_SET(11),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c11)"),
+    STELE_END,
+    STELE_SQL("\nFROM "),
+    STELE_ROWS(12),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nORDER BY u.n"),
+    STELE_END,
+    STELE_SQL("\n"
+              "ON CONFLICT (app_name, user_id, session_id, filter_key) WHERE deleted_at IS NULL DO "
+              "UPDATE SET "),
+    STELE_LIST,
+    STELE_EACH_EXCLUDED(5, 12),
+    STELE_IF_UNSET(6),
+    STELE_IF_UNSET(9),
+    STELE_ITEM("updated_at = (statement_timestamp() AT TIME ZONE 'UTC')"),
+    STELE_END,
+    STELE_END,
+    STELE_IF_UNSET(7),
+    STELE_IF_UNSET(10),
+    STELE_ITEM("expires_at = CASE WHEN t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC') "
+               "THEN EXCLUDED.expires_at ELSE t.expires_at END"),
+    STELE_END,
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(session_summaries_select),
+    STELE_SQL(", (t.xmax = 0) AS inserted"),
+    STELE_ELSE,
+    STELE_SQL("\nRETURNING (t.xmax = 0) AS inserted\n"
+              ")\n"
+              "SELECT count(*) FILTER (WHERE w.inserted)::text AS inserted,\n"
+              "       count(*) FILTER (WHERE NOT w.inserted)::text AS updated\n"
+              "FROM w"),
+    STELE_END,
+};
+
+static const uint16_t session_summaries_upsert_many_by_unique_active_unique[] = {
+    1,
+    2,
+    3,
+    4,
+};
+
+static const stele_gen_stmt session_summaries_upsert_many_by_unique_active_stmt = {
+    .module = &sessions_module,
+    .name = "session_summaries_upsert_many_by_unique_active",
+    .table = "session_summaries",
+    .parts = session_summaries_upsert_many_by_unique_active_parts,
+    .part_count = STELE_COUNT(session_summaries_upsert_many_by_unique_active_parts),
+    .params = session_summaries_insert_many_params,
+    .param_count = STELE_COUNT(session_summaries_insert_many_params),
+    .shape_from = 0,
+};
+
+static const stele_gen_bulk session_summaries_upsert_many_by_unique_active_bulk = {
+    .single = &session_summaries_upsert_by_unique_active_stmt,
+    .many = &session_summaries_upsert_many_by_unique_active_stmt,
+    .input_size = sizeof(session_summaries_input),
+    .row_size = sizeof(session_summaries_row),
+    .key = session_summaries_upsert_many_by_unique_active_unique,
+    .key_count = STELE_COUNT(session_summaries_upsert_many_by_unique_active_unique),
+    .deleted_param = 8,
+    .key_has_deleted = true,
+    .tells_inserted = true,
+};
+
+stele_status session_summaries_upsert_many_by_unique_active(
+    stele_conn *conn, const session_summaries_input *rows, size_t count,
+    const stele_bulk_options *options, stele_bulk_report *ret_report,
+    session_summaries_row **ret_rows, stele_error *err)
+{
+    const stele_gen_bulk *bulk = &session_summaries_upsert_many_by_unique_active_bulk;
+    void *stored = NULL;
+    void **give = ret_rows != NULL ? &stored : NULL;
+    stele_status st =
+        stele_gen_insert_many(conn, bulk, rows, count, options, ret_report, give, err);
+    if (st == STELE_OK && ret_rows != NULL)
+        *ret_rows = stored;
+    return st;
 }
 
 static const stele_gen_param session_summaries_update_params[] = {
@@ -6715,6 +7341,110 @@ stele_status app_states_insert_queue(stele_pipeline *pipeline, const app_states_
     return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
 }
 
+static const stele_gen_param app_states_insert_many_params[] = {
+    {"id", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(0), 0, NULL},
+    {"app_name", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(1), 1,
+     NULL},
+    {"key", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(2), 2,
+     NULL},
+    {"value", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(3), 3,
+     NULL},
+    {"created_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(4), 4, NULL},
+    {"updated_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(5), 5, NULL},
+    {"expires_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(6), 6, NULL},
+    {"deleted_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(7), 7, NULL},
+    {"created_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(8), 4, NULL},
+    {"updated_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(9), 5, NULL},
+    {"expires_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(10), 6, NULL},
+    {"deleted_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(11), 7, NULL},
+};
+
+static const stele_gen_part app_states_insert_many_parts[] = {
+    STELE_IF_FLAG(STELE_FLAG_BULK_COPY),
+    STELE_SQL("COPY "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 12),
+    STELE_SQL(") FROM STDIN (FORMAT binary)"),
+    STELE_ELSE,
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 12),
+    STELE_SQL(")\n"
+              "SELECT "),
+    STELE_LIST,
+    STELE_EACH_ROW(0, 8),
+    STELE_IF_SET(8),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c8)"),
+    STELE_END,
+    STELE_IF_SET(9),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c9)"),
+    STELE_END,
+    STELE_IF_SET(10),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c10)"),
+    STELE_END,
+    STELE_IF_SET(11),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c11)"),
+    STELE_END,
+    STELE_SQL("\nFROM "),
+    STELE_ROWS(12),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nORDER BY u.n"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_BULK_SKIP),
+    STELE_SQL("\nON CONFLICT DO NOTHING"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(app_states_select),
+    STELE_END,
+    STELE_END,
+};
+
+static const stele_gen_stmt app_states_insert_many_stmt = {
+    .module = &sessions_module,
+    .name = "app_states_insert_many",
+    .table = "app_states",
+    .parts = app_states_insert_many_parts,
+    .part_count = STELE_COUNT(app_states_insert_many_parts),
+    .params = app_states_insert_many_params,
+    .param_count = STELE_COUNT(app_states_insert_many_params),
+    .shape_from = 0,
+};
+
+static const stele_gen_bulk app_states_insert_many_bulk = {
+    .single = &app_states_insert_stmt,
+    .many = &app_states_insert_many_stmt,
+    .input_size = sizeof(app_states_input),
+    .row_size = sizeof(app_states_row),
+};
+
+stele_status app_states_insert_many(stele_conn *conn, const app_states_input *rows, size_t count,
+                                    const stele_bulk_options *options,
+                                    stele_bulk_report *ret_report, app_states_row **ret_rows,
+                                    stele_error *err)
+{
+    const stele_gen_bulk *bulk = &app_states_insert_many_bulk;
+    void *stored = NULL;
+    void **give = ret_rows != NULL ? &stored : NULL;
+    stele_status st =
+        stele_gen_insert_many(conn, bulk, rows, count, options, ret_report, give, err);
+    if (st == STELE_OK && ret_rows != NULL)
+        *ret_rows = stored;
+    return st;
+}
+
 static const stele_gen_column app_states_upserted_columns[] = {
     {"id", STELE_GEN_INT8, false, offsetof(app_states_upserted, row.id), NULL},
     {"app_name", STELE_GEN_TEXT, false, offsetof(app_states_upserted, row.app_name), NULL},
@@ -6806,6 +7536,107 @@ stele_status app_states_upsert_by_unique_active_queue(stele_pipeline *pipeline,
     slot.count = ret_inserted;
     uint32_t flags = ret_row != NULL || ret_inserted != NULL ? STELE_FLAG_RETURNING : 0;
     return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part app_states_upsert_many_by_unique_active_parts[] = {
+    STELE_IF_NO_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("WITH w AS (\n"),
+    STELE_END,
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 12),
+    STELE_SQL(")\n"
+              "SELECT "),
+    STELE_LIST,
+    STELE_EACH_ROW(0, 8),
+    STELE_IF_SET(8),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c8)"),
+    STELE_END,
+    STELE_IF_SET(9),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c9)"),
+    STELE_END,
+    STELE_IF_SET(10),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c10)"),
+    STELE_END,
+    STELE_IF_SET(11),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c11)"),
+    STELE_END,
+    STELE_SQL("\nFROM "),
+    STELE_ROWS(12),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nORDER BY u.n"),
+    STELE_END,
+    STELE_SQL("\nON CONFLICT (app_name, key) WHERE deleted_at IS NULL DO UPDATE SET "),
+    STELE_LIST,
+    STELE_EACH_EXCLUDED(3, 12),
+    STELE_IF_UNSET(5),
+    STELE_IF_UNSET(9),
+    STELE_ITEM("updated_at = (statement_timestamp() AT TIME ZONE 'UTC')"),
+    STELE_END,
+    STELE_END,
+    STELE_IF_UNSET(6),
+    STELE_IF_UNSET(10),
+    STELE_ITEM("expires_at = CASE WHEN t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC') "
+               "THEN EXCLUDED.expires_at ELSE t.expires_at END"),
+    STELE_END,
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(app_states_select),
+    STELE_SQL(", (t.xmax = 0) AS inserted"),
+    STELE_ELSE,
+    STELE_SQL("\nRETURNING (t.xmax = 0) AS inserted\n"
+              ")\n"
+              "SELECT count(*) FILTER (WHERE w.inserted)::text AS inserted,\n"
+              "       count(*) FILTER (WHERE NOT w.inserted)::text AS updated\n"
+              "FROM w"),
+    STELE_END,
+};
+
+static const uint16_t app_states_upsert_many_by_unique_active_unique[] = {
+    1,
+    2,
+};
+
+static const stele_gen_stmt app_states_upsert_many_by_unique_active_stmt = {
+    .module = &sessions_module,
+    .name = "app_states_upsert_many_by_unique_active",
+    .table = "app_states",
+    .parts = app_states_upsert_many_by_unique_active_parts,
+    .part_count = STELE_COUNT(app_states_upsert_many_by_unique_active_parts),
+    .params = app_states_insert_many_params,
+    .param_count = STELE_COUNT(app_states_insert_many_params),
+    .shape_from = 0,
+};
+
+static const stele_gen_bulk app_states_upsert_many_by_unique_active_bulk = {
+    .single = &app_states_upsert_by_unique_active_stmt,
+    .many = &app_states_upsert_many_by_unique_active_stmt,
+    .input_size = sizeof(app_states_input),
+    .row_size = sizeof(app_states_row),
+    .key = app_states_upsert_many_by_unique_active_unique,
+    .key_count = STELE_COUNT(app_states_upsert_many_by_unique_active_unique),
+    .deleted_param = 7,
+    .key_has_deleted = true,
+    .tells_inserted = true,
+};
+
+stele_status app_states_upsert_many_by_unique_active(stele_conn *conn, const app_states_input *rows,
+                                                     size_t count,
+                                                     const stele_bulk_options *options,
+                                                     stele_bulk_report *ret_report,
+                                                     app_states_row **ret_rows, stele_error *err)
+{
+    const stele_gen_bulk *bulk = &app_states_upsert_many_by_unique_active_bulk;
+    void *stored = NULL;
+    void **give = ret_rows != NULL ? &stored : NULL;
+    stele_status st =
+        stele_gen_insert_many(conn, bulk, rows, count, options, ret_report, give, err);
+    if (st == STELE_OK && ret_rows != NULL)
+        *ret_rows = stored;
+    return st;
 }
 
 static const stele_gen_param app_states_update_params[] = {
@@ -8165,6 +8996,112 @@ stele_status user_states_insert_queue(stele_pipeline *pipeline, const user_state
     return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
 }
 
+static const stele_gen_param user_states_insert_many_params[] = {
+    {"id", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(0), 0, NULL},
+    {"app_name", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(1), 1,
+     NULL},
+    {"user_id", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(2), 2,
+     NULL},
+    {"key", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(3), 3,
+     NULL},
+    {"value", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(4), 4,
+     NULL},
+    {"created_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(5), 5, NULL},
+    {"updated_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(6), 6, NULL},
+    {"expires_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(7), 7, NULL},
+    {"deleted_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(8), 8, NULL},
+    {"created_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(9), 5, NULL},
+    {"updated_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(10), 6, NULL},
+    {"expires_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(11), 7, NULL},
+    {"deleted_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(12), 8, NULL},
+};
+
+static const stele_gen_part user_states_insert_many_parts[] = {
+    STELE_IF_FLAG(STELE_FLAG_BULK_COPY),
+    STELE_SQL("COPY "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 13),
+    STELE_SQL(") FROM STDIN (FORMAT binary)"),
+    STELE_ELSE,
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 13),
+    STELE_SQL(")\n"
+              "SELECT "),
+    STELE_LIST,
+    STELE_EACH_ROW(0, 9),
+    STELE_IF_SET(9),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c9)"),
+    STELE_END,
+    STELE_IF_SET(10),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c10)"),
+    STELE_END,
+    STELE_IF_SET(11),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c11)"),
+    STELE_END,
+    STELE_IF_SET(12),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c12)"),
+    STELE_END,
+    STELE_SQL("\nFROM "),
+    STELE_ROWS(13),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nORDER BY u.n"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_BULK_SKIP),
+    STELE_SQL("\nON CONFLICT DO NOTHING"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(user_states_select),
+    STELE_END,
+    STELE_END,
+};
+
+static const stele_gen_stmt user_states_insert_many_stmt = {
+    .module = &sessions_module,
+    .name = "user_states_insert_many",
+    .table = "user_states",
+    .parts = user_states_insert_many_parts,
+    .part_count = STELE_COUNT(user_states_insert_many_parts),
+    .params = user_states_insert_many_params,
+    .param_count = STELE_COUNT(user_states_insert_many_params),
+    .shape_from = 0,
+};
+
+static const stele_gen_bulk user_states_insert_many_bulk = {
+    .single = &user_states_insert_stmt,
+    .many = &user_states_insert_many_stmt,
+    .input_size = sizeof(user_states_input),
+    .row_size = sizeof(user_states_row),
+};
+
+stele_status user_states_insert_many(stele_conn *conn, const user_states_input *rows, size_t count,
+                                     const stele_bulk_options *options,
+                                     stele_bulk_report *ret_report, user_states_row **ret_rows,
+                                     stele_error *err)
+{
+    const stele_gen_bulk *bulk = &user_states_insert_many_bulk;
+    void *stored = NULL;
+    void **give = ret_rows != NULL ? &stored : NULL;
+    stele_status st =
+        stele_gen_insert_many(conn, bulk, rows, count, options, ret_report, give, err);
+    if (st == STELE_OK && ret_rows != NULL)
+        *ret_rows = stored;
+    return st;
+}
+
 static const stele_gen_column user_states_upserted_columns[] = {
     {"id", STELE_GEN_INT8, false, offsetof(user_states_upserted, row.id), NULL},
     {"app_name", STELE_GEN_TEXT, false, offsetof(user_states_upserted, row.app_name), NULL},
@@ -8259,6 +9196,108 @@ stele_status user_states_upsert_by_unique_active_queue(stele_pipeline *pipeline,
     slot.count = ret_inserted;
     uint32_t flags = ret_row != NULL || ret_inserted != NULL ? STELE_FLAG_RETURNING : 0;
     return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part user_states_upsert_many_by_unique_active_parts[] = {
+    STELE_IF_NO_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("WITH w AS (\n"),
+    STELE_END,
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 13),
+    STELE_SQL(")\n"
+              "SELECT "),
+    STELE_LIST,
+    STELE_EACH_ROW(0, 9),
+    STELE_IF_SET(9),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c9)"),
+    STELE_END,
+    STELE_IF_SET(10),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c10)"),
+    STELE_END,
+    STELE_IF_SET(11),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c11)"),
+    STELE_END,
+    STELE_IF_SET(12),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c12)"),
+    STELE_END,
+    STELE_SQL("\nFROM "),
+    STELE_ROWS(13),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nORDER BY u.n"),
+    STELE_END,
+    STELE_SQL("\nON CONFLICT (app_name, user_id, key) WHERE deleted_at IS NULL DO UPDATE SET "),
+    STELE_LIST,
+    STELE_EACH_EXCLUDED(4, 13),
+    STELE_IF_UNSET(6),
+    STELE_IF_UNSET(10),
+    STELE_ITEM("updated_at = (statement_timestamp() AT TIME ZONE 'UTC')"),
+    STELE_END,
+    STELE_END,
+    STELE_IF_UNSET(7),
+    STELE_IF_UNSET(11),
+    STELE_ITEM("expires_at = CASE WHEN t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC') "
+               "THEN EXCLUDED.expires_at ELSE t.expires_at END"),
+    STELE_END,
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(user_states_select),
+    STELE_SQL(", (t.xmax = 0) AS inserted"),
+    STELE_ELSE,
+    STELE_SQL("\nRETURNING (t.xmax = 0) AS inserted\n"
+              ")\n"
+              "SELECT count(*) FILTER (WHERE w.inserted)::text AS inserted,\n"
+              "       count(*) FILTER (WHERE NOT w.inserted)::text AS updated\n"
+              "FROM w"),
+    STELE_END,
+};
+
+static const uint16_t user_states_upsert_many_by_unique_active_unique[] = {
+    1,
+    2,
+    3,
+};
+
+static const stele_gen_stmt user_states_upsert_many_by_unique_active_stmt = {
+    .module = &sessions_module,
+    .name = "user_states_upsert_many_by_unique_active",
+    .table = "user_states",
+    .parts = user_states_upsert_many_by_unique_active_parts,
+    .part_count = STELE_COUNT(user_states_upsert_many_by_unique_active_parts),
+    .params = user_states_insert_many_params,
+    .param_count = STELE_COUNT(user_states_insert_many_params),
+    .shape_from = 0,
+};
+
+static const stele_gen_bulk user_states_upsert_many_by_unique_active_bulk = {
+    .single = &user_states_upsert_by_unique_active_stmt,
+    .many = &user_states_upsert_many_by_unique_active_stmt,
+    .input_size = sizeof(user_states_input),
+    .row_size = sizeof(user_states_row),
+    .key = user_states_upsert_many_by_unique_active_unique,
+    .key_count = STELE_COUNT(user_states_upsert_many_by_unique_active_unique),
+    .deleted_param = 8,
+    .key_has_deleted = true,
+    .tells_inserted = true,
+};
+
+stele_status user_states_upsert_many_by_unique_active(stele_conn *conn,
+                                                      const user_states_input *rows, size_t count,
+                                                      const stele_bulk_options *options,
+                                                      stele_bulk_report *ret_report,
+                                                      user_states_row **ret_rows, stele_error *err)
+{
+    const stele_gen_bulk *bulk = &user_states_upsert_many_by_unique_active_bulk;
+    void *stored = NULL;
+    void **give = ret_rows != NULL ? &stored : NULL;
+    stele_status st =
+        stele_gen_insert_many(conn, bulk, rows, count, options, ret_report, give, err);
+    if (st == STELE_OK && ret_rows != NULL)
+        *ret_rows = stored;
+    return st;
 }
 
 static const stele_gen_param user_states_update_params[] = {

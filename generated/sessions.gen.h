@@ -279,6 +279,18 @@ STELE_MUST_CHECK stele_status session_states_insert_queue(stele_pipeline *pipeli
                                                           stele_error *err);
 
 /**
+ * Inserts many rows; see stele/bulk.h.
+ *
+ * NULL:   `options`, `ret_report` and `ret_rows` may be NULL.
+ * Owns:   the caller: session_states_row_free(*ret_rows), `count` rows as the inputs stood.
+ * Errors: of the first bad row, its index in the message and the report.
+ */
+STELE_MUST_CHECK stele_status
+session_states_insert_many(stele_conn *conn, const session_states_input *rows, size_t count,
+                           const stele_bulk_options *options, stele_bulk_report *ret_report,
+                           session_states_row **ret_rows, stele_error *err);
+
+/**
  * Inserts a row, or updates the one with the same (app_name, user_id, session_id): sets the columns
  * that are set here. An expired row is revived.
  *
@@ -298,6 +310,18 @@ STELE_MUST_CHECK stele_status session_states_upsert_by_unique_active(
 STELE_MUST_CHECK stele_status session_states_upsert_by_unique_active_queue(
     stele_pipeline *pipeline, const session_states_input *input, session_states_row **ret_row,
     bool *ret_inserted, stele_error *err);
+
+/**
+ * session_states_upsert_by_unique_active() for many rows; see stele/bulk.h.
+ *
+ * NULL:   `options`, `ret_report` and `ret_rows` may be NULL.
+ * Owns:   the caller: session_states_row_free(*ret_rows), `count` rows as the inputs stood.
+ * Errors: of the first bad row, its index in the message and the report.
+ */
+STELE_MUST_CHECK stele_status session_states_upsert_many_by_unique_active(
+    stele_conn *conn, const session_states_input *rows, size_t count,
+    const stele_bulk_options *options, stele_bulk_report *ret_report, session_states_row **ret_rows,
+    stele_error *err);
 
 /**
  * Updates a row by primary key, expired or not.
@@ -734,6 +758,18 @@ STELE_MUST_CHECK stele_status session_events_insert_queue(stele_pipeline *pipeli
                                                           stele_error *err);
 
 /**
+ * Inserts many rows; see stele/bulk.h.
+ *
+ * NULL:   `options`, `ret_report` and `ret_rows` may be NULL.
+ * Owns:   the caller: session_events_row_free(*ret_rows), `count` rows as the inputs stood.
+ * Errors: of the first bad row, its index in the message and the report.
+ */
+STELE_MUST_CHECK stele_status
+session_events_insert_many(stele_conn *conn, const session_events_input *rows, size_t count,
+                           const stele_bulk_options *options, stele_bulk_report *ret_report,
+                           session_events_row **ret_rows, stele_error *err);
+
+/**
  * Updates a row by primary key, expired or not.
  *
  * Owns:   the caller: session_events_row_free(). `ret_row` may be NULL.
@@ -1132,6 +1168,18 @@ STELE_MUST_CHECK stele_status session_track_events_insert(stele_conn *conn,
 STELE_MUST_CHECK stele_status
 session_track_events_insert_queue(stele_pipeline *pipeline, const session_track_events_input *input,
                                   session_track_events_row **ret_row, stele_error *err);
+
+/**
+ * Inserts many rows; see stele/bulk.h.
+ *
+ * NULL:   `options`, `ret_report` and `ret_rows` may be NULL.
+ * Owns:   the caller: session_track_events_row_free(*ret_rows), `count` rows as the inputs stood.
+ * Errors: of the first bad row, its index in the message and the report.
+ */
+STELE_MUST_CHECK stele_status session_track_events_insert_many(
+    stele_conn *conn, const session_track_events_input *rows, size_t count,
+    const stele_bulk_options *options, stele_bulk_report *ret_report,
+    session_track_events_row **ret_rows, stele_error *err);
 
 /**
  * Updates a row by primary key, expired or not.
@@ -1566,6 +1614,18 @@ STELE_MUST_CHECK stele_status session_summaries_insert_queue(stele_pipeline *pip
                                                              stele_error *err);
 
 /**
+ * Inserts many rows; see stele/bulk.h.
+ *
+ * NULL:   `options`, `ret_report` and `ret_rows` may be NULL.
+ * Owns:   the caller: session_summaries_row_free(*ret_rows), `count` rows as the inputs stood.
+ * Errors: of the first bad row, its index in the message and the report.
+ */
+STELE_MUST_CHECK stele_status
+session_summaries_insert_many(stele_conn *conn, const session_summaries_input *rows, size_t count,
+                              const stele_bulk_options *options, stele_bulk_report *ret_report,
+                              session_summaries_row **ret_rows, stele_error *err);
+
+/**
  * Inserts a row, or updates the one with the same (app_name, user_id, session_id, filter_key): sets
  * the columns that are set here. An expired row is revived.
  *
@@ -1585,6 +1645,18 @@ STELE_MUST_CHECK stele_status session_summaries_upsert_by_unique_active(
 STELE_MUST_CHECK stele_status session_summaries_upsert_by_unique_active_queue(
     stele_pipeline *pipeline, const session_summaries_input *input, session_summaries_row **ret_row,
     bool *ret_inserted, stele_error *err);
+
+/**
+ * session_summaries_upsert_by_unique_active() for many rows; see stele/bulk.h.
+ *
+ * NULL:   `options`, `ret_report` and `ret_rows` may be NULL.
+ * Owns:   the caller: session_summaries_row_free(*ret_rows), `count` rows as the inputs stood.
+ * Errors: of the first bad row, its index in the message and the report.
+ */
+STELE_MUST_CHECK stele_status session_summaries_upsert_many_by_unique_active(
+    stele_conn *conn, const session_summaries_input *rows, size_t count,
+    const stele_bulk_options *options, stele_bulk_report *ret_report,
+    session_summaries_row **ret_rows, stele_error *err);
 
 /**
  * Updates a row by primary key, expired or not.
@@ -1996,6 +2068,19 @@ STELE_MUST_CHECK stele_status app_states_insert_queue(stele_pipeline *pipeline,
                                                       app_states_row **ret_row, stele_error *err);
 
 /**
+ * Inserts many rows; see stele/bulk.h.
+ *
+ * NULL:   `options`, `ret_report` and `ret_rows` may be NULL.
+ * Owns:   the caller: app_states_row_free(*ret_rows), `count` rows as the inputs stood.
+ * Errors: of the first bad row, its index in the message and the report.
+ */
+STELE_MUST_CHECK stele_status app_states_insert_many(stele_conn *conn, const app_states_input *rows,
+                                                     size_t count,
+                                                     const stele_bulk_options *options,
+                                                     stele_bulk_report *ret_report,
+                                                     app_states_row **ret_rows, stele_error *err);
+
+/**
  * Inserts a row, or updates the one with the same (app_name, key): sets the columns that are set
  * here. An expired row is revived.
  *
@@ -2017,6 +2102,17 @@ STELE_MUST_CHECK stele_status app_states_upsert_by_unique_active(stele_conn *con
 STELE_MUST_CHECK stele_status app_states_upsert_by_unique_active_queue(
     stele_pipeline *pipeline, const app_states_input *input, app_states_row **ret_row,
     bool *ret_inserted, stele_error *err);
+
+/**
+ * app_states_upsert_by_unique_active() for many rows; see stele/bulk.h.
+ *
+ * NULL:   `options`, `ret_report` and `ret_rows` may be NULL.
+ * Owns:   the caller: app_states_row_free(*ret_rows), `count` rows as the inputs stood.
+ * Errors: of the first bad row, its index in the message and the report.
+ */
+STELE_MUST_CHECK stele_status app_states_upsert_many_by_unique_active(
+    stele_conn *conn, const app_states_input *rows, size_t count, const stele_bulk_options *options,
+    stele_bulk_report *ret_report, app_states_row **ret_rows, stele_error *err);
 
 /**
  * Updates a row by primary key, expired or not.
@@ -2430,6 +2526,19 @@ STELE_MUST_CHECK stele_status user_states_insert_queue(stele_pipeline *pipeline,
                                                        user_states_row **ret_row, stele_error *err);
 
 /**
+ * Inserts many rows; see stele/bulk.h.
+ *
+ * NULL:   `options`, `ret_report` and `ret_rows` may be NULL.
+ * Owns:   the caller: user_states_row_free(*ret_rows), `count` rows as the inputs stood.
+ * Errors: of the first bad row, its index in the message and the report.
+ */
+STELE_MUST_CHECK stele_status user_states_insert_many(stele_conn *conn,
+                                                      const user_states_input *rows, size_t count,
+                                                      const stele_bulk_options *options,
+                                                      stele_bulk_report *ret_report,
+                                                      user_states_row **ret_rows, stele_error *err);
+
+/**
  * Inserts a row, or updates the one with the same (app_name, user_id, key): sets the columns that
  * are set here. An expired row is revived.
  *
@@ -2451,6 +2560,18 @@ STELE_MUST_CHECK stele_status user_states_upsert_by_unique_active(stele_conn *co
 STELE_MUST_CHECK stele_status user_states_upsert_by_unique_active_queue(
     stele_pipeline *pipeline, const user_states_input *input, user_states_row **ret_row,
     bool *ret_inserted, stele_error *err);
+
+/**
+ * user_states_upsert_by_unique_active() for many rows; see stele/bulk.h.
+ *
+ * NULL:   `options`, `ret_report` and `ret_rows` may be NULL.
+ * Owns:   the caller: user_states_row_free(*ret_rows), `count` rows as the inputs stood.
+ * Errors: of the first bad row, its index in the message and the report.
+ */
+STELE_MUST_CHECK stele_status user_states_upsert_many_by_unique_active(
+    stele_conn *conn, const user_states_input *rows, size_t count,
+    const stele_bulk_options *options, stele_bulk_report *ret_report, user_states_row **ret_rows,
+    stele_error *err);
 
 /**
  * Updates a row by primary key, expired or not.

@@ -17,7 +17,7 @@ _TYPES: Final = ("row", "input", "patch", "filter", "page", "key", "iter", "upse
 _HELPERS: Final = (
     *("row_dup", "row_free", "row_autofree", "page_free", "page_autofree", "page_token"),
     *("iter_open", "iter_next", "iter_close", "iter_autofree", "iter_stmt", "iter_parts"),
-    *("iter_params", "insert_many", "no_filter", "scope"),
+    *("iter_params", "no_filter", "scope"),
     *("rows", "rows_free", "rows_autofree"),
     *("select", "live", "columns", "upserted_columns", "catalog", "table"),
     *("object_name", "object_create", "comment_name", "comment_create"),
@@ -25,6 +25,7 @@ _HELPERS: Final = (
 _FUNCTIONS: Final = (
     *("find", "find_for_update", "find_for_update_nowait", "find_for_update_skip_locked"),
     *("count", "exists", "insert", "upsert", "update", "delete", "restore"),
+    *("insert_many", "upsert_many"),
     *("hard_delete", "expire", "purge"),
 )
 _QUERY_SUFFIXES: Final = (
@@ -34,6 +35,7 @@ _QUERY_SUFFIXES: Final = (
     *("groups", "switches"),
 )
 _DESCRIPTORS: Final = ("", "_stmt", "_parts", "_params", "_queue")
+_BULK_DESCRIPTORS: Final = ("_bulk", "_staged", "_stamped", "_unique")
 _ENUM_SUFFIXES: Final = (
     *(
         "opt",
@@ -66,6 +68,8 @@ def table_names(module: Module, table: Table) -> Iterator[str]:
     for function in _functions(table):
         for descriptor in _DESCRIPTORS:
             yield f"{base}_{function}{descriptor}"
+        if function.startswith(("insert_many", "upsert_many")):
+            yield from (f"{base}_{function}{descriptor}" for descriptor in _BULK_DESCRIPTORS)
     yield from (f"{base}_count_columns", f"{base}_exists_columns")
     for key in sorted(list_keys(table)):
         yield f"{base}_list_by_{key}_list"
@@ -98,6 +102,7 @@ def _functions(table: Table) -> Iterator[str]:
     for index in table.indexes:
         if index.unique:
             yield from (f"find_by_{index.key}", f"upsert_by_{index.key}")
+            yield f"upsert_many_by_{index.key}"
     for key in sorted(list_keys(table)):
         yield from (f"list_by_{key}", f"{key}_resume")
 

@@ -9,14 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stele.layout import (
-    COLUMNS,
-    comment,
-    comment_text,
-    doc_comment,
-    prototype,
-    statement,
-)
+from stele.layout import COLUMNS, comment, comment_text, doc_comment, prototype, statement
+from stele.lower_bulk import BulkStmt, bulk_function, insert_many, upsert_many
 from stele.lower_queue import is_queued, iterator, queue_function
 from stele.lower_stmt import Key, Statements, Stmt
 from stele.lower_struct import Structs
@@ -343,8 +337,11 @@ class TableLowering:
             without=_RUN,
             args=["input" if self.inputs else "NULL"],
         )
+        if self.inputs:
+            self._many(insert_many(self.stmts, self.module_name))
         for name, columns, index in self._upserts():
             self._upsert(name, columns, index, errors)
+            self._many(upsert_many(self.stmts, self.module_name, name, columns, index))
         if self.key and self.patch:
             self._update(self.key)
 
@@ -393,6 +390,15 @@ class TableLowering:
             without=_RUN,
             args=["input"],
         )
+
+    def _many(self, bulk: BulkStmt) -> None:
+        """A function that stores many rows."""
+        view = bulk_function(bulk, self.base, self.row)
+        self.functions.append(view)
+        arrays, stmts = self._describe(bulk.stmt)
+        stmts = (*stmts, StmtView("bulk", f"{bulk.stmt.name}_bulk", bulk.members))
+        arrays = (*arrays, *bulk.arrays)
+        self.blocks.append(BlockView(arrays, stmts, view, too_wide(arrays, stmts)))
 
     def _update(self, key: Key) -> None:
         what = "Updates a row by primary key"

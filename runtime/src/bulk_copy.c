@@ -248,6 +248,7 @@ static void add_stage(const stele__bulk *b, const stele__group *group, stele__bu
     if (b->has_table)
         stele__buf_add_text(sql, "DROP TABLE " STAGE "; ");
     stele__buf_add_text(sql, "CREATE TEMPORARY TABLE " STAGE " (");
+    stele__buf_add_text(sql, b->wants_rows ? "n int8, " : "");
     for (uint16_t i = 0; i < group->column_count; i++) {
         const stele__bulk_column *column = &group->columns[i];
         uint8_t from = b->gen->single->params[column->source].type;
@@ -256,8 +257,7 @@ static void add_stage(const stele__bulk *b, const stele__group *group, stele__bu
         stele__buf_addf(sql, "%sc%u %s%s", i > 0 ? ", " : "", column->param, type_name(to),
                         is_array ? "[]" : "");
     }
-    stele__buf_addf(sql, "%s) ON COMMIT DROP; ", b->wants_rows ? ", n int8" : "");
-    stele__buf_addf(sql, "COPY " STAGE " FROM STDIN (FORMAT binary)");
+    stele__buf_add_text(sql, ") ON COMMIT DROP; COPY " STAGE " FROM STDIN (FORMAT binary)");
 }
 
 static uint32_t flags_of(const stele__bulk *b)
@@ -335,34 +335,36 @@ static stele_status judge(stele__bulk *b, bool in_tx, stele_status st, stele_err
     return st;
 }
 
+/* Rows and their end; what the server makes of them. */
+static stele_status feed(copier *c, const stele__slice *slice, struct pg_result **ret_result)
+{
+    stele__link *link = c->b->conn->link;
+    stele_error ignored;
+    add_rows(c, slice);
+    if (c->status == STELE_OK)
+        return stele__link_copy_end(link, NULL, c->deadline, ret_result, c->err);
+    if (!c->refused)
+        return c->status;
+    (void)stele__link_copy_end(link, "a value cannot be sent", c->deadline, ret_result, &ignored);
+    if (!link->broken)
+        return c->status;
+    *c->err = ignored;
+    return ignored.status;
+}
+
 /* One exchange: the statements, the rows, the answer. */
 static stele_status exchange(copier *c, const char *sql, const stele__slice *slice,
                              struct pg_result **ret_result)
 {
     stele_conn *conn = c->b->conn;
-    stele_error *err = c->err;
     bool in_tx = conn->tx.state != STELE__TX_NONE;
     bool begins = conn->tx.pending_count > 0;
-    stele_status st = stele__link_copy_begin(conn->link, sql, c->deadline, err);
+    stele_status st = stele__link_copy_begin(conn->link, sql, c->deadline, c->err);
+    if (st == STELE_OK)
+        st = feed(c, slice, ret_result);
     if (begins)
         stele__settle_transaction(conn);
-    if (st != STELE_OK)
-        return judge(c->b, in_tx, st, err);
-    add_rows(c, slice);
-    if (c->status == STELE_OK)
-        st = stele__link_copy_end(conn->link, NULL, c->deadline, ret_result, err);
-    else if (!c->refused)
-        st = c->status;
-    else {
-        stele_error ignored;
-        (void)stele__link_copy_end(conn->link, "a value cannot be sent", c->deadline, ret_result,
-                                   &ignored);
-        if (!conn->link->broken)
-            return c->status;
-        *err = ignored;
-        st = ignored.status;
-    }
-    return st == STELE_OK ? st : judge(c->b, in_tx, st, err);
+    return st == STELE_OK ? st : judge(c->b, in_tx, st, c->err);
 }
 
 /* The rows are in the temporary table: from there on as a statement that gives rows back. */

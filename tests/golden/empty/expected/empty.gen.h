@@ -3,7 +3,7 @@
 #define STELE_GENERATED_EMPTY_GEN_H
 
 #include <stele.h>
-#include <stele/gen/gen.h>
+#include <stele/gen/flow.h>
 
 #if STELE_GEN_ABI != 1
 #error "empty.gen.h was generated for another version of libstele: run stele generate"

@@ -503,6 +503,76 @@ stele_status ev_places_insert_queue(stele_pipeline *pipeline, const ev_places_in
     return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
 }
 
+static const stele_gen_param ev_places_insert_many_params[] = {
+    {"name", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(0), 0,
+     NULL},
+};
+
+static const stele_gen_part ev_places_insert_many_parts[] = {
+    STELE_IF_FLAG(STELE_FLAG_BULK_COPY),
+    STELE_SQL("COPY "),
+    STELE_TABLE("places"),
+    STELE_SQL(" ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 1),
+    STELE_SQL(") FROM STDIN (FORMAT binary)"),
+    STELE_ELSE,
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("places"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 1),
+    STELE_SQL(")\n"
+              "SELECT "),
+    STELE_LIST,
+    STELE_EACH_ROW(0, 1),
+    STELE_SQL("\nFROM "),
+    STELE_ROWS(1),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nORDER BY u.n"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_BULK_SKIP),
+    STELE_SQL("\nON CONFLICT DO NOTHING"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(ev_places_select),
+    STELE_END,
+    STELE_END,
+};
+
+static const stele_gen_stmt ev_places_insert_many_stmt = {
+    .module = &ev_everything_module,
+    .name = "ev_places_insert_many",
+    .table = "places",
+    .parts = ev_places_insert_many_parts,
+    .part_count = STELE_COUNT(ev_places_insert_many_parts),
+    .params = ev_places_insert_many_params,
+    .param_count = STELE_COUNT(ev_places_insert_many_params),
+    .shape_from = 0,
+};
+
+static const stele_gen_bulk ev_places_insert_many_bulk = {
+    .single = &ev_places_insert_stmt,
+    .many = &ev_places_insert_many_stmt,
+    .input_size = sizeof(ev_places_input),
+    .row_size = sizeof(ev_places_row),
+};
+
+stele_status ev_places_insert_many(stele_conn *conn, const ev_places_input *rows, size_t count,
+                                   const stele_bulk_options *options, stele_bulk_report *ret_report,
+                                   ev_places_row **ret_rows, stele_error *err)
+{
+    const stele_gen_bulk *bulk = &ev_places_insert_many_bulk;
+    void *stored = NULL;
+    void **give = ret_rows != NULL ? &stored : NULL;
+    stele_status st =
+        stele_gen_insert_many(conn, bulk, rows, count, options, ret_report, give, err);
+    if (st == STELE_OK && ret_rows != NULL)
+        *ret_rows = stored;
+    return st;
+}
+
 static const stele_gen_column ev_places_upserted_columns[] = {
     {"id", STELE_GEN_INT4, false, offsetof(ev_places_upserted, row.id), NULL},
     {"name", STELE_GEN_TEXT, false, offsetof(ev_places_upserted, row.name), NULL},
@@ -578,6 +648,80 @@ stele_status ev_places_upsert_by_name_queue(stele_pipeline *pipeline, const ev_p
     slot.count = ret_inserted;
     uint32_t flags = ret_row != NULL || ret_inserted != NULL ? STELE_FLAG_RETURNING : 0;
     return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part ev_places_upsert_many_by_name_parts[] = {
+    STELE_IF_NO_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("WITH w AS (\n"),
+    STELE_END,
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("places"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 1),
+    STELE_SQL(")\n"
+              "SELECT "),
+    STELE_LIST,
+    STELE_EACH_ROW(0, 1),
+    STELE_SQL("\nFROM "),
+    STELE_ROWS(1),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nORDER BY u.n"),
+    STELE_END,
+    STELE_SQL("\nON CONFLICT (name) DO UPDATE SET "),
+    STELE_LIST,
+    STELE_ITEM("name = EXCLUDED.name"),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(ev_places_select),
+    STELE_SQL(", (t.xmax = 0) AS inserted"),
+    STELE_ELSE,
+    STELE_SQL("\nRETURNING (t.xmax = 0) AS inserted\n"
+              ")\n"
+              "SELECT count(*) FILTER (WHERE w.inserted)::text AS inserted,\n"
+              "       count(*) FILTER (WHERE NOT w.inserted)::text AS updated\n"
+              "FROM w"),
+    STELE_END,
+};
+
+static const uint16_t ev_places_upsert_many_by_name_unique[] = {
+    0,
+};
+
+static const stele_gen_stmt ev_places_upsert_many_by_name_stmt = {
+    .module = &ev_everything_module,
+    .name = "ev_places_upsert_many_by_name",
+    .table = "places",
+    .parts = ev_places_upsert_many_by_name_parts,
+    .part_count = STELE_COUNT(ev_places_upsert_many_by_name_parts),
+    .params = ev_places_insert_many_params,
+    .param_count = STELE_COUNT(ev_places_insert_many_params),
+    .shape_from = 0,
+};
+
+static const stele_gen_bulk ev_places_upsert_many_by_name_bulk = {
+    .single = &ev_places_upsert_by_name_stmt,
+    .many = &ev_places_upsert_many_by_name_stmt,
+    .input_size = sizeof(ev_places_input),
+    .row_size = sizeof(ev_places_row),
+    .key = ev_places_upsert_many_by_name_unique,
+    .key_count = STELE_COUNT(ev_places_upsert_many_by_name_unique),
+    .tells_inserted = true,
+};
+
+stele_status ev_places_upsert_many_by_name(stele_conn *conn, const ev_places_input *rows,
+                                           size_t count, const stele_bulk_options *options,
+                                           stele_bulk_report *ret_report, ev_places_row **ret_rows,
+                                           stele_error *err)
+{
+    const stele_gen_bulk *bulk = &ev_places_upsert_many_by_name_bulk;
+    void *stored = NULL;
+    void **give = ret_rows != NULL ? &stored : NULL;
+    stele_status st =
+        stele_gen_insert_many(conn, bulk, rows, count, options, ret_report, give, err);
+    if (st == STELE_OK && ret_rows != NULL)
+        *ret_rows = stored;
+    return st;
 }
 
 static const stele_gen_param ev_places_update_params[] = {
@@ -1793,6 +1937,135 @@ stele_status ev_visits_insert_queue(stele_pipeline *pipeline, const ev_visits_in
     return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
 }
 
+static const stele_gen_param ev_visits_insert_many_params[] = {
+    {"id", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(0), 0, NULL},
+    {"place_id", STELE_GEN_INT4 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(1), 1,
+     NULL},
+    {"guest", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(2), 2,
+     NULL},
+    {"mood", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(3), 3,
+     NULL},
+    {"price", STELE_GEN_NUMERIC | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(4), 4,
+     NULL},
+    {"tags", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(5), 5,
+     NULL},
+    {"notes", STELE_GEN_JSONB | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(6), 6,
+     NULL},
+    {"address", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(7), 7,
+     NULL},
+    {"at", STELE_GEN_TIMESTAMPTZ | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(8), 8,
+     NULL},
+    {"changed_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(9), 9, NULL},
+    {"over_at", STELE_GEN_TIMESTAMPTZ | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(10), 10, NULL},
+    {"gone_at", STELE_GEN_TIMESTAMPTZ | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(11), 11, NULL},
+    {"version", STELE_GEN_INT4 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(12), 12,
+     NULL},
+    {"at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(13), 8,
+     NULL},
+    {"changed_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(14), 9, NULL},
+    {"over_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(15),
+     10, NULL},
+    {"gone_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(16),
+     11, NULL},
+};
+
+static const stele_gen_part ev_visits_insert_many_parts[] = {
+    STELE_IF_FLAG(STELE_FLAG_BULK_COPY),
+    STELE_SQL("COPY "),
+    STELE_TABLE("visits"),
+    STELE_SQL(" ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 17),
+    STELE_SQL(") FROM STDIN (FORMAT binary)"),
+    STELE_ELSE,
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("visits"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 17),
+    STELE_SQL(")\n"
+              "SELECT "),
+    STELE_LIST,
+    STELE_EACH_ROW(0, 3),
+    STELE_IF_SET(3),
+    STELE_ITEM("u.c3::"),
+    STELE_TABLE("mood"),
+    STELE_END,
+    STELE_EACH_ROW(4, 7),
+    STELE_IF_SET(7),
+    STELE_ITEM("u.c7::"),
+    STELE_SQL("macaddr"),
+    STELE_END,
+    STELE_EACH_ROW(8, 13),
+    STELE_IF_SET(13),
+    STELE_ITEM("(statement_timestamp() + u.c13)"),
+    STELE_END,
+    STELE_IF_SET(14),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c14)"),
+    STELE_END,
+    STELE_IF_SET(15),
+    STELE_ITEM("(statement_timestamp() + u.c15)"),
+    STELE_END,
+    STELE_IF_SET(16),
+    STELE_ITEM("(statement_timestamp() + u.c16)"),
+    STELE_END,
+    STELE_SQL("\nFROM "),
+    STELE_ROWS(17),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nORDER BY u.n"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_BULK_SKIP),
+    STELE_SQL("\nON CONFLICT DO NOTHING"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(ev_visits_select),
+    STELE_END,
+    STELE_END,
+};
+
+static const uint16_t ev_visits_insert_many_staged[] = {
+    7,
+};
+
+static const stele_gen_stmt ev_visits_insert_many_stmt = {
+    .module = &ev_everything_module,
+    .name = "ev_visits_insert_many",
+    .table = "visits",
+    .parts = ev_visits_insert_many_parts,
+    .part_count = STELE_COUNT(ev_visits_insert_many_parts),
+    .params = ev_visits_insert_many_params,
+    .param_count = STELE_COUNT(ev_visits_insert_many_params),
+    .shape_from = 0,
+};
+
+static const stele_gen_bulk ev_visits_insert_many_bulk = {
+    .single = &ev_visits_insert_stmt,
+    .many = &ev_visits_insert_many_stmt,
+    .input_size = sizeof(ev_visits_input),
+    .row_size = sizeof(ev_visits_row),
+    .staged = ev_visits_insert_many_staged,
+    .staged_count = STELE_COUNT(ev_visits_insert_many_staged),
+};
+
+stele_status ev_visits_insert_many(stele_conn *conn, const ev_visits_input *rows, size_t count,
+                                   const stele_bulk_options *options, stele_bulk_report *ret_report,
+                                   ev_visits_row **ret_rows, stele_error *err)
+{
+    const stele_gen_bulk *bulk = &ev_visits_insert_many_bulk;
+    void *stored = NULL;
+    void **give = ret_rows != NULL ? &stored : NULL;
+    stele_status st =
+        stele_gen_insert_many(conn, bulk, rows, count, options, ret_report, give, err);
+    if (st == STELE_OK && ret_rows != NULL)
+        *ret_rows = stored;
+    return st;
+}
+
 static const stele_gen_column ev_visits_upserted_columns[] = {
     {"id", STELE_GEN_INT8, false, offsetof(ev_visits_upserted, row.id), NULL},
     {"place_id", STELE_GEN_INT4, false, offsetof(ev_visits_upserted, row.place_id), NULL},
@@ -1915,6 +2188,159 @@ stele_status ev_visits_upsert_by_guest_queue(stele_pipeline *pipeline, const ev_
     slot.count = ret_inserted;
     uint32_t flags = ret_row != NULL || ret_inserted != NULL ? STELE_FLAG_RETURNING : 0;
     return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_param ev_visits_upsert_many_by_guest_params[] = {
+    {"id", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(0), 0, NULL},
+    {"place_id", STELE_GEN_INT4 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(1), 1,
+     NULL},
+    {"guest", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(2), 2,
+     NULL},
+    {"version", STELE_GEN_INT4 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(3), 3,
+     NULL},
+    {"mood", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(4), 4,
+     NULL},
+    {"price", STELE_GEN_NUMERIC | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(5), 5,
+     NULL},
+    {"tags", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(6), 6,
+     NULL},
+    {"notes", STELE_GEN_JSONB | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(7), 7,
+     NULL},
+    {"address", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(8), 8,
+     NULL},
+    {"at", STELE_GEN_TIMESTAMPTZ | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(9), 9,
+     NULL},
+    {"changed_at", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(10), 10, NULL},
+    {"over_at", STELE_GEN_TIMESTAMPTZ | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(11), 11, NULL},
+    {"gone_at", STELE_GEN_TIMESTAMPTZ | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(12), 12, NULL},
+    {"at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(13), 9,
+     NULL},
+    {"changed_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(14), 10, NULL},
+    {"over_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(15),
+     11, NULL},
+    {"gone_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(16),
+     12, NULL},
+};
+
+static const stele_gen_part ev_visits_upsert_many_by_guest_parts[] = {
+    STELE_IF_NO_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("WITH w AS (\n"),
+    STELE_END,
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("visits"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 17),
+    STELE_SQL(")\n"
+              "SELECT "),
+    STELE_LIST,
+    STELE_EACH_ROW(0, 4),
+    STELE_IF_SET(4),
+    STELE_ITEM("u.c4::"),
+    STELE_TABLE("mood"),
+    STELE_END,
+    STELE_EACH_ROW(5, 8),
+    STELE_IF_SET(8),
+    STELE_ITEM("u.c8::"),
+    STELE_SQL("macaddr"),
+    STELE_END,
+    STELE_EACH_ROW(9, 13),
+    STELE_IF_SET(13),
+    STELE_ITEM("(statement_timestamp() + u.c13)"),
+    STELE_END,
+    STELE_IF_SET(14),
+    STELE_ITEM("((statement_timestamp() AT TIME ZONE 'UTC') + u.c14)"),
+    STELE_END,
+    STELE_IF_SET(15),
+    STELE_ITEM("(statement_timestamp() + u.c15)"),
+    STELE_END,
+    STELE_IF_SET(16),
+    STELE_ITEM("(statement_timestamp() + u.c16)"),
+    STELE_END,
+    STELE_SQL("\nFROM "),
+    STELE_ROWS(17),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nORDER BY u.n"),
+    STELE_END,
+    STELE_SQL("\nON CONFLICT (place_id, guest) WHERE gone_at IS NULL DO UPDATE SET "),
+    STELE_LIST,
+    STELE_EACH_EXCLUDED(4, 17),
+    STELE_IF_UNSET(10),
+    STELE_IF_UNSET(14),
+    STELE_ITEM("changed_at = (statement_timestamp() AT TIME ZONE 'UTC')"),
+    STELE_END,
+    STELE_END,
+    STELE_IF_UNSET(11),
+    STELE_IF_UNSET(15),
+    STELE_ITEM("over_at = CASE WHEN t.over_at <= statement_timestamp() THEN EXCLUDED.over_at ELSE "
+               "t.over_at END"),
+    STELE_END,
+    STELE_END,
+    STELE_ITEM("version = t.version + 1"),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(ev_visits_select),
+    STELE_SQL(", (t.xmax = 0) AS inserted"),
+    STELE_ELSE,
+    STELE_SQL("\nRETURNING (t.xmax = 0) AS inserted\n"
+              ")\n"
+              "SELECT count(*) FILTER (WHERE w.inserted)::text AS inserted,\n"
+              "       count(*) FILTER (WHERE NOT w.inserted)::text AS updated\n"
+              "FROM w"),
+    STELE_END,
+};
+
+static const uint16_t ev_visits_upsert_many_by_guest_staged[] = {
+    8,
+};
+
+static const uint16_t ev_visits_upsert_many_by_guest_unique[] = {
+    1,
+    2,
+};
+
+static const stele_gen_stmt ev_visits_upsert_many_by_guest_stmt = {
+    .module = &ev_everything_module,
+    .name = "ev_visits_upsert_many_by_guest",
+    .table = "visits",
+    .parts = ev_visits_upsert_many_by_guest_parts,
+    .part_count = STELE_COUNT(ev_visits_upsert_many_by_guest_parts),
+    .params = ev_visits_upsert_many_by_guest_params,
+    .param_count = STELE_COUNT(ev_visits_upsert_many_by_guest_params),
+    .shape_from = 0,
+};
+
+static const stele_gen_bulk ev_visits_upsert_many_by_guest_bulk = {
+    .single = &ev_visits_upsert_by_guest_stmt,
+    .many = &ev_visits_upsert_many_by_guest_stmt,
+    .input_size = sizeof(ev_visits_input),
+    .row_size = sizeof(ev_visits_row),
+    .staged = ev_visits_upsert_many_by_guest_staged,
+    .staged_count = STELE_COUNT(ev_visits_upsert_many_by_guest_staged),
+    .key = ev_visits_upsert_many_by_guest_unique,
+    .key_count = STELE_COUNT(ev_visits_upsert_many_by_guest_unique),
+    .deleted_param = 12,
+    .key_has_deleted = true,
+    .tells_inserted = true,
+};
+
+stele_status ev_visits_upsert_many_by_guest(stele_conn *conn, const ev_visits_input *rows,
+                                            size_t count, const stele_bulk_options *options,
+                                            stele_bulk_report *ret_report, ev_visits_row **ret_rows,
+                                            stele_error *err)
+{
+    const stele_gen_bulk *bulk = &ev_visits_upsert_many_by_guest_bulk;
+    void *stored = NULL;
+    void **give = ret_rows != NULL ? &stored : NULL;
+    stele_status st =
+        stele_gen_insert_many(conn, bulk, rows, count, options, ret_report, give, err);
+    if (st == STELE_OK && ret_rows != NULL)
+        *ret_rows = stored;
+    return st;
 }
 
 static const stele_gen_param ev_visits_update_params[] = {

@@ -193,6 +193,18 @@ STELE_MUST_CHECK stele_status ev_places_insert_queue(stele_pipeline *pipeline,
                                                      ev_places_row **ret_row, stele_error *err);
 
 /**
+ * Inserts many rows; see stele/bulk.h.
+ *
+ * NULL:   `options`, `ret_report` and `ret_rows` may be NULL.
+ * Owns:   the caller: ev_places_row_free(*ret_rows), `count` rows as the inputs stood.
+ * Errors: of the first bad row, its index in the message and the report.
+ */
+STELE_MUST_CHECK stele_status ev_places_insert_many(stele_conn *conn, const ev_places_input *rows,
+                                                    size_t count, const stele_bulk_options *options,
+                                                    stele_bulk_report *ret_report,
+                                                    ev_places_row **ret_rows, stele_error *err);
+
+/**
  * Inserts a row, or updates the one with the same name: sets the columns that are set here.
  *
  * Owns:   the caller: ev_places_row_free().
@@ -213,6 +225,17 @@ STELE_MUST_CHECK stele_status ev_places_upsert_by_name_queue(stele_pipeline *pip
                                                              const ev_places_input *input,
                                                              ev_places_row **ret_row,
                                                              bool *ret_inserted, stele_error *err);
+
+/**
+ * ev_places_upsert_by_name() for many rows; see stele/bulk.h.
+ *
+ * NULL:   `options`, `ret_report` and `ret_rows` may be NULL.
+ * Owns:   the caller: ev_places_row_free(*ret_rows), `count` rows as the inputs stood.
+ * Errors: of the first bad row, its index in the message and the report.
+ */
+STELE_MUST_CHECK stele_status ev_places_upsert_many_by_name(
+    stele_conn *conn, const ev_places_input *rows, size_t count, const stele_bulk_options *options,
+    stele_bulk_report *ret_report, ev_places_row **ret_rows, stele_error *err);
 
 /**
  * Updates a row by primary key.
@@ -604,6 +627,18 @@ STELE_MUST_CHECK stele_status ev_visits_insert_queue(stele_pipeline *pipeline,
                                                      ev_visits_row **ret_row, stele_error *err);
 
 /**
+ * Inserts many rows; see stele/bulk.h.
+ *
+ * NULL:   `options`, `ret_report` and `ret_rows` may be NULL.
+ * Owns:   the caller: ev_visits_row_free(*ret_rows), `count` rows as the inputs stood.
+ * Errors: of the first bad row, its index in the message and the report.
+ */
+STELE_MUST_CHECK stele_status ev_visits_insert_many(stele_conn *conn, const ev_visits_input *rows,
+                                                    size_t count, const stele_bulk_options *options,
+                                                    stele_bulk_report *ret_report,
+                                                    ev_visits_row **ret_rows, stele_error *err);
+
+/**
  * Inserts a row, or updates the one with the same (place_id, guest): sets the columns that are set
  * here. An expired row is revived.
  *
@@ -625,6 +660,17 @@ STELE_MUST_CHECK stele_status ev_visits_upsert_by_guest_queue(stele_pipeline *pi
                                                               const ev_visits_input *input,
                                                               ev_visits_row **ret_row,
                                                               bool *ret_inserted, stele_error *err);
+
+/**
+ * ev_visits_upsert_by_guest() for many rows; see stele/bulk.h.
+ *
+ * NULL:   `options`, `ret_report` and `ret_rows` may be NULL.
+ * Owns:   the caller: ev_visits_row_free(*ret_rows), `count` rows as the inputs stood.
+ * Errors: of the first bad row, its index in the message and the report.
+ */
+STELE_MUST_CHECK stele_status ev_visits_upsert_many_by_guest(
+    stele_conn *conn, const ev_visits_input *rows, size_t count, const stele_bulk_options *options,
+    stele_bulk_report *ret_report, ev_visits_row **ret_rows, stele_error *err);
 
 /**
  * Updates a row by primary key, expired or not.

@@ -418,6 +418,76 @@ stele_status words_insert_queue(stele_pipeline *pipeline, const words_input *inp
     return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
 }
 
+static const stele_gen_param words_insert_many_params[] = {
+    {"word", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(0), 0,
+     NULL},
+};
+
+static const stele_gen_part words_insert_many_parts[] = {
+    STELE_IF_FLAG(STELE_FLAG_BULK_COPY),
+    STELE_SQL("COPY "),
+    STELE_TABLE("words"),
+    STELE_SQL(" ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 1),
+    STELE_SQL(") FROM STDIN (FORMAT binary)"),
+    STELE_ELSE,
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("words"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 1),
+    STELE_SQL(")\n"
+              "SELECT "),
+    STELE_LIST,
+    STELE_EACH_ROW(0, 1),
+    STELE_SQL("\nFROM "),
+    STELE_ROWS(1),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nORDER BY u.n"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_BULK_SKIP),
+    STELE_SQL("\nON CONFLICT DO NOTHING"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(words_select),
+    STELE_END,
+    STELE_END,
+};
+
+static const stele_gen_stmt words_insert_many_stmt = {
+    .module = &minimal_module,
+    .name = "words_insert_many",
+    .table = "words",
+    .parts = words_insert_many_parts,
+    .part_count = STELE_COUNT(words_insert_many_parts),
+    .params = words_insert_many_params,
+    .param_count = STELE_COUNT(words_insert_many_params),
+    .shape_from = 0,
+};
+
+static const stele_gen_bulk words_insert_many_bulk = {
+    .single = &words_insert_stmt,
+    .many = &words_insert_many_stmt,
+    .input_size = sizeof(words_input),
+    .row_size = sizeof(words_row),
+};
+
+stele_status words_insert_many(stele_conn *conn, const words_input *rows, size_t count,
+                               const stele_bulk_options *options, stele_bulk_report *ret_report,
+                               words_row **ret_rows, stele_error *err)
+{
+    const stele_gen_bulk *bulk = &words_insert_many_bulk;
+    void *stored = NULL;
+    void **give = ret_rows != NULL ? &stored : NULL;
+    stele_status st =
+        stele_gen_insert_many(conn, bulk, rows, count, options, ret_report, give, err);
+    if (st == STELE_OK && ret_rows != NULL)
+        *ret_rows = stored;
+    return st;
+}
+
 static const stele_gen_column words_upserted_columns[] = {
     {"word", STELE_GEN_TEXT, false, offsetof(words_upserted, row.word), NULL},
     {"inserted", STELE_GEN_BOOL, false, offsetof(words_upserted, inserted), NULL},
@@ -491,6 +561,79 @@ stele_status words_upsert_queue(stele_pipeline *pipeline, const words_input *inp
     slot.count = ret_inserted;
     uint32_t flags = ret_row != NULL || ret_inserted != NULL ? STELE_FLAG_RETURNING : 0;
     return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part words_upsert_many_parts[] = {
+    STELE_IF_NO_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("WITH w AS (\n"),
+    STELE_END,
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("words"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 1),
+    STELE_SQL(")\n"
+              "SELECT "),
+    STELE_LIST,
+    STELE_EACH_ROW(0, 1),
+    STELE_SQL("\nFROM "),
+    STELE_ROWS(1),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nORDER BY u.n"),
+    STELE_END,
+    STELE_SQL("\nON CONFLICT (word) DO UPDATE SET "),
+    STELE_LIST,
+    STELE_ITEM("word = EXCLUDED.word"),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(words_select),
+    STELE_SQL(", (t.xmax = 0) AS inserted"),
+    STELE_ELSE,
+    STELE_SQL("\nRETURNING (t.xmax = 0) AS inserted\n"
+              ")\n"
+              "SELECT count(*) FILTER (WHERE w.inserted)::text AS inserted,\n"
+              "       count(*) FILTER (WHERE NOT w.inserted)::text AS updated\n"
+              "FROM w"),
+    STELE_END,
+};
+
+static const uint16_t words_upsert_many_unique[] = {
+    0,
+};
+
+static const stele_gen_stmt words_upsert_many_stmt = {
+    .module = &minimal_module,
+    .name = "words_upsert_many",
+    .table = "words",
+    .parts = words_upsert_many_parts,
+    .part_count = STELE_COUNT(words_upsert_many_parts),
+    .params = words_insert_many_params,
+    .param_count = STELE_COUNT(words_insert_many_params),
+    .shape_from = 0,
+};
+
+static const stele_gen_bulk words_upsert_many_bulk = {
+    .single = &words_upsert_stmt,
+    .many = &words_upsert_many_stmt,
+    .input_size = sizeof(words_input),
+    .row_size = sizeof(words_row),
+    .key = words_upsert_many_unique,
+    .key_count = STELE_COUNT(words_upsert_many_unique),
+    .tells_inserted = true,
+};
+
+stele_status words_upsert_many(stele_conn *conn, const words_input *rows, size_t count,
+                               const stele_bulk_options *options, stele_bulk_report *ret_report,
+                               words_row **ret_rows, stele_error *err)
+{
+    const stele_gen_bulk *bulk = &words_upsert_many_bulk;
+    void *stored = NULL;
+    void **give = ret_rows != NULL ? &stored : NULL;
+    stele_status st =
+        stele_gen_insert_many(conn, bulk, rows, count, options, ret_report, give, err);
+    if (st == STELE_OK && ret_rows != NULL)
+        *ret_rows = stored;
+    return st;
 }
 
 static const stele_gen_part words_delete_parts[] = {

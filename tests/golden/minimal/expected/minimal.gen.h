@@ -145,6 +145,18 @@ STELE_MUST_CHECK stele_status words_insert_queue(stele_pipeline *pipeline, const
                                                  words_row **ret_row, stele_error *err);
 
 /**
+ * Inserts many rows; see stele/bulk.h.
+ *
+ * NULL:   `options`, `ret_report` and `ret_rows` may be NULL.
+ * Owns:   the caller: words_row_free(*ret_rows), `count` rows as the inputs stood.
+ * Errors: of the first bad row, its index in the message and the report.
+ */
+STELE_MUST_CHECK stele_status words_insert_many(stele_conn *conn, const words_input *rows,
+                                                size_t count, const stele_bulk_options *options,
+                                                stele_bulk_report *ret_report, words_row **ret_rows,
+                                                stele_error *err);
+
+/**
  * Inserts a row, or updates the one with the same word: sets the columns that are set here.
  *
  * Owns:   the caller: words_row_free().
@@ -160,6 +172,18 @@ STELE_MUST_CHECK stele_status words_upsert(stele_conn *conn, const words_input *
 STELE_MUST_CHECK stele_status words_upsert_queue(stele_pipeline *pipeline, const words_input *input,
                                                  words_row **ret_row, bool *ret_inserted,
                                                  stele_error *err);
+
+/**
+ * words_upsert() for many rows; see stele/bulk.h.
+ *
+ * NULL:   `options`, `ret_report` and `ret_rows` may be NULL.
+ * Owns:   the caller: words_row_free(*ret_rows), `count` rows as the inputs stood.
+ * Errors: of the first bad row, its index in the message and the report.
+ */
+STELE_MUST_CHECK stele_status words_upsert_many(stele_conn *conn, const words_input *rows,
+                                                size_t count, const stele_bulk_options *options,
+                                                stele_bulk_report *ret_report, words_row **ret_rows,
+                                                stele_error *err);
 
 /**
  * Deletes a row by primary key, for good.
