@@ -16,6 +16,7 @@
 #include "stele/pipeline.h"
 #include "stele/pool.h"
 #include "stele/status.h"
+#include "stele/sweeper.h"
 #include "stele/tx.h"
 #include "stele/value.h"
 #include "stele/version.h"
