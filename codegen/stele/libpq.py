@@ -1,8 +1,8 @@
 """A few functions of libpq, through ctypes.
 
-`stele verify` asks the server to describe statements: the types of their parameters and columns, and
-the table that each column comes from. No driver among Debian 12's Python packages can do that, and
-before PostgreSQL 16 no view shows it either. libpq can, and is there wherever Stele is.
+`stele verify` asks the server to describe statements: the types of their parameters and columns,
+and the table that each column comes from. No driver among Debian 12's Python packages can do that,
+and before PostgreSQL 16 no view shows it either. libpq can, and is there wherever Stele is.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Lets a real server judge the schema: creates it, prepares every statement, compares.
 
-Everything happens in one transaction that is never committed, in schemas of its own: nothing is left
-in the database, however the run ends. All is done twice, as an application may run: with bare names,
-and with a schema and a prefix.
+Everything happens in one transaction that is never committed, in schemas of its own: nothing is
+left in the database, however the run ends. All is done twice, as an application may run: with bare
+names, and with a schema and a prefix.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ _PR_SET_PDEATHSIG: Final = 1
 # sun_path holds 107 bytes.
 _LONGEST_PARENT: Final = 70
 
-# It lives for one run and nobody else uses it: nothing need be durable, and there may be many locks.
+# It lives for one run, and for us alone: nothing need be durable, and many locks may be held.
 _SETTINGS: Final = {
     "listen_addresses": "",
     "fsync": "off",

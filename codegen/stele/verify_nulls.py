@@ -1,9 +1,9 @@
 """Which result columns an outer join may make NULL, found in the tree of a statement.
 
 The server tells the table that a column comes from, but not what a join does to it. The tree comes
-from pglast (Debian's python3-pglast), whose parser is PostgreSQL's own; without it nothing is known.
-Only columns that pass through unchanged are followed, also out of subqueries and WITH: what an
-expression gives is for its author to declare.
+from pglast (Debian's python3-pglast), whose parser is PostgreSQL's own; without it nothing is
+known. Only columns that pass through unchanged are followed, also out of subqueries and WITH: what
+an expression gives is for its author to declare.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Has statements planned: some mistakes show only then, and large tables should be read by an index."""
+"""Has statements planned: some mistakes show only then, and large tables need an index."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Plans:
         name = f"stele_verify_{self._count}"  # one that fails stays there
         try:
             execute(f"PREPARE {name}{head} AS {text}")
-        except ServerError as error:  # it was prepared otherwise already: it is none that is planned
+        except ServerError as error:  # it could be prepared before: it is none that has a plan
             self.session.recover(error)
             return []
         try:

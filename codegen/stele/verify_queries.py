@@ -123,8 +123,9 @@ class _One:
         params = {f"${i + 1}": self.query.params[j] for i, j in enumerate(rendered.order)}
 
         def named(text: str) -> str:
-            plain = self.session.plain(text)
-            return re.sub(r"\$\d+", lambda m: f":{params[m[0]].name}" if m[0] in params else m[0], plain)
+            for number, param in params.items():
+                text = re.sub(rf"\{number}\b", f":{param.name}", text)
+            return self.session.plain(text)
 
         span = self.source.span(rendered.text, error.position, shape)
         about = re.search(r"\$\d+", error.message)

@@ -32,7 +32,8 @@ class Result:
     def summary(self, diags: Diagnostics) -> str:
         errors = sum(one.severity == "error" for one in diags.sorted())
         warnings = len(diags.sorted()) - errors
-        text = f"{_count(self.report.statements, 'statement')} prepared, {_count(errors, 'problem')}"
+        prepared = _count(self.report.statements, "statement")
+        text = f"{prepared} prepared, {_count(errors, 'problem')}"
         if warnings:
             text += f", {_count(warnings, 'warning')}"
         if not self.seen_joins:
@@ -61,7 +62,8 @@ def run_verify(schema: Schema, url: str | None, diags: Diagnostics) -> Result:
             with throwaway_cluster() as own:
                 report = verify(schema, own, diags, progress.show)
     except LibpqMissing as error:
-        raise VerifyFailed(f"libpq is missing; on Debian: apt-get install libpq5 ({error})") from error
+        message = f"libpq is missing; on Debian: apt-get install libpq5 ({error})"
+        raise VerifyFailed(message) from error
     except (ConnectionProblem, ClusterProblem, VerifyProblem) as error:
         raise VerifyFailed(str(error)) from error
     finally:

@@ -1,4 +1,4 @@
-"""The place where statements are verified: temporary schemas in one transaction, never committed."""
+"""Where statements are verified: in temporary schemas, in a transaction that is never committed."""
 
 from __future__ import annotations
 

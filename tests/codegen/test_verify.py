@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -128,6 +129,25 @@ def test_the_command_as_json(database: Database) -> None:
     assert result["statements"] > 100 and re.match(r"\d+\.\d+", result["server"])
 
 
+def test_the_command_tells_a_terminal_how_far_it_is(database: Database) -> None:
+    main, other = pty.openpty()
+    try:
+        subprocess.run(
+            [sys.executable, "-m", "stele", "verify", "--database", database.url, "."],
+            cwd=GOLDEN / "names",
+            env={**os.environ, "PYTHONPATH": str(TOP / "codegen"), "NO_COLOR": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=other,
+        )
+        said = os.read(main, 65536).decode()
+    finally:
+        os.close(main)
+        os.close(other)
+    progress, _, findings = said.rpartition("\r\033[K")
+    assert re.search(r"\d+ statements prepared: \w+\.\w+", progress)
+    assert findings == (GOLDEN / "names/stderr.txt").read_text().replace("\n", "\r\n")
+
+
 def test_a_schema_with_mistakes_asks_no_server(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("module: bad\ntables: {t: {columns: {id: txt}}}\n")
     done = stele("verify", "--database", "host=/nowhere", tmp_path)
@@ -144,7 +164,8 @@ def test_a_server_that_is_not_there_is_the_environments_fault() -> None:
 
 
 def test_without_the_right_to_create_a_schema(database: Database) -> None:
-    database.psql("DO $$ BEGIN CREATE ROLE v_reader LOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
+    create = "CREATE ROLE v_reader LOGIN; EXCEPTION WHEN duplicate_object THEN"
+    database.psql(f"DO $$ BEGIN {create} END $$")
     url = urlsplit(database.url)
     reader = url._replace(netloc="v_reader@" + url.netloc.rpartition("@")[2]).geturl()
     done = stele("verify", "--database", reader, GOLDEN / "names")

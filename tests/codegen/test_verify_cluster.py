@@ -1,4 +1,4 @@
-"""The server that `stele verify` starts for itself: it is there when needed, and gone afterwards."""
+"""The server that `stele verify` starts for itself is there when needed, and gone afterwards."""
 
 from __future__ import annotations
 

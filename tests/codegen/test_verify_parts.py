@@ -194,7 +194,10 @@ def test_a_place_in_made_sql_has_one_in_the_file(
         ("SELECT a.x, b.x FROM a NATURAL RIGHT JOIN b", [True, False]),
         ("SELECT a.x, b.x, c.x FROM a FULL JOIN b ON true CROSS JOIN c", [True, True, False]),
         ("SELECT j.x FROM (a LEFT JOIN b ON true) AS j", [False]),
-        ("SELECT (b.x)::int, b.x COLLATE \"C\", b.x + 1 FROM a LEFT JOIN b ON true", [True, True, False]),
+        (
+            'SELECT (b.x)::int, b.x COLLATE "C", b.x + 1 FROM a LEFT JOIN b ON true',
+            [True, True, False],
+        ),
         ("SELECT s.b.x FROM a LEFT JOIN s.b ON true", [True]),
         ("SELECT y FROM (SELECT b.x AS y FROM a LEFT JOIN b ON true) AS q", [True]),
         ("SELECT q.z FROM (SELECT b.x FROM a LEFT JOIN b ON true) AS q (z)", [True]),
