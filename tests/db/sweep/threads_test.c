@@ -206,7 +206,7 @@ static void tables_are_left_to_whoever_is_at_them(void **state)
     stele_sweeper *sweeper = open_sweeper(db, &options);
     peer("CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
          " PERFORM pg_advisory_xact_lock_shared(7); RETURN NULL; END $$;"
-         "CREATE TRIGGER linger AFTER DELETE ON tickets FOR EACH STATEMENT EXECUTE FUNCTION"
+         "CREATE TRIGGER linger AFTER DELETE ON tickets FOR EACH ROW EXECUTE FUNCTION"
          " linger()");
     run_sql(holder, "SELECT pg_advisory_lock(7)");
     one first = {.sweeper = open_sweeper(db, &options)};
