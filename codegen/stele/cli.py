@@ -331,11 +331,11 @@ def _spare_queries(schema: Schema, options: argparse.Namespace) -> None:
     """The DDL of a module must not take the place of its queries."""
     for module in schema.modules:
         path = options.out / f"{module.name}.sql"
-        if options.sql and module.query_path and path.exists():
-            if path.samefile(module.query_path):
-                raise CommandError(
-                    FAULT, f"{path} holds the queries of the module: write to another folder"
-                )
+        if not options.sql or not module.query_path or not path.exists():
+            continue
+        if path.samefile(module.query_path):
+            message = f"{path} holds the queries of the module: write to another folder"
+            raise CommandError(FAULT, message)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -101,7 +101,8 @@ def lower_queries(module: Module, schema: Schema) -> Lowered:
 
 def _rows(base: str) -> RowsView:
     doc = doc_comment(f"Rows of {base}, in one block.")
-    return RowsView(_rows_struct(f"{base}_rows", f"{base}_row", doc), _frees(f"{base}_rows", "rows"))
+    struct = _rows_struct(f"{base}_rows", f"{base}_row", doc)
+    return RowsView(struct, _frees(f"{base}_rows", "rows"))
 
 
 def _rows_struct(name: str, row: str, doc: str) -> StructView:
@@ -220,7 +221,8 @@ class QueryLowering:
             wrapper = c_type(one.type, self.prefixes).input + ("_n" if one.nullable else "")
             note = _note(one.type)
             need = "optional" if one.optional else "required"
-            lines.append(("", f"{wrapper} {c_ident(one.name)};", f"{need}, {note}" if note else need))
+            note = f"{need}, {note}" if note else need
+            lines.append(("", f"{wrapper} {c_ident(one.name)};", note))
         for flag in query.flags:
             lines.append(("", f"bool {c_ident(flag)};", ""))
         for choice in query.choices:
@@ -348,7 +350,8 @@ class QueryLowering:
         if self.groups:
             for i, group in enumerate(self.groups):
                 name = f"{self.base}_group_{i}"
-                arrays.append(ArrayView("uint16_t", name, tuple(f"    {index}," for index in group)))
+                lines = tuple(f"    {index}," for index in group)
+                arrays.append(ArrayView("uint16_t", name, lines))
                 rows.append((name, str(len(group))))
             add(rows_array("group", f"{self.base}_groups", rows), "group")
         if switches:

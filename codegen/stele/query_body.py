@@ -36,7 +36,9 @@ _BARE: Final = re.compile(rf"=\s*(?:(?P<module>{_WORD})\.)?(?P<name>{_WORD})")
 _NOW: Final = re.compile(rf"now(?:\s+(?P<alias>{_WORD})\.(?P<column>{_WORD}))?")
 _POLICY: Final = re.compile(rf"(?P<kind>live|not_deleted)\s+(?P<alias>{_WORD})")
 _ROW: Final = re.compile(rf"(?P<alias>{_WORD})\.\*")
-_TABLE: Final = re.compile(rf"(?:(?P<module>{_WORD})\.)?(?P<name>{_WORD})(?:\s+(?P<alias>{_WORD}))?")
+_TABLE: Final = re.compile(
+    rf"(?:(?P<module>{_WORD})\.)?(?P<name>{_WORD})(?:\s+(?P<alias>{_WORD}))?"
+)
 _FORMS: Final = "write {table}, {table alias}, {=table}, {alias.*}, {live alias} or {now}"
 
 

@@ -121,12 +121,11 @@ class QueryChecker:
             column = next((c for c in columns if c.name == one.column), None)
             if column is None:
                 continue
+            array = param.type.array and not one.any
             if one.any != param.type.array and column.type.array == param.type.array:
                 hint = f"declare it {text_of(column.type)}[]" if one.any else "write = ANY(:name)"
                 self._mistyped(one.param, param, column.type, hint)
-            elif not one.any and not _alike(column.type, param.type, param.type.array):
-                self._mistyped(one.param, param, column.type, "")
-            elif one.any and not _alike(column.type, param.type, False):
+            elif not _alike(column.type, param.type, array):
                 self._mistyped(one.param, param, column.type, "")
         for token in limits(self.raw.body):
             param = params.get(token.text[1:])
@@ -146,9 +145,10 @@ class QueryChecker:
             return
         columns = aliases[0].view.table.columns
         column = next((c for c in columns if c.name == name), None)
-        if column is not None and column.type.scalar not in STRINGS:
-            if not _alike(column.type, param.type, param.type.array):
-                self._mistyped(token, param, column.type, "")
+        if column is None or column.type.scalar in STRINGS:
+            return
+        if not _alike(column.type, param.type, param.type.array):
+            self._mistyped(token, param, column.type, "")
 
     def _mistyped(self, token: Token, param: QueryParam, wanted: Type, hint: str) -> None:
         message = f'"{param.name}" is {text_of(param.type)}, the column is {text_of(wanted)}'

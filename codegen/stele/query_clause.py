@@ -1,4 +1,4 @@
-"""From the tokens of a statement to a tree: optional clauses and choices take in what they enclose."""
+"""From the tokens of a statement to a tree: clauses and choices take in what they enclose."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ _IF: Final = re.compile(r"\s*if\s+(?P<names>[^:]+?)\s*")
 _BY: Final = re.compile(r"\s*by\s+(?P<name>\w+)\s+(?P<label>\w+)\s*", re.ASCII)
 _OR: Final = re.compile(r"\s*or\s+(?P<label>\w+)\s*:(?P<body>.*)", re.ASCII | re.DOTALL)
 _END: Final = re.compile(r"\s*end\s*")
+_OPENS: Final = {")": "(", "]": "["}
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -125,14 +126,15 @@ class ClauseReader:
     def close(self, token: Token) -> None:
         clause = self.open
         self.open = None
-        if clause is None:
-            if not self.broken:
-                self.error(token.at, "S080", "this ends no clause", "remove it")
+        if clause is None and not self.broken:
+            self.error(token.at, "S080", "this ends no clause", "remove it")
         elif isinstance(clause, ByClause):
             if len(clause.labels) == 1:
                 hint = "add a second: /*?or oldest: …*/"
                 self.error(clause.at, "S081", f'choice "{clause.name.text}" has one branch', hint)
-        elif not any(isinstance(t, Token) and t.kind not in SILENT for t in clause.body):
+        elif clause and not any(
+            isinstance(tree, Token) and tree.kind not in SILENT for tree in clause.body
+        ):
             self.error(clause.at, "S080", "an empty clause", "put SQL into it, or remove it")
 
     def alternative(self, token: Token, match: re.Match[str], base: int) -> None:
@@ -161,11 +163,10 @@ class ClauseReader:
                 continue
             if token.text in "([":
                 opened.append(token)
-            elif token.text in ")]":
-                if not opened or opened.pop().text != ("(" if token.text == ")" else "["):
-                    message = f"'{token.text}' closes nothing here"
-                    self.error(token.at, "S072", message, "open and close it in the same clause")
-                    return
+            elif token.text in ")]" and (opened.pop().text if opened else "") != _OPENS[token.text]:
+                message = f"'{token.text}' closes nothing here"
+                self.error(token.at, "S072", message, "open and close it in the same clause")
+                return
         if opened:
             message = f"'{opened[-1].text}' is never closed here"
             self.error(opened[-1].at, "S072", message, "open and close it in the same clause")

@@ -52,9 +52,10 @@ _PURE: Final = words(
     NUM_NONNULLS NUM_NULLS NUMERIC OCTET_LENGTH OVERLAY PERCENT_RANK PERCENTILE_CONT
     PERCENTILE_DISC PHRASETO_TSQUERY PLAINTO_TSQUERY POSITION POW POWER QUOTE_IDENT QUOTE_LITERAL
     RANDOM RANGE_AGG RANK REGEXP_MATCH REGEXP_MATCHES REGEXP_REPLACE REGEXP_SPLIT_TO_ARRAY
-    REGEXP_SPLIT_TO_TABLE REPEAT REPLACE REVERSE RIGHT ROUND ROW_NUMBER ROW_TO_JSON RPAD RTRIM SETWEIGHT SHA256
-    SIGN SPLIT_PART SQRT STARTS_WITH STATEMENT_TIMESTAMP STDDEV STDDEV_POP STDDEV_SAMP STRING_AGG
-    STRING_TO_ARRAY STRPOS SUBSTR SUBSTRING SUM TIMEZONE TO_CHAR TO_DATE TO_JSON TO_JSONB TO_NUMBER
+    REGEXP_SPLIT_TO_TABLE REPEAT REPLACE REVERSE RIGHT ROUND ROW_NUMBER ROW_TO_JSON RPAD RTRIM
+    SETWEIGHT SHA256 SIGN SPLIT_PART SQRT STARTS_WITH STATEMENT_TIMESTAMP STDDEV STDDEV_POP
+    STDDEV_SAMP STRING_AGG STRING_TO_ARRAY STRPOS SUBSTR SUBSTRING SUM TIMEZONE TO_CHAR
+    TO_DATE TO_JSON TO_JSONB TO_NUMBER
     TO_TIMESTAMP TO_TSQUERY TO_TSVECTOR TRANSACTION_TIMESTAMP TRANSLATE TRIM TRUNC TS_HEADLINE
     TS_RANK TS_RANK_CD UNNEST UPPER VAR_POP VAR_SAMP VARCHAR VARIANCE WEBSEARCH_TO_TSQUERY
     WIDTH_BUCKET CHAR
@@ -83,12 +84,10 @@ class Item:
     @property
     def brace(self) -> str:
         """The alias of {alias.*}, if the item is that."""
-        texts = [one.token for one in self.tokens]
-        if len(texts) == 1 and texts[0].kind is Kind.BRACE and texts[0].text.endswith(".*}"):
-            return texts[0].text[1:-3].strip()
-        inner = texts[0].text[1:-1].strip() if texts else ""
-        one = len(texts) == 1 and texts[0].kind is Kind.BRACE and inner.endswith(".*")
-        return inner[:-2].strip() if one else ""
+        if len(self.tokens) != 1 or self.tokens[0].token.kind is not Kind.BRACE:
+            return ""
+        inner = self.tokens[0].token.text[1:-1].strip()
+        return inner[:-2] if inner.endswith(".*") else ""
 
     @property
     def star(self) -> bool:
@@ -257,9 +256,9 @@ def limits(tokens: Sequence[Token]) -> Iterator[Token]:
     """Parameters that stand alone behind LIMIT or OFFSET."""
     plain = leveled(tokens)
     for i, one in enumerate(plain):
-        if one.token.kind is Kind.PARAM and i and plain[i - 1].word in ("LIMIT", "OFFSET"):
-            if _ends_operand(plain, i + 1):
-                yield one.token
+        behind = i > 0 and plain[i - 1].word in ("LIMIT", "OFFSET")
+        if one.token.kind is Kind.PARAM and behind and _ends_operand(plain, i + 1):
+            yield one.token
 
 
 _OPERATORS: Final = ("=", "<>", "!=", "<=", ">=", "<", ">")
@@ -334,7 +333,7 @@ class Stored:
 
 
 def stored(tokens: Sequence[Token]) -> Iterator[Stored]:
-    """INSERT INTO {table} (columns) VALUES (…), (…): items that are a parameter and nothing else."""
+    """INSERT INTO {table} (columns) VALUES (…), (…): items that are a parameter and no more."""
     plain = [one for one in leveled(tokens) if one.token.kind is not Kind.DIRECTIVE]
     for i, one in enumerate(plain):
         if one.word != "INTO" or i + 2 >= len(plain) or plain[i + 1].token.kind is not Kind.BRACE:

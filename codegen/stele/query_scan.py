@@ -72,7 +72,9 @@ class Source:
 _LETTER: Final = r"A-Za-z_\x80-\U0010ffff"
 _SPACE: Final = re.compile(r"[ \t\n\r\f\v]+")
 _WORD: Final = re.compile(rf"[{_LETTER}][{_LETTER}0-9$]*")
-_NUMBER: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]+|\.(?![.A-Za-z_]))?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_NUMBER: Final = re.compile(
+    r"(?:[0-9]+(?:\.[0-9]+|\.(?![.A-Za-z_]))?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+)
 _STRING: Final = re.compile(r"'(?:[^']|'')*'")
 _ESCAPE_STRING: Final = re.compile(r"[eE]'(?:[^'\\]|''|\\.)*'", re.DOTALL)
 _QUOTED: Final = re.compile(r'"(?:[^"]|"")*"')

@@ -73,7 +73,8 @@ class Scope:
             return None
         if written.nullable:
             message = f'"{declared.type}" has more than one mark'
-            self.diags.error(declared.type_span, "S022", message, 'one "?" says that it may be NULL')
+            hint = 'one "?" says that it may be NULL'
+            self.diags.error(declared.type_span, "S022", message, hint)
             return None
         if written.serial:
             hint = f"write {types.build(written).scalar.value}"
