@@ -44,14 +44,18 @@ static size_t weight(const stele__bulk *b, const stele__group *group, size_t row
         uint8_t type = b->gen->single->params[column->source].type;
         const stele__layout *layout = stele__layout_of(type);
         const char *field = field_of(b, column, row);
-        stele_str view;
         sum += 16;
         if (layout->opt != 0 || !is_value(field))
             continue;
+        stele_str view;
         stele_str_array array;
-        memcpy(&view, field + layout->in, sizeof view);
-        memcpy(&array, field + layout->in, sizeof array);
-        sum += (type & STELE_GEN_ARRAY) != 0 ? array.count * 32 : view.len;
+        if ((type & STELE_GEN_ARRAY) != 0) {
+            memcpy(&array, field + layout->in, sizeof array);
+            sum += array.count * 32;
+        } else {
+            memcpy(&view, field + layout->in, sizeof view);
+            sum += view.len;
+        }
     }
     return sum;
 }

@@ -161,7 +161,8 @@ static void a_million_rows(void **state)
     long before = peak_kilobytes();
     assert_ok(heaps_stamps_insert_many(conn, many, MILLION, NULL, &report, NULL, &err), &err);
     assert_int_equal(report.inserted, MILLION);
-    assert_true(peak_kilobytes() - before < 2048);
+    if (fault_reaches_all()) /* a sanitizer keeps what was freed */
+        assert_true(peak_kilobytes() - before < 2048);
     assert_int_equal(number("SELECT count(*) FROM stamps"), MILLION);
     free(many);
 }
