@@ -12,6 +12,7 @@
 #include "stele/db.h"
 #include "stele/ensure.h"
 #include "stele/mem.h"
+#include "stele/observe.h"
 #include "stele/page.h"
 #include "stele/pipeline.h"
 #include "stele/pool.h"

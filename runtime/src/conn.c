@@ -51,6 +51,11 @@ void stele_conn_release(stele_conn *conn)
     if (conn == NULL)
         return;
     stele__conn_free(conn);
+    if (conn->observed) { /* the trace ends here */
+        conn->trace[0] = '\0';
+        conn->sampled = false;
+        conn->observed = conn->hooks != NULL;
+    }
     conn->ops->release(conn);
 }
 

@@ -7,7 +7,7 @@
 #define STELE_CONN_INTERNAL_H
 
 #include "link.h"
-#include "stele/conn.h"
+#include "stele/observe.h"
 
 /** Names of one module that differ from the handle's. */
 typedef struct stele__pinned {
@@ -76,6 +76,16 @@ typedef struct stele__holder {
     stele__deadline deadline; /* of what was started */
 } stele__holder;
 
+/** Who watches the statements of a handle. */
+typedef struct stele__hooks {
+    stele_query_fn on_start;
+    stele_query_fn on_end;
+    stele_query_fn on_slow;
+    uint64_t slow_ns;
+    bool show_parameters;
+    void *user;
+} stele__hooks;
+
 struct stele_conn {
     stele__link *link; /* never NULL while leased, but may be broken */
     const stele__names *names;
@@ -83,6 +93,10 @@ struct stele_conn {
     stele__holder *held;      /* NULL: free for any call */
     stele__deadline deadline; /* of the lease; STELE__NEVER when none was set */
     uint32_t call_timeout_ms;
+    bool observed;             /* there are hooks, or a trace: the one thing that a call looks at */
+    bool sampled;              /* statements carry the trace */
+    char trace[56];            /* traceparent, or "" */
+    const stele__hooks *hooks; /* NULL: nobody watches */
     stele__tx tx;
     /* Static string of generated code, or NULL. Leak reports read it from another thread: set it with
      * __atomic_store_n(…, __ATOMIC_RELAXED). */

@@ -17,6 +17,7 @@
 #include "banned.h"
 
 #define MOST_CONNECTIONS 10000u
+#define SLOW_QUERY_MS 1000
 #define CLOSE_DRAIN_MS 5000u
 
 static stele_status no_memory(stele_error *err)
@@ -204,6 +205,14 @@ static stele_status open_pool(stele_db_options *options, stele__pool **ret_pool,
         .on_notice = options->on_notice,
         .on_leak = options->on_leak,
         .hook_user = options->hook_user,
+        .hooks = {.on_start = options->on_query_start,
+                  .on_end = options->on_query_end,
+                  .on_slow = options->on_slow_query,
+                  .slow_ns = (uint64_t)(options->slow_query_ms > 0 ? options->slow_query_ms
+                                                                   : SLOW_QUERY_MS) *
+                             1000000u,
+                  .show_parameters = options->show_parameters,
+                  .user = options->hook_user},
         .use = use_names,
     };
     stele_status st = find_server(options, &config.conninfo, err);

@@ -85,6 +85,34 @@ static bool render_entry(const stele_conn *conn, const stele__call *call, const 
     return true;
 }
 
+char *stele__entry_text(const stele_conn *conn, const stele__entry *entry)
+{
+    const stele_gen_stmt *stmt = entry->stmt;
+    stele__render_input input = {
+        .parts = stmt->parts,
+        .part_count = stmt->part_count,
+        .params = stmt->params,
+        .param_count = stmt->param_count,
+        .states = entry->states,
+        .flags = entry->flags,
+        .module = stmt->module,
+        .names = conn->names,
+        .groups = stmt->groups,
+    };
+    stele_error ignored;
+    stele__buf sql;
+    uint16_t count;
+    uint16_t *order = stele__calloc((size_t)stmt->param_count + 1, sizeof *order);
+    if (order == NULL)
+        return NULL;
+    stele__buf_init(&sql);
+    bool fine = stele__render(&input, &sql, order, &count, &ignored) == STELE_OK;
+    char *text = fine ? stele__buf_take(&sql) : NULL;
+    stele__buf_release(&sql);
+    stele__free(order);
+    return text;
+}
+
 static stele_status new_entry(const stele_conn *conn, const stele__call *call,
                               const uint8_t *states, const stele__key *key,
                               stele__entry **ret_entry, stele_error *err)

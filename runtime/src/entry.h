@@ -41,6 +41,9 @@ static inline stele_status stele__entry_find(stele_conn *conn, const stele__call
     return stele__entry_look_up(conn, call, ret_entry, ret_fresh, err);
 }
 
+/** The text of a statement that was prepared, made once more: stele__free() it. NULL: no memory. */
+char *stele__entry_text(const stele_conn *conn, const stele__entry *entry);
+
 /** True if its statement should be prepared before it runs. */
 bool stele__entry_worth_preparing(const stele_conn *conn, const stele__cache *cache,
                                   const stele__entry *entry);

@@ -39,6 +39,7 @@ stele_status stele_pipeline_open(stele_conn *conn, const stele_pipeline_options 
         p->options.max_in_flight = MAX_IN_FLIGHT;
     if (p->options.max_bytes == 0)
         p->options.max_bytes = MAX_BYTES;
+    stele__block_init(&p->params, p->space, sizeof p->space);
     p->failed = STELE_NO_ENTRY;
     p->last_failed = STELE_NO_ENTRY;
     *ret_pipeline = p;
@@ -148,6 +149,17 @@ static bool keep(stele_pipeline *p, const stele__bound *bound, stele__queued *it
     return true;
 }
 
+/* The text with the trace of the lease. */
+static bool keep_text(stele_pipeline *p, const stele__entry *entry, stele__queued *item)
+{
+    char *sql = stele__traced_sql(p->conn, entry);
+    item->traced = sql != NULL ? stele__block_strndup(&p->params, sql, strlen(sql)) : NULL;
+    if (item->traced != NULL)
+        p->kept += strlen(sql);
+    stele__free(sql);
+    return item->traced != NULL;
+}
+
 static stele_status add(stele_pipeline *p, const stele__call *call, const stele__queued *what,
                         stele_error *err)
 {
@@ -169,10 +181,13 @@ static stele_status add(stele_pipeline *p, const stele__call *call, const stele_
     stele__bind_release(&bound);
     if (st != STELE_OK)
         return st;
+    if (stele__is_traced(conn) && !keep_text(p, entry, &item))
+        return no_memory(call->stmt, err);
     cache = conn->link->cache;
     item.stmt = call->stmt;
     item.cached = entry;
-    item.prepare = !fresh && !p->flowing && stele__entry_worth_preparing(conn, cache, entry);
+    item.prepare = !fresh && !p->flowing && item.traced == NULL &&
+                   stele__entry_worth_preparing(conn, cache, entry);
     item.on_result = p->next_fn;
     item.user = p->next_user;
     p->next_fn = NULL;
@@ -253,6 +268,13 @@ static void start(stele_pipeline *p)
 {
     p->holder.deadline = stele__conn_deadline(p->conn);
     p->ending = true;
+    if (p->conn->hooks != NULL) {
+        p->trips = stele_conn_round_trips(p->conn);
+        for (size_t i = 0; i < p->count; i++) {
+            uint64_t now = stele__observe_start(p->conn, p->items[i].stmt);
+            p->started_ns = i == 0 ? now : p->started_ns;
+        }
+    }
     p->conn->link->round_trips++;
 }
 

@@ -130,10 +130,10 @@ static bool begin(stele_pipeline *p)
 static bool send_entry(stele_pipeline *p, stele__queued *item)
 {
     stele__entry *entry = item->cached;
-    item->named = entry->state == STELE__ENTRY_PREPARED || entry->on_way;
+    item->named = item->traced == NULL && (entry->state == STELE__ENTRY_PREPARED || entry->on_way);
     stele__step step = {.kind = item->named ? STELE__STEP_EXECUTE : STELE__STEP_QUERY,
                         .name = entry->name,
-                        .sql = entry->sql,
+                        .sql = item->traced != NULL ? item->traced : entry->sql,
                         .param_count = entry->param_count,
                         .types = entry->types,
                         .values = item->values,
@@ -153,9 +153,11 @@ static void let_values_go(stele_pipeline *p)
 {
     if (p->sent < p->count || p->kept < (size_t)4 * p->options.max_bytes)
         return;
-    for (size_t i = 0; i < p->count; i++)
+    for (size_t i = 0; i < p->count; i++) {
         p->items[i].values = NULL;
-    stele__block_release(&p->params);
+        p->items[i].traced = NULL;
+    }
+    stele__block_reset(&p->params);
     p->kept = 0;
     p->let_go = true;
 }
@@ -288,6 +290,8 @@ static void entry_arrives(stele_pipeline *p, stele__arrival arrival, struct pg_r
         stele__pipeline_note(p, p->answered, result);
         stele__result_clear(result);
     } else if (arrival == STELE__ARRIVAL_END) {
+        if (p->conn->hooks != NULL)
+            p->items[p->answered].done_ns = (uint64_t)stele__now_ns();
         p->answered++;
     } else if (arrival != STELE__ARRIVAL_SKIPPED) {
         stele__pipeline_lose(p); /* out of step with the server */

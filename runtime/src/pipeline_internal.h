@@ -12,6 +12,7 @@
 #define STELE_PIPELINE_INTERNAL_H
 
 #include "link_flow.h"
+#include "observe.h"
 #include "run.h"
 #include "stele/async.h"
 #include "stele/gen/flow.h"
@@ -31,8 +32,9 @@ typedef struct stele__queued {
     stele_gen_slot slot;
     const stele_gen_list *list; /* of a page: then slot.out is a stele_page ** */
     uint32_t limit;
-    bool prepare; /* worth preparing */
-    bool named;   /* sent as a prepared statement */
+    const char *traced; /* its text with the trace of the lease, NULL without one */
+    bool prepare;       /* worth preparing */
+    bool named;         /* sent as a prepared statement */
     stele_pipeline_result_fn on_result;
     void *user;
     stele__rows *rows; /* what came, when somebody wants it */
@@ -92,7 +94,9 @@ struct stele_pipeline {
     size_t last_failed;       /* of the sync before, for stele_pipeline_failed_entry() */
     bool refuted;             /* the server told that nothing is stored */
     stele_status undelivered; /* done, but cannot be handed over */
-    uint64_t started_ns;
+    uint64_t started_ns;      /* of the sync; only with hooks */
+    uint64_t trips;           /* of the lease, before it */
+    char space[2048];         /* where params begin */
 };
 
 /* ---- pipeline_flow.c: sending and reading ---- */

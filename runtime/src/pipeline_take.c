@@ -146,7 +146,7 @@ void stele__pipeline_reset(stele_pipeline *p)
     p->let_go = false;
     p->attempts = 0;
     p->ending = false;
-    stele__block_release(&p->params);
+    stele__block_reset(&p->params);
     p->holder.step = NULL;
     if (p->holds)
         p->conn->held = NULL;
@@ -296,6 +296,21 @@ static void deliver(stele_pipeline *p)
     p->capacity = capacity;
 }
 
+/* ---- hooks ---- */
+
+static void observe(const stele_pipeline *p, stele_status st)
+{
+    uint32_t trips = (uint32_t)(stele_conn_round_trips(p->conn) - p->trips);
+    if (p->conn->hooks == NULL)
+        return;
+    for (size_t i = 0; i < p->count; i++) {
+        const stele__queued *item = &p->items[i];
+        bool own = st == STELE_OK || i == p->failed || p->failed >= p->count;
+        stele__observe_end(p->conn, item->stmt, p->started_ns, item->done_ns, item->affected,
+                           i == 0 ? trips : 0, own ? st : STELE_E_ABORTED, own ? &p->error : NULL);
+    }
+}
+
 /* ---- failure ---- */
 
 static bool all_read(const stele_pipeline *p)
@@ -371,6 +386,7 @@ static stele_status fail(stele_pipeline *p, stele_error *err)
     if (err != NULL)
         *err = p->error;
     p->last_failed = p->failed;
+    observe(p, st);
     stele__pipeline_reset(p);
     return st;
 }
@@ -389,6 +405,7 @@ stele_status stele__pipeline_settle(stele_pipeline *p, stele_error *err)
     if (p->status != STELE_OK || p->undelivered != STELE_OK)
         return fail(p, err);
     p->last_failed = STELE_NO_ENTRY;
+    observe(p, STELE_OK);
     deliver(p);
     return STELE_OK;
 }

@@ -32,6 +32,7 @@ typedef struct stele__pool_config {
     void (*on_notice)(const char *severity, const char *message, void *user);
     void (*on_leak)(const stele_leak_report *report, void *user);
     void *hook_user;
+    stele__hooks hooks; /* of statements */
     stele_status (*use)(stele_conn *conn, stele_db *db, stele_error *err);
 } stele__pool_config;
 

@@ -43,6 +43,11 @@ static stele__lease *lease_new_locked(stele__pool *pool)
     lease->conn.owner = lease;
     lease->conn.ops = &pool->ops;
     lease->conn.call_timeout_ms = pool->config.call_timeout_ms;
+    const stele__hooks *hooks = &pool->config.hooks;
+    if (hooks->on_start != NULL || hooks->on_end != NULL || hooks->on_slow != NULL) {
+        lease->conn.hooks = hooks;
+        lease->conn.observed = true;
+    }
     lease->gone = (stele__link){.fd = -1, .broken = true, .fork_epoch = pool->fork_epoch};
     return lease;
 }

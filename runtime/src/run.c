@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "mem_internal.h"
+#include "observe.h"
 #include "status_internal.h"
 #include "text_internal.h"
 
@@ -209,10 +210,13 @@ static stele_status send(const running *r, const stele__bound *bound, bool *ret_
     stele_conn *conn = r->conn;
     bool reads = (r->call->stmt->properties & STELE_STMT_READ) != 0;
     stele__effect effect = reads ? STELE__READS : STELE__WRITES;
-    if (r->entry->state == STELE__ENTRY_PREPARED && conn->tx.pending_count == 0) {
+    if (r->entry->state == STELE__ENTRY_PREPARED && conn->tx.pending_count == 0 && !conn->sampled) {
         *ret_named = true;
         return execute(conn, r->entry, bound, effect, ret_result, err);
     }
+    *ret_named = false;
+    if (conn->sampled)
+        return stele__send_traced(conn, r->call->stmt, r->entry, bound, ret_result, err);
     int failed = 0;
     plan_attempt(conn, conn->link->cache, r->entry, r->fresh, bound, &a);
     stele_status st = stele__exchange(conn, a.steps, a.count, effect, ret_result, &failed, err);
@@ -272,7 +276,7 @@ static stele_status run_entry(const running *r, struct pg_result **ret_result, s
     return st;
 }
 
-static stele_status run_call(stele_conn *conn, const stele__call *call,
+stele_status stele__run_call(stele_conn *conn, const stele__call *call,
                              struct pg_result **ret_result, stele_error *err)
 {
     running r = {.conn = conn, .call = call};
@@ -295,7 +299,9 @@ stele_status stele__run(stele_conn *conn, const stele__call *call, struct pg_res
      * left alone when a second attempt succeeds. */
     stele_error local;
     local.status = STELE_OK;
-    stele_status st = run_call(conn, call, ret_result, &local);
+    stele_status st = __builtin_expect(conn->observed, 0)
+                          ? stele__run_observed(conn, call, ret_result, &local)
+                          : stele__run_call(conn, call, ret_result, &local);
     if (st == STELE_OK || err == NULL)
         return st;
     if (local.status == STELE_OK) /* a hook that told nothing */

@@ -18,6 +18,10 @@
 stele_status stele__run(stele_conn *conn, const stele__call *call, struct pg_result **ret_result,
                         stele_error *err);
 
+/** The same for those who tell hooks of it. `err` must not be NULL. */
+stele_status stele__run_call(stele_conn *conn, const stele__call *call,
+                             struct pg_result **ret_result, stele_error *err);
+
 /** After BEGIN or a savepoint travelled: notes what the server made of it. */
 void stele__settle_transaction(stele_conn *conn);
 

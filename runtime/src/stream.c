@@ -29,11 +29,14 @@ typedef struct stream {
     bool in_tx;
     bool saved; /* a savepoint of ours was sent */
     bool named;
+    char *traced; /* its text with the trace of the lease, NULL without one */
     bool sync_sent;
     bool sync_seen;
     bool over; /* no more rows: the statement ended, or failed */
     stele_status status;
     stele_error error;
+    uint64_t started_ns;
+    uint64_t trips;           /* of the lease, before */
     uint64_t delivered;       /* rows */
     struct pg_result *result; /* the rows that are being handed out */
     int at;                   /* the next one of them */
@@ -110,7 +113,7 @@ static void plan(stream *s, bool fresh)
     stele__cache *cache = conn->link->cache;
     stele__entry *entry = s->entry;
     bool is_open = conn->tx.state == STELE__TX_OPEN;
-    bool prepare = !fresh && entry->state == STELE__ENTRY_SEEN &&
+    bool prepare = !fresh && entry->state == STELE__ENTRY_SEEN && s->traced == NULL &&
                    stele__entry_worth_preparing(conn, cache, entry) &&
                    cache->prepared.count < cache->prepared.capacity;
     s->in_tx = conn->tx.state != STELE__TX_NONE;
@@ -123,7 +126,7 @@ static void plan(stream *s, bool fresh)
     if (s->in_tx)
         lead(s, STELE__STEP_SIMPLE, NULL, "SAVEPOINT " SAVEPOINT);
     s->saved = s->in_tx;
-    s->named = prepare || entry->state == STELE__ENTRY_PREPARED;
+    s->named = s->traced == NULL && (prepare || entry->state == STELE__ENTRY_PREPARED);
 }
 
 static bool send_all(stream *s, const stele__bound *bound)
@@ -132,7 +135,7 @@ static bool send_all(stream *s, const stele__bound *bound)
     stele__entry *entry = s->entry;
     stele__step last = {.kind = s->named ? STELE__STEP_EXECUTE : STELE__STEP_QUERY,
                         .name = entry->name,
-                        .sql = entry->sql,
+                        .sql = s->traced != NULL ? s->traced : entry->sql,
                         .param_count = bound->count,
                         .types = entry->types,
                         .values = bound->values,
@@ -346,6 +349,12 @@ static void leave(stele__holder *holder)
             conn->tx.lost = true;
     }
     conn->held = NULL;
+    stele_status st =
+        s->status == STELE_E_CANCELED && s->error.status == STELE_OK ? STELE_OK : s->status;
+    stele__observe_end(conn, s->stmt, s->started_ns, 0, s->delivered,
+                       (uint32_t)(stele_conn_round_trips(conn) - s->trips), st, &s->error);
+    stele__free(s->traced);
+    s->traced = NULL;
     s->conn = NULL;
     s->over = true;
     stele__entry_unpin(s->entry);
@@ -386,6 +395,13 @@ static stele_status answer(stream *s, stele_error *err)
 static stele_status start(stream *s, const stele__bound *bound, bool fresh, stele_error *err)
 {
     stele_conn *conn = s->conn;
+    if (stele__is_traced(conn)) {
+        s->traced = stele__traced_sql(conn, s->entry);
+        if (s->traced == NULL)
+            return stele__fail(err, STELE_E_NOMEM, "%s: out of memory", s->stmt->name);
+    }
+    s->trips = stele_conn_round_trips(conn);
+    s->started_ns = stele__observe_start(conn, s->stmt);
     plan(s, fresh);
     conn->held = &s->holder;
     if (!send_all(s, bound)) {
@@ -428,7 +444,7 @@ static stele_status open_once(stele_conn *conn, const stele__call *call, stele__
                                   entry->param_count, &bound, err);
     if (st == STELE_OK) {
         st = start(s, &bound, fresh, err);
-        *ret_stale = st != STELE_OK && entry->state == STELE__ENTRY_PREPARED &&
+        *ret_stale = st != STELE_OK && s->named && entry->state == STELE__ENTRY_PREPARED &&
                      stele__is_stale_plan(&s->error);
         if (st != STELE_OK && err->sqlstate[0] == '2' && err->sqlstate[1] == '2')
             stele__name_culprit(call, err);

@@ -17,6 +17,7 @@
 #define STELE_DB_H
 
 #include "stele/conn.h"
+#include "stele/observe.h"
 #include "stele/pool.h"
 #include "stele/tx.h"
 
@@ -79,6 +80,13 @@ typedef struct stele_db_options {
     void (*on_notice)(const char *severity, const char *message, void *user);
     void (*on_leak)(const stele_leak_report *report, void *user);
     void *hook_user; /* handed to the hooks */
+
+    /* What runs on the handle and those derived from it; see stele/observe.h. */
+    stele_query_fn on_query_start;
+    stele_query_fn on_query_end;
+    stele_query_fn on_slow_query; /* only those that took slow_query_ms or more */
+    uint32_t slow_query_ms;       /* [1000] */
+    bool show_parameters;         /* hooks see the values that are sent */
 } stele_db_options;
 
 #ifdef __cplusplus
