@@ -18,6 +18,14 @@ SELECT {c.*} FROM {customers c} WHERE c.id = :id AND {live c};
 -- return c: customers.*
 SELECT {c.*} FROM {customers c} WHERE {not_deleted c} ORDER BY c.id;
 
+-- name: each_customer :iter
+-- One at a time.
+-- param from: customers.id
+-- return c: customers.*
+-- return orders: int8
+SELECT {c.*}, (SELECT count(*) FROM {orders o} WHERE o.customer_id = c.id)
+FROM {customers c} WHERE c.id >= :from /*?if only_live*/ AND {live c} /*?end*/ ORDER BY c.id;
+
 -- name: orders_with_customer :many
 -- Two whole rows side by side.
 -- param status: orders.status

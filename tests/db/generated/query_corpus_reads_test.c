@@ -72,6 +72,32 @@ static void no_rows(void **state)
     shop_customers_rows_free(NULL);
 }
 
+static void one_row_at_a_time(void **state)
+{
+    (void)state;
+    const shop_shop_each_customer_row *row = NULL;
+    shop_shop_each_customer_iter *iter = NULL;
+    ok(shop_shop_each_customer(conn, PARAMS(each_customer, .from = stele_i64_v(1)), &iter, &err));
+    for (int id = 1; id <= 3; id++) {
+        assert_ok(shop_shop_each_customer_iter_next(iter, &row, &err), &err);
+        assert_int_equal(row->c.id, id);
+        assert_int_equal(row->orders, 3 - id);
+    }
+    assert_int_equal(shop_shop_each_customer_iter_next(iter, &row, &err), STELE_DONE);
+    shop_shop_each_customer_iter_close(iter);
+
+    iter = NULL;
+    ok(shop_shop_each_customer(
+        conn, PARAMS(each_customer, .from = stele_i64_v(2), .only_live = true), &iter, &err));
+    assert_ok(shop_shop_each_customer_iter_next(iter, &row, &err), &err);
+    assert_str(row->c.name, "Bob");
+    shop_shop_each_customer_iter_close(iter); /* before the end */
+    shop_shop_each_customer_iter_close(NULL);
+
+    refuses(STELE_E_INPUT, shop_shop_each_customer(conn, NULL, &iter, &err));
+    assert_string_equal(err.column, "from");
+}
+
 static void two_whole_rows_side_by_side(void **state)
 {
     (void)state;
@@ -228,6 +254,7 @@ int main(void)
         ASKED(a_required_parameter_that_is_unset),
         ASKED(rows_in_one_block),
         ASKED(no_rows),
+        ASKED(one_row_at_a_time),
         ASKED(two_whole_rows_side_by_side),
         ASKED(scalars_and_a_whole_row),
         ASKED(an_outer_join_gives_nulls),
