@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import TypedDict
+from typing import TypedDict, cast
 
 TOP = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "tests/support"))
@@ -296,12 +296,94 @@ def tenant_lines(run: Runner, name: str, outcomes: dict[str, list[Outcome]]) -> 
     yield line(f"{name}-memory", *bytes_of, "bytes", "tenants", TENANT_RUNS, n)
 
 
+def bench_pipeline(run: Runner) -> Iterator[Line]:
+    """Ten finds in one round trip, beside libpq's own pipeline and beside ten round trips."""
+    stele, libpq, sequential = (Case("pipeline-10", c) for c in ("stele", "libpq", "sequential"))
+    yield compare_instructions(run, "instructions", stele, libpq, 200)
+    say_counts(run, stele, libpq, 200)
+    for n in (1, 2):
+        yield compare_times(run, "rate", stele, libpq, n, "ops/s", per_second(10))
+        yield compare_times(run, "sequential", stele, sequential, n, "ops/s", per_second(10))
+
+
+BULK_ROWS = 10_000
+
+
+def bench_bulk(run: Runner) -> Iterator[Line]:
+    """Ten thousand rows in one call, beside COPY written by hand and beside single inserts."""
+    stele, copy, single = (Case("bulk", c) for c in ("stele", "copy", "single"))
+    cpu: Rate = lambda outcome: outcome["cpu_ns"] / (outcome["count"] * BULK_ROWS)
+    yield compare_instructions(run, "instructions", stele, copy, 3)
+    yield compare_times(run, "rate", stele, copy, 1, "rows/s", per_second(BULK_ROWS))
+    yield compare_times(run, "client-cpu", stele, copy, 1, "ns", cpu)
+    yield compare_times(run, "rate-single", stele, single, 1, "rows/s", per_second(BULK_ROWS))
+    arrays = Case("bulk", "stele-arrays")
+    yield compare_times(run, "arrays", arrays, copy, 1, "rows/s", per_second(BULK_ROWS))
+
+
+def bench_stream(run: Runner) -> Iterator[Line]:
+    stele, libpq = Case("stream", "stele"), Case("stream", "libpq")
+    rows = 1_000_000
+    yield compare_times(run, "rate", stele, libpq, 1, "rows/s", per_second(rows))
+
+
+class Swept(TypedDict):
+    """What bench-ttl prints."""
+
+    count: int
+    wall_ns: int
+    writes: int
+    write_max_ns: int
+    write_p99_ns: int
+    read_p99_ns: int
+
+
+# Half of them expired. 2,000,000 take half an hour: set STELE_BENCH_TTL_ROWS.
+TTL_ROWS = int(os.environ.get("STELE_BENCH_TTL_ROWS", "200000"))
+TTL_RUNS = 3
+TTL_CASES = ("none", "stele", "by-hand", "stele-held", "stele-soft")
+TTL_CONTROLS = ("restart-held", "giant")
+
+
+def bench_ttl(run: Runner) -> Iterator[Line]:
+    """Removing expired rows beside a reader and a writer; the floor is named by each line."""
+    found: dict[str, list[Swept]] = {}
+    for case in (*(c for _ in range(TTL_RUNS) for c in TTL_CASES), *TTL_CONTROLS):
+        found.setdefault(case, []).append(sweep_once(run, case))
+    rates = {case: median(o["count"] * 1e9 / o["wall_ns"] for o in all_) for case, all_ in found.items()}
+    worst = {case: median(o["write_max_ns"] for o in all_) / 1e6 for case, all_ in found.items()}
+    for case, outcomes in found.items():
+        writes = median(o["writes"] * 1e9 / o["wall_ns"] for o in outcomes)
+        reads = median(o["read_p99_ns"] for o in outcomes) / 1e3
+        late = median(o["write_p99_ns"] for o in outcomes) / 1e6
+        run.say(
+            f"  {case}: {rates[case]:,.0f} rows/s; {writes:,.0f} writes/s, p99 {late:.2f} ms, max "
+            f"{worst[case]:.2f} ms; reads p99 {reads:.0f} us"
+        )
+    for name, ours, floor in (
+        ("by-hand", "stele", "by-hand"),
+        ("held-snapshot", "stele-held", "stele"),
+        ("restart-held", "stele-held", "restart-held"),
+        ("soft", "stele-soft", "stele"),
+    ):
+        yield line(name, rates[ours], rates[floor], "rows/s", "ttl", TTL_RUNS, 1)
+    for name, floor in (("write-max", "none"), ("write-max-giant", "giant")):
+        yield line(name, worst["stele"], worst[floor], "ms", "ttl", TTL_RUNS, 1)
+
+
+def sweep_once(run: Runner, case: str) -> Swept:
+    options = ("--rows", str(TTL_ROWS), "--ms", "5000")
+    outcome: object = run.start(run.command(Case("ttl", case), *options))
+    return cast(Swept, outcome)
+
+
 BENCHES: dict[str, Callable[[Runner], Iterator[Line]]] = {
     "point-get": bench_point_get,
     "insert": bench_insert,
     "list-100": bench_list,
     "pool": bench_pool,
     "tenants": bench_tenants,
+    "ttl": bench_ttl,
 }
 
 
