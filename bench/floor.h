@@ -117,4 +117,19 @@ extern const bench_case floor_insert_params;
 extern const bench_case floor_list_prepared;
 extern const bench_case floor_list_params;
 
+/* ---- pipeline-10 ---- */
+
+#define PIPELINE_DEPTH 10
+
+extern const bench_case floor_pipeline_10;
+
+/* ---- stream ---- */
+
+#define STREAM_ROWS 1000000
+
+/** A bench_case.setup: the rows, unless they are there. */
+void stream_fill(const bench_run *run);
+
+extern const bench_case floor_stream;
+
 #endif

@@ -381,7 +381,9 @@ BENCHES: dict[str, Callable[[Runner], Iterator[Line]]] = {
     "point-get": bench_point_get,
     "insert": bench_insert,
     "list-100": bench_list,
+    "pipeline-10": bench_pipeline,
     "pool": bench_pool,
+    "stream": bench_stream,
     "tenants": bench_tenants,
     "ttl": bench_ttl,
 }
