@@ -147,12 +147,12 @@ static bool is_candidate(const stele_gen_param *param, const char *sqlstate)
     return false;
 }
 
-static void name_column(const stele__call *call, const stele_gen_param *param, const char *what,
+static void name_column(const stele_gen_stmt *stmt, const stele_gen_param *param, const char *what,
                         stele_error *err)
 {
     char server[160];
     (void)stele__copy_text(server, sizeof server, err->message);
-    stele__error_place(err, call->stmt->table, param->column);
+    stele__error_place(err, stmt->table, param->column);
     if (what[0] != '\0')
         (void)snprintf(err->message, sizeof err->message, "\"%s\" %s", param->column, what);
     else
@@ -161,16 +161,28 @@ static void name_column(const stele__call *call, const stele_gen_param *param, c
         stele__error_detail(err, "%s", server);
 }
 
+static const void *value_of_call(void *ctx, const stele_gen_stmt *stmt, int index)
+{
+    const stele__call *call = ctx;
+    return stele__bind_value(&stmt->params[index], call->args);
+}
+
 void stele__name_culprit(const stele__call *call, stele_error *err)
 {
-    const stele_gen_stmt *stmt = call->stmt;
+    stele__call copy = *call;
+    stele__name_culprit_of(call->stmt, value_of_call, &copy, err);
+}
+
+void stele__name_culprit_of(const stele_gen_stmt *stmt, stele__value_fn value_of, void *ctx,
+                            stele_error *err)
+{
     const stele_gen_param *only = NULL;
     int candidates = 0;
     if (err->column[0] != '\0')
         return;
     for (int i = 0; i < stmt->param_count; i++) {
         const stele_gen_param *param = &stmt->params[i];
-        const void *value = stele__bind_value(param, call->args);
+        const void *value = value_of(ctx, stmt, i);
         finding f = {""};
         if (value == NULL || !is_candidate(param, err->sqlstate))
             continue;
@@ -181,11 +193,11 @@ void stele__name_culprit(const stele__call *call, stele_error *err)
         else if (is_text(param->type) || param->type == STELE_GEN_NUMERIC)
             check_value(param, err->sqlstate, value, &f);
         if (f.what[0] != '\0') {
-            name_column(call, param, f.what, err);
+            name_column(stmt, param, f.what, err);
             return;
         }
     }
     /* Nothing seen, but only one can be meant; a range may also be that of an expression. */
     if (candidates == 1 && strcmp(err->sqlstate, "22003") != 0)
-        name_column(call, only, "", err);
+        name_column(stmt, only, "", err);
 }

@@ -346,6 +346,41 @@ static void say_which(const stele_pipeline *p, bool unknown, stele_error *err)
     memcpy(err->message, text, len + 1);
 }
 
+/* The inputs as the caller had them, out of what was sent. */
+typedef struct inputs {
+    const stele__queued *item;
+    stele__block memory;
+    _Alignas(max_align_t) char value[256];
+} inputs;
+
+static const void *input_of(void *ctx, const stele_gen_stmt *stmt, int index)
+{
+    inputs *in = ctx;
+    const stele__entry *entry = in->item->cached;
+    const stele_gen_param *param = &stmt->params[index];
+    const stele__layout *layout = stele__layout_of(param->type);
+    for (int i = 0; i < entry->param_count; i++) {
+        const char *data = in->item->values[i];
+        if (entry->order[i] != index || data == NULL || layout->size > sizeof in->value ||
+            entry->types[i] != stele__type_oid(param->type))
+            continue;
+        size_t len = in->item->formats[i] != 0 ? (size_t)in->item->lengths[i] : strlen(data);
+        int code = stele__decode_value(param->type, param->labels, data, len, in->value,
+                                       stele__block_mem, &in->memory);
+        return code == STELE__CODEC_OK ? in->value : NULL;
+    }
+    return NULL;
+}
+
+static void name_culprit(const stele__queued *item, stele_error *err)
+{
+    inputs in = {.item = item};
+    if (item->values == NULL || err->sqlstate[0] != '2' || err->sqlstate[1] != '2')
+        return;
+    stele__name_culprit_of(item->stmt, input_of, &in, err);
+    stele__block_release(&in.memory);
+}
+
 static stele_status judge_loss(stele_pipeline *p, bool *ret_unknown)
 {
     stele_error *err = &p->error;
@@ -377,6 +412,7 @@ static stele_status fail(stele_pipeline *p, stele_error *err)
     }
     if (p->failed < p->count) {
         const stele__queued *item = &p->items[p->failed];
+        name_culprit(item, &p->error);
         if (p->error.table[0] == '\0' && item->stmt->table != NULL)
             stele__error_place(&p->error, item->stmt->table, NULL);
     }

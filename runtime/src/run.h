@@ -61,4 +61,11 @@ stele_status stele__undelivered(const stele_conn *conn, const stele__call *call,
 /** After a class-22 error: looks for the parameter at fault and names its column in `err`. */
 void stele__name_culprit(const stele__call *call, stele_error *err);
 
+/** Where the C value of a parameter lies, NULL if there is none. */
+typedef const void *(*stele__value_fn)(void *ctx, const stele_gen_stmt *stmt, int index);
+
+/** The same where the arguments of the call are gone. */
+void stele__name_culprit_of(const stele_gen_stmt *stmt, stele__value_fn value_of, void *ctx,
+                            stele_error *err);
+
 #endif
