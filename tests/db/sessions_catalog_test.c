@@ -92,6 +92,12 @@ typedef struct index_row {
     {                                                                                              \
         table, "expires", false, "expires_at", "(expires_at IS NOT NULL)"                          \
     }
+/* Ours alone: the peer does not mind them. */
+#define SWEPT(table)                                                                               \
+    {table, "sweep", false, "expires_at", "((deleted_at IS NULL) AND (expires_at IS NOT NULL))"},  \
+    {                                                                                              \
+        table, "deleted", false, "deleted_at", "(deleted_at IS NOT NULL)"                          \
+    }
 #define ACTIVE(table, columns)                                                                     \
     {                                                                                              \
         table, "unique_active", true, columns, "(deleted_at IS NULL)"                              \
@@ -104,16 +110,22 @@ typedef struct index_row {
 static const index_row indexes[] = {
     ACTIVE("session_states", "app_name, user_id, session_id"),
     EXPIRES("session_states"),
+    SWEPT("session_states"),
     LOOKUP("session_events", "app_name, user_id, session_id, created_at"),
     EXPIRES("session_events"),
+    SWEPT("session_events"),
     LOOKUP("session_track_events", "app_name, user_id, session_id, track, created_at"),
     EXPIRES("session_track_events"),
+    SWEPT("session_track_events"),
     ACTIVE("session_summaries", "app_name, user_id, session_id, filter_key"),
     EXPIRES("session_summaries"),
+    SWEPT("session_summaries"),
     ACTIVE("app_states", "app_name, key"),
     EXPIRES("app_states"),
+    SWEPT("app_states"),
     ACTIVE("user_states", "app_name, user_id, key"),
     EXPIRES("user_states"),
+    SWEPT("user_states"),
 };
 
 /* Names of one proof; schema "" means that the search path leads there. */
