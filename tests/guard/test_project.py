@@ -52,6 +52,18 @@ def test_meson_names_every_file(folder: str, variable: str, pattern: str) -> Non
 DOCUMENTS = [*project.files(r"[A-Z]+\.md"), *project.files(r"(docs|examples)/.*\.md")]
 
 
+def test_meson_names_every_c_test() -> None:
+    """A test that no list names is never run, and nobody misses it."""
+    lists = "\n".join(path.read_text() for path in sorted((project.TOP / "tests").rglob("meson.build")))
+    tests = {path.name.removesuffix(".c") for path in (project.TOP / "tests").rglob("*_test.c")}
+    unnamed = {
+        name
+        for name in tests
+        if not re.search(rf"'{name}(\.c)?'|'{name.removesuffix('_test')}'", lists)
+    }
+    assert not unnamed
+
+
 def test_the_documents_are_there() -> None:
     expected = {"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"}
     assert expected <= set(DOCUMENTS)
