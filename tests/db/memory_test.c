@@ -8,6 +8,7 @@
 #include "conn_internal.h"
 #include "faultmalloc.h"
 #include "link.h"
+#include "stele/gen/flow.h"
 #include "things.h"
 
 static stele__names names = {.id = 1};
@@ -21,7 +22,12 @@ static stele_status no_relink(stele_conn *conn, stele__deadline deadline, stele_
     return STELE_E_LOST;
 }
 
-static const stele__conn_ops ops = {.relink = no_relink};
+static stele_status no_cancel(stele_conn *conn, stele_error *err)
+{
+    return no_relink(conn, 0, err);
+}
+
+static const stele__conn_ops ops = {.relink = no_relink, .cancel = no_cancel};
 
 /* A lease without a pool, so that all happens in this thread. */
 static stele_status open_conn(stele_conn *conn, stele_error *err)
@@ -131,6 +137,50 @@ static stele_status run_exec(stele_conn *conn, stele_error *err)
                            err);
 }
 
+/* An insert, finds of one statement (the second makes it worth preparing), and an insert again. */
+static stele_status run_pipeline(stele_conn *conn, stele_error *err)
+{
+    stele_pipeline *p = NULL;
+    thing_row *rows[3] = {NULL, NULL, NULL};
+    const thing_input input = {.id = stele_i64_v(2), .name = stele_text_v("two")};
+    const void *inputs[] = {&input};
+    const stele_gen_slot none = {.kind = STELE_GEN_SLOT_EXEC};
+    stele_status st = stele_pipeline_open(conn, NULL, &p, err);
+    if (st == STELE_OK)
+        st = stele_gen_queue(p, &thing_insert, inputs, 0, &none, err);
+    for (int64_t id = 1; id <= 3 && st == STELE_OK; id++) {
+        const void *args[] = {&id};
+        const stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW, .out = &rows[id - 1]};
+        st = stele_gen_queue(p, &thing_find, args, 0, &slot, err);
+    }
+    if (st == STELE_OK)
+        st = stele_pipeline_sync(p, err);
+    if (st == STELE_OK && (rows[0] == NULL || rows[1]->id != 2 || rows[2] != NULL))
+        st = STELE_E_DECODE;
+    for (int i = 0; i < 3; i++)
+        stele_gen_free(rows[i]);
+    stele_pipeline_close(p);
+    return st;
+}
+
+static stele_status run_stream(stele_conn *conn, stele_error *err)
+{
+    int64_t limit = 10;
+    const void *args[] = {&limit};
+    void *iter = NULL;
+    const void *row;
+    int count = 0;
+    stele_status st = stele_gen_iter_open(conn, &thing_list, args, 0, &iter, err);
+    while (st == STELE_OK) {
+        st = stele_gen_iter_next(iter, &row, err);
+        count += st == STELE_OK;
+    }
+    stele_gen_iter_close(iter);
+    if (st != STELE_DONE)
+        return st;
+    return count > 0 ? STELE_OK : STELE_E_DECODE;
+}
+
 static const path paths[] = {
     {"open", 0, true, run_open, false},
     {"find, unnamed", 0, false, run_find, false},
@@ -142,6 +192,9 @@ static const path paths[] = {
     {"failure", 0, false, run_failure, false},
     {"bad json", 0, false, run_bad_json, false},
     {"exec", 0, false, run_exec, true},
+    {"pipeline", 0, false, run_pipeline, true},
+    {"stream, unnamed", 0, false, run_stream, false},
+    {"stream, prepare rides along", 1, false, run_stream, false},
 };
 
 static bool is_stored(void)

@@ -86,6 +86,9 @@ extern void __libc_free(void *ptr);
 
 static __thread long live;
 
+/* The libraries must see these, whatever the rest of the program hides. */
+#pragma GCC visibility push(default)
+
 void *malloc(size_t size)
 {
     void *ptr = may_allocate() ? __libc_malloc(size) : NULL;
@@ -114,6 +117,8 @@ void free(void *ptr)
     live -= ptr != NULL;
     __libc_free(ptr);
 }
+
+#pragma GCC visibility pop
 
 void fault_install(void)
 {
