@@ -25,7 +25,7 @@ TOP = Path(__file__).resolve().parents[2]
 TESTS = TOP / "tests"
 BUILD = Path(os.environ.get("STELE_BUILD") or TOP / "build")
 # Fast ones first: the sooner a failure shows, the better.
-ORDER = ("guard", "unit", "codegen", "compile", "fuzz", "db")
+ORDER = ("guard", "unit", "golden", "codegen", "compile", "fuzz", "db")
 MAX_CONNECTIONS = "300"
 
 SANITIZERS = {
