@@ -20,13 +20,18 @@ _HELPERS: Final = (
     *("iter_params", "no_filter", "scope"),
     *("rows", "rows_free", "rows_autofree"),
     *("select", "live", "columns", "upserted_columns", "catalog", "table"),
-    *("object_name", "object_create", "comment_name", "comment_create"),
+    *("object_name", "object_create", "comment_name", "comment_create", "followers"),
 )
 _FUNCTIONS: Final = (
     *("find", "find_for_update", "find_for_update_nowait", "find_for_update_skip_locked"),
     *("count", "exists", "insert", "upsert", "update", "delete", "restore"),
     *("insert_many", "upsert_many"),
     *("hard_delete", "expire", "purge"),
+)
+# What the sweeper runs: descriptors without a function.
+_SWEEPS: Final = (
+    *("sweep", "sweep_oldest", "sweep_deleted", "sweep_oldest_deleted", "sweep_partitions"),
+    "follow",
 )
 _QUERY_SUFFIXES: Final = (
     *("queue",),
@@ -70,6 +75,8 @@ def table_names(module: Module, table: Table) -> Iterator[str]:
             yield f"{base}_{function}{descriptor}"
         if function.startswith(("insert_many", "upsert_many")):
             yield from (f"{base}_{function}{descriptor}" for descriptor in _BULK_DESCRIPTORS)
+    for sweep in _SWEEPS:
+        yield from (f"{base}_{sweep}_{what}" for what in ("stmt", "parts", "params", "columns"))
     yield from (f"{base}_count_columns", f"{base}_exists_columns")
     for key in sorted(list_keys(table)):
         yield f"{base}_list_by_{key}_list"

@@ -71,6 +71,10 @@ LOOKUPS = {
 }
 
 
+SESSION = ("app_name", "user_id", "session_id")
+FOLLOWING = {"session_events", "session_track_events", "session_summaries"}
+
+
 def test_the_session_tables_are_the_peers(sessions: Module) -> None:
     assert [table.name for table in sessions.tables] == list(PEER)
     for table in sessions.tables:
@@ -89,11 +93,19 @@ def test_the_session_tables_are_the_peers(sessions: Module) -> None:
             assert found.unique and found.predicate == Predicate(not_deleted=True)
         expires = indexes.pop("expires")
         assert expires.predicate == Predicate(sql="expires_at IS NOT NULL") and not expires.unique
+        live = Predicate(not_deleted=True, sql="expires_at IS NOT NULL")  # ours alone
+        assert indexes.pop("sweep").predicate == live
+        assert indexes.pop("deleted").predicate == Predicate(sql="deleted_at IS NOT NULL")
         lookup = {key: [item.column for item in index.items] for key, index in indexes.items()}
         wanted = LOOKUPS.get(table.name)
         assert lookup == ({"lookup": wanted.split()} if wanted else {})
         assert (table.touch, table.ttl, table.soft_delete) == (
             *("updated_at", "expires_at", "deleted_at"),
+        )
+        follows = table.follows
+        assert (follows is not None) == (table.name in FOLLOWING)
+        assert follows is None or (follows.table, follows.columns, follows.to) == (
+            *("session_states", SESSION, SESSION),
         )
 
 
