@@ -11,6 +11,11 @@
 
 #include "banned.h"
 
+_Static_assert(offsetof(stele_in_str, v) == sizeof(const stele_tag *), "a tag is right before it");
+
+const int stele__bind_binary[STELE__BIND_INLINE] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                                    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+
 static stele_status column_error(const stele_gen_stmt *stmt, const stele_gen_param *param,
                                  stele_error *err, stele_status status, const char *what,
                                  const char *hint)
@@ -37,6 +42,11 @@ static const char *field_of(const stele_gen_param *param, const void *const *arg
 static bool is_time(uint8_t type)
 {
     return type == STELE_GEN_TIMESTAMP || type == STELE_GEN_TIMESTAMPTZ;
+}
+
+static bool is_input(const stele_gen_param *param)
+{
+    return param->form == STELE_GEN_IN || param->form == STELE_GEN_IN_N;
 }
 
 /* Whether NULL means IS NULL. */
@@ -137,6 +147,60 @@ void stele__bind_note_tags(const stele_gen_stmt *stmt, const void *const *args,
             .arg = param->arg,
         };
     }
+}
+
+static bool is_slot(uint16_t param, const stele__bind_slot *slots, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (slots[i].param == param)
+            return true;
+    return false;
+}
+
+/* Every input must be read: it is either unset or one of the slots. */
+static bool plan_inputs(const stele_gen_stmt *stmt, const uint8_t *states,
+                        const stele__bind_slot *slots, int count, stele__text_plan *plan)
+{
+    for (uint16_t i = stmt->shape_from; i < stmt->param_count; i++) {
+        if (stmt->params[i].arg != plan->arg)
+            return false;
+        if (states[i] == STELE__UNSET)
+            plan->offsets[plan->unset++] = stmt->params[i].offset;
+        else if (!is_slot(i, slots, count))
+            return false;
+    }
+    return true;
+}
+
+static bool plan_texts(const stele_gen_stmt *stmt, const stele__bind_slot *slots, int count,
+                       stele__text_plan *plan)
+{
+    for (int i = 0; i < count; i++) {
+        const stele__bind_slot *slot = &slots[i];
+        if (slot->way == STELE__BIND_ENCODED || slot->arg != plan->arg ||
+            is_input(&stmt->params[slot->param]) != plan->tagged)
+            return false;
+        if (slot->way == STELE__BIND_JSONB) {
+            if (plan->jsonb != STELE__NO_JSONB)
+                return false;
+            plan->jsonb = (uint8_t)i;
+        }
+        plan->offsets[plan->unset + i] = slot->offset;
+    }
+    return true;
+}
+
+void stele__bind_plan_texts(const stele_gen_stmt *stmt, const uint8_t *states,
+                            const stele__bind_slot *slots, int count, uint32_t *offsets,
+                            stele__text_plan *ret_plan)
+{
+    *ret_plan = (stele__text_plan){.jsonb = STELE__NO_JSONB, .offsets = offsets};
+    if (count < 1 || count > STELE__BIND_INLINE)
+        return;
+    ret_plan->arg = slots[0].arg;
+    ret_plan->tagged = is_input(&stmt->params[slots[0].param]);
+    ret_plan->possible = plan_inputs(stmt, states, slots, count, ret_plan) &&
+                         plan_texts(stmt, slots, count, ret_plan);
 }
 
 uint32_t stele__bind_oid(const stele_gen_param *param, uint8_t state)
@@ -242,12 +306,11 @@ void stele__bind_plan(const stele_gen_stmt *stmt, const uint16_t *order, int cou
 {
     for (int i = 0; i < count; i++) {
         const stele_gen_param *param = &stmt->params[order[i]];
-        bool is_input = param->form == STELE_GEN_IN || param->form == STELE_GEN_IN_N;
         ret_slots[i] = (stele__bind_slot){
             .param = order[i],
             .arg = param->arg,
             .way = way_of(param),
-            .offset = param->offset + (is_input ? (uint32_t)offsetof(stele_in_str, v) : 0),
+            .offset = param->offset + (is_input(param) ? (uint32_t)offsetof(stele_in_str, v) : 0),
         };
     }
 }

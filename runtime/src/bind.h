@@ -30,6 +30,15 @@ typedef struct stele__bound {
     _Alignas(max_align_t) char space[STELE__BIND_SPACE];
 } stele__bound;
 
+/** The same for texts alone: no codec, no heap. All of them go in binary. */
+typedef struct stele__bound_texts {
+    const char *values[STELE__BIND_INLINE];
+    int lengths[STELE__BIND_INLINE];
+    char space[STELE__BIND_SPACE]; /* the jsonb behind its version byte */
+} stele__bound_texts;
+
+extern const int stele__bind_binary[STELE__BIND_INLINE];
+
 /** How one $n is bound. */
 typedef struct stele__bind_slot {
     uint16_t param;
@@ -52,9 +61,26 @@ typedef struct stele__bind_input {
     uint8_t arg;
 } stele__bind_input;
 
+/** Parameters that are texts, all in one argument: what stele__bind_texts() goes by. */
+typedef struct stele__text_plan {
+    bool possible;
+    bool tagged;       /* the texts are inputs, which have their tags right before them */
+    uint8_t arg;       /* of the texts, and of all inputs */
+    uint8_t jsonb;     /* the one that is; more are not possible */
+    uint16_t unset;    /* inputs that are not set */
+    uint32_t *offsets; /* of those inputs, then of the texts */
+} stele__text_plan;
+
+#define STELE__NO_JSONB UINT8_MAX
+
 /** Works out how the parameters in `order`, those of $1, $2, …, are bound. */
 void stele__bind_plan(const stele_gen_stmt *stmt, const uint16_t *order, int count,
                       stele__bind_slot *ret_slots);
+
+/** Works out whether that is so, for inputs of these states; `offsets` takes param_count of them. */
+void stele__bind_plan_texts(const stele_gen_stmt *stmt, const uint8_t *states,
+                            const stele__bind_slot *slots, int count, uint32_t *offsets,
+                            stele__text_plan *ret_plan);
 
 /** Notes the tags of the inputs, params [shape_from, param_count). */
 void stele__bind_note_tags(const stele_gen_stmt *stmt, const void *const *args,
@@ -166,6 +192,53 @@ static inline stele_status stele__bind(const stele_gen_stmt *stmt, const void *c
         size += (size_t)lengths[i] + 6;
     }
     return size <= STELE__BIND_MAX ? STELE_OK : stele__bind_too_long(stmt, err);
+}
+
+/* Longer texts take the other way, which sums the lengths up. */
+#define STELE__TEXTS_MAX (STELE__BIND_MAX / STELE__BIND_INLINE - 8)
+
+static inline const stele_tag *stele__bind_tag_at(const char *input)
+{
+    return *(const stele_tag *const *)(const void *)input;
+}
+
+/**
+ * The frequent case in one pass: true if what the plan takes for unset is, and all its texts are there,
+ * which are then bound. Else nothing is known: see stele__bind_has_tags() and stele__bind().
+ */
+static inline bool stele__bind_texts(const stele__text_plan *plan, int count,
+                                     const void *const *args, stele__bound_texts *bound)
+{
+    const uint32_t *offset = plan->offsets;
+    const char *base = args[plan->arg];
+    const bool tagged = plan->tagged;
+    if (base == NULL)
+        return false;
+    for (const uint32_t *end = offset + plan->unset; offset < end; offset++)
+        if (stele__bind_tag_at(base + *offset) != NULL)
+            return false;
+    for (long i = 0; i < count; i++) {
+        const char *value = base + offset[i];
+        if (tagged && stele__bind_tag_at(value - sizeof(stele_tag *)) != &stele_tag_value)
+            return false;
+        const stele_str *text = (const stele_str *)(const void *)value;
+        const char *data = text->data;
+        size_t len = text->len;
+        if (data == NULL || len > STELE__TEXTS_MAX)
+            return false;
+        bound->values[i] = data;
+        bound->lengths[i] = (int)len;
+    }
+    if (plan->jsonb == STELE__NO_JSONB)
+        return true;
+    size_t len = (size_t)bound->lengths[plan->jsonb];
+    if (len >= sizeof bound->space)
+        return false;
+    bound->space[0] = 1;
+    memcpy(bound->space + 1, bound->values[plan->jsonb], len);
+    bound->values[plan->jsonb] = bound->space;
+    bound->lengths[plan->jsonb] = (int)len + 1;
+    return true;
 }
 
 static inline void stele__bind_release(stele__bound *bound)

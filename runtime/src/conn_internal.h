@@ -125,11 +125,16 @@ static inline void stele__conn_free(stele_conn *conn)
         conn->held->leave(conn->held);
 }
 
-/** STELE_OK if the lease can be used: free, not forked, and its link alive or replaced. */
+/** True if the lease can be used as it is: free, not forked, and its link alive. */
+static inline bool stele__conn_is_ready(const stele_conn *conn)
+{
+    return !conn->link->broken && !stele__link_is_foreign(conn->link) && conn->held == NULL;
+}
+
+/** STELE_OK if the lease can be used, perhaps on another link. */
 static inline stele_status stele__conn_usable(const stele_conn *conn, stele_error *err)
 {
-    if (__builtin_expect(
-            !conn->link->broken && !stele__link_is_foreign(conn->link) && conn->held == NULL, 1))
+    if (__builtin_expect(stele__conn_is_ready(conn), 1))
         return STELE_OK;
     return stele__conn_unusable(conn, err);
 }

@@ -118,7 +118,7 @@ static stele_status new_entry(const stele_conn *conn, const stele__call *call,
                               stele__entry **ret_entry, stele_error *err)
 {
     size_t n = call->stmt->param_count;
-    size_t each = sizeof(stele__bind_input) + sizeof(stele__bind_slot) + sizeof(uint32_t) +
+    size_t each = sizeof(stele__bind_input) + sizeof(stele__bind_slot) + 2 * sizeof(uint32_t) +
                   sizeof(uint16_t) + sizeof(uint8_t);
     size_t size = sizeof(stele__entry) + n * each;
     stele__entry *entry = stele__calloc(1, size);
@@ -127,7 +127,8 @@ static stele_status new_entry(const stele_conn *conn, const stele__call *call,
     entry->inputs = (stele__bind_input *)(void *)(entry + 1);
     entry->slots = (stele__bind_slot *)(void *)(entry->inputs + n);
     entry->types = (uint32_t *)(void *)(entry->slots + n);
-    entry->order = (uint16_t *)(void *)(entry->types + n);
+    uint32_t *offsets = entry->types + n;
+    entry->order = (uint16_t *)(void *)(offsets + n);
     entry->hash = key->hash;
     entry->stmt = key->stmt;
     entry->names_id = key->names_id;
@@ -145,6 +146,8 @@ static stele_status new_entry(const stele_conn *conn, const stele__call *call,
                    ? st
                    : stele__fail(err, STELE_E_NOMEM, "%s: out of memory", call->stmt->name);
     }
+    stele__bind_plan_texts(call->stmt, states, entry->slots, entry->param_count, offsets,
+                           &entry->texts);
     *ret_entry = entry;
     return STELE_OK;
 }

@@ -55,14 +55,13 @@ static void receive_notice(void *arg, const PGresult *result)
                     link->notice_user);
 }
 
-int stele__link_wait_from(const stele__link *link, short events, uint64_t now_ns,
-                          stele__deadline deadline)
+int stele__link_wait(const stele__link *link, short events, stele__deadline deadline)
 {
     struct pollfd pfd = {.fd = link->fd, .events = events};
     for (;;) {
         int timeout = -1;
         if (deadline != STELE__NEVER) {
-            uint64_t now = now_ns != 0 ? now_ns : (uint64_t)stele__now_ns();
+            uint64_t now = (uint64_t)stele__now_ns();
             if (now >= deadline)
                 return 0;
             uint64_t left_ms = (deadline - now + 999999u) / 1000000u;
@@ -73,13 +72,7 @@ int stele__link_wait_from(const stele__link *link, short events, uint64_t now_ns
             return pfd.revents;
         if (ready < 0 && errno != EINTR && errno != EAGAIN)
             return -1;
-        now_ns = 0;
     }
-}
-
-int stele__link_wait(const stele__link *link, short events, stele__deadline deadline)
-{
-    return stele__link_wait_from(link, events, 0, deadline);
 }
 
 /* Drives PQconnectPoll. libpq ignores connect_timeout here, so the deadline is ours to keep. */
@@ -197,6 +190,7 @@ bool stele__link_alive(stele__link *link)
     struct pollfd pfd = {.fd = link->fd, .events = POLLIN};
     if (poll(&pfd, 1, 0) <= 0)
         return true;
+    link->utc_at = 0;
     /* The first read takes the server's last words, only the second sees that it hung up. */
     if (!PQconsumeInput(link->pg) || !PQconsumeInput(link->pg) ||
         PQstatus(link->pg) != CONNECTION_OK) {
@@ -235,10 +229,12 @@ stele__tx_status stele__link_tx_status(const stele__link *link)
     return STELE__TX_LOST;
 }
 
-bool stele__link_is_utc(const stele__link *link)
+bool stele__link_look_utc(stele__link *link)
 {
     const char *zone = PQparameterStatus(link->pg, "TimeZone");
-    return zone != NULL && strcmp(zone, "UTC") == 0;
+    bool is_utc = zone != NULL && strcmp(zone, "UTC") == 0;
+    link->utc_at = is_utc ? link->round_trips + 1 : 0;
+    return is_utc;
 }
 
 static stele_status run_simple(stele__link *link, const char *const *sqls, int count,

@@ -54,6 +54,7 @@ typedef struct stele__link {
     bool refused_write;   /* 25006 was answered: the pool looks whether the server was demoted */
     uint32_t fork_epoch;  /* see stele__fork_epoch */
     uint64_t round_trips; /* waits for the server since it was opened */
+    uint64_t utc_at;      /* round_trips when TimeZone was seen to be UTC, plus one; 0: never */
     uint64_t names_id;    /* names it was last used under: tenant affinity */
     struct stele__cache *cache; /* of the stmt floor; made there on first use */
     void (*free_cache)(struct stele__cache *cache);
@@ -101,8 +102,17 @@ stele_status stele__link_cancel(stele__link *link, stele_error *err);
 /** State of the session as libpq saw it last. */
 stele__tx_status stele__link_tx_status(const stele__link *link);
 
-/** True when TimeZone is what we pinned it to; a look at a parameter, no I/O. */
-bool stele__link_is_utc(const stele__link *link);
+/** A look at the TimeZone that the server told last. */
+bool stele__link_look_utc(stele__link *link);
+
+/**
+ * True when TimeZone is what we pinned it to; no I/O. The server tells each change, so that only what
+ * was read since the last look can have brought one.
+ */
+static inline bool stele__link_is_utc(stele__link *link)
+{
+    return link->utc_at == link->round_trips + 1 || stele__link_look_utc(link);
+}
 
 /** Sets TimeZone to UTC. One round trip. */
 stele_status stele__link_set_utc(stele__link *link, stele__deadline deadline, stele_error *err);
@@ -150,11 +160,17 @@ stele_status stele__link_exchange(stele__link *link, const stele__step *steps, i
                                   stele__deadline deadline, struct pg_result **ret_result,
                                   int *ret_failed_step, stele_error *err);
 
-/**
- * One step alone: as stele__link_exchange(). `now_ns` is the time if the caller has just looked at
- * the clock, else 0.
- */
-stele_status stele__link_execute(stele__link *link, const stele__step *step, uint64_t now_ns,
+/** An execution of a prepared statement, results in binary. */
+typedef struct stele__execution {
+    const char *name;
+    int count;
+    const char *const *values;
+    const int *lengths;
+    const int *formats;
+} stele__execution;
+
+/** That alone: as stele__link_exchange(). `now_ns` is the time, which the caller has just looked at. */
+stele_status stele__link_execute(stele__link *link, const stele__execution *what, uint64_t now_ns,
                                  stele__deadline deadline, struct pg_result **ret_result,
                                  stele_error *err);
 

@@ -8,6 +8,7 @@
 
 #include "link_internal.h"
 #include "status_internal.h"
+#include "text_internal.h"
 
 #include "banned.h"
 
@@ -37,11 +38,9 @@ static stele_status flush_rest(stele__link *link, int left, stele__deadline dead
     return STELE_OK;
 }
 
-/* Waits for something to read, and reads it. STELE_OK also when there is only the end. */
-static inline stele_status take_input(stele__link *link, uint64_t now_ns, stele__deadline deadline,
-                                      stele_error *err)
+/* Reads what the socket is `ready` for. STELE_OK also when there is only the end. */
+static inline stele_status take_input(stele__link *link, int ready, stele_error *err)
 {
-    int ready = stele__link_wait_from(link, POLLIN, now_ns, deadline);
     if (ready == 0)
         return expired(link, err);
     /* The server's last words may be in the buffer already. */
@@ -55,7 +54,7 @@ static stele_status await(stele__link *link, stele__deadline deadline, stele_err
 {
     stele_status st = STELE_OK;
     while (st == STELE_OK && PQisBusy(link->pg))
-        st = take_input(link, 0, deadline, err);
+        st = take_input(link, stele__link_wait(link, POLLIN, deadline), err);
     return st;
 }
 
@@ -86,12 +85,6 @@ static stele_status refuse_copy(stele__link *link, PGresult *result, stele_error
     return stele__fail(err, STELE_E_UNSUPPORTED, "COPY from or to the client cannot run like this");
 }
 
-static inline int send_execute(const stele__link *link, const stele__step *step)
-{
-    return PQsendQueryPrepared(link->pg, step->name, step->param_count, step->values, step->lengths,
-                               step->formats, step->result_format);
-}
-
 int stele__link_send(const stele__link *link, const stele__step *step)
 {
     switch (step->kind) {
@@ -104,7 +97,8 @@ int stele__link_send(const stele__link *link, const stele__step *step)
     case STELE__STEP_SIMPLE:
         return PQsendQueryParams(link->pg, step->sql, 0, NULL, NULL, NULL, NULL, 0);
     case STELE__STEP_EXECUTE:
-        return send_execute(link, step);
+        return PQsendQueryPrepared(link->pg, step->name, step->param_count, step->values,
+                                   step->lengths, step->formats, step->result_format);
     case STELE__STEP_QUERY:
         return PQsendQueryParams(link->pg, step->sql, step->param_count, step->types, step->values,
                                  step->lengths, step->formats, step->result_format);
@@ -204,12 +198,30 @@ static bool is_ready(const stele__link *link)
     return tx != PQTRANS_ACTIVE && tx != PQTRANS_UNKNOWN;
 }
 
+/* Takes one result of a statement in. */
+static stele_status take_result(stele__link *link, PGresult *result, reading *got, stele_error *err)
+{
+    /* A second result after success is the error that struck at the Sync. */
+    ExecStatusType status = PQresultStatus(result);
+    if (is_copy(status))
+        return refuse_copy(link, result, err);
+    if (is_error(status)) {
+        take_error(got, result, 0, 0, err);
+    } else {
+        if (got->result != NULL)
+            PQclear(got->result);
+        got->result = result;
+        got->completed = true;
+    }
+    return STELE_OK;
+}
+
 /* Reads all results of one statement; STELE_OK when there are no more, whatever they say. */
 static stele_status read_one(stele__link *link, stele__deadline deadline, reading *got,
                              stele_error *err)
 {
     for (;;) {
-        stele_status st = PQisBusy(link->pg) ? await(link, deadline, err) : STELE_OK;
+        stele_status st = await(link, deadline, err);
         if (st != STELE_OK)
             return st;
         if (got->completed && is_ready(link)) {
@@ -221,50 +233,75 @@ static stele_status read_one(stele__link *link, stele__deadline deadline, readin
             got->ready = is_ready(link);
             return STELE_OK;
         }
-        /* A second result after success is the error that struck at the Sync. */
-        ExecStatusType status = PQresultStatus(result);
-        if (is_copy(status)) {
-            return refuse_copy(link, result, err);
-        } else if (is_error(status)) {
-            take_error(got, result, 0, 0, err);
-        } else {
-            if (got->result != NULL)
-                PQclear(got->result);
-            got->result = result;
-            got->completed = true;
-        }
+        st = take_result(link, result, got, err);
+        if (st != STELE_OK)
+            return st;
     }
 }
 
-stele_status stele__link_execute(stele__link *link, const stele__step *step, uint64_t now_ns,
-                                 stele__deadline deadline, PGresult **ret_result, stele_error *err)
+/* Reads on after `first`, which may be NULL. */
+static stele_status read_rest(stele__link *link, PGresult *first, stele__deadline deadline,
+                              PGresult **ret_result, stele_error *err)
 {
-    if (link->broken)
-        return stele__fail(err, STELE_E_LOST, "connection lost earlier");
-    link->sent = false;
-    link->forgiven = 0;
-    if (!(step->kind == STELE__STEP_EXECUTE ? send_execute(link, step)
-                                            : stele__link_send(link, step)))
-        return stele__link_send_failed(link, err);
-    link->sent = true;
-    int left = PQflush(link->pg);
-    stele_status st = STELE_OK;
-    if (left != 0)
-        st = flush_rest(link, left, deadline, err);
-    if (st != STELE_OK)
-        return st;
-    link->round_trips++;
-
     reading got = {.status = STELE_OK};
-    /* Where nothing was read since the statement left, its answer cannot be there: no need to look. */
-    if (left == 0)
-        st = take_input(link, now_ns, deadline, err);
+    stele_status st = first != NULL ? take_result(link, first, &got, err) : STELE_OK;
     if (st == STELE_OK)
         st = read_one(link, deadline, &got, err);
     if (st == STELE_OK && got.ready)
         return finish(link, &got, ret_result, NULL, err);
     PQclear(got.result);
     return st == STELE_OK ? lost_reading(link, &got, err) : give_up(link, &got, st, err);
+}
+
+/* The frequent case: one result that is no error, and the server is ready. Else what it read. */
+static inline bool read_all_at_once(stele__link *link, PGresult **ret_first)
+{
+    *ret_first = NULL;
+    if (PQisBusy(link->pg))
+        return false;
+    PGresult *result = PQgetResult(link->pg);
+    ExecStatusType status = PQresultStatus(result);
+    *ret_first = result;
+    return (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) && !PQisBusy(link->pg) &&
+           is_ready(link);
+}
+
+/* One statement was handed to libpq, or not. */
+static inline stele_status answer_to(stele__link *link, int handed_over, uint64_t now_ns,
+                                     stele__deadline deadline, PGresult **ret_result,
+                                     stele_error *err)
+{
+    PGresult *first;
+    stele_status st = STELE_OK;
+    link->sent = handed_over != 0;
+    link->forgiven = 0;
+    if (!handed_over)
+        return stele__link_send_failed(link, err);
+    int left = PQflush(link->pg);
+    if (left != 0)
+        st = flush_rest(link, left, deadline, err);
+    if (st != STELE_OK)
+        return st;
+    link->round_trips++;
+    /* Where nothing was read since the statement left, its answer cannot be there: no need to look. */
+    if (left == 0)
+        st = take_input(link, stele__link_wait_from(link, POLLIN, now_ns, deadline), err);
+    if (st != STELE_OK)
+        return give_up(link, &(reading){.status = STELE_OK}, st, err);
+    if (!read_all_at_once(link, &first))
+        return read_rest(link, first, deadline, ret_result, err);
+    *ret_result = first;
+    return STELE_OK;
+}
+
+stele_status stele__link_execute(stele__link *link, const stele__execution *what, uint64_t now_ns,
+                                 stele__deadline deadline, PGresult **ret_result, stele_error *err)
+{
+    if (link->broken)
+        return stele__fail(err, STELE_E_LOST, "connection lost earlier");
+    int handed_over = PQsendQueryPrepared(link->pg, what->name, what->count, what->values,
+                                          what->lengths, what->formats, 1);
+    return answer_to(link, handed_over, now_ns, deadline, ret_result, err);
 }
 
 /* ---- several statements, in pipeline mode ---- */
@@ -397,13 +434,13 @@ stele_status stele__link_exchange(stele__link *link, const stele__step *steps, i
                                   stele__deadline deadline, PGresult **ret_result,
                                   int *ret_failed_step, stele_error *err)
 {
-    if (count == 1) {
-        if (ret_failed_step != NULL)
-            *ret_failed_step = 0;
-        return stele__link_execute(link, steps, 0, deadline, ret_result, err);
-    }
+    if (count == 1 && ret_failed_step != NULL)
+        *ret_failed_step = 0;
     if (link->broken)
         return stele__fail(err, STELE_E_LOST, "connection lost earlier");
+    if (count == 1)
+        return answer_to(link, stele__link_send(link, steps), (uint64_t)stele__now_ns(), deadline,
+                         ret_result, err);
     link->sent = false;
     link->forgiven = 0;
     return exchange_many(link, steps, count, deadline, ret_result, ret_failed_step, err);

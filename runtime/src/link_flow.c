@@ -57,6 +57,7 @@ int stele__flow_push(stele__link *link)
 
 bool stele__flow_pull(stele__link *link)
 {
+    link->utc_at = 0;
     return PQconsumeInput(link->pg) != 0;
 }
 

@@ -8,15 +8,24 @@
 
 #include <errno.h>
 #include <libpq-fe.h>
+#include <poll.h>
 
 #include "link_flow.h"
 
 /** Waits for `events` on the socket: the poll revents, 0 at the deadline, -1 on a failure. */
 int stele__link_wait(const stele__link *link, short events, stele__deadline deadline);
 
-/** The same, when the time is known already; 0 if it is not. */
-int stele__link_wait_from(const stele__link *link, short events, uint64_t now_ns,
-                          stele__deadline deadline);
+/** The same, the time being known; with one look at the socket at most, unless it is in vain. */
+static inline int stele__link_wait_from(const stele__link *link, short events, uint64_t now_ns,
+                                        stele__deadline deadline)
+{
+    struct pollfd pfd = {.fd = link->fd, .events = events};
+    if (now_ns >= deadline)
+        return 0;
+    uint64_t left_ms = (deadline - now_ns + 999999u) / 1000000u;
+    int ready = poll(&pfd, 1, left_ms > INT32_MAX ? INT32_MAX : (int)left_ms);
+    return ready > 0 ? pfd.revents : stele__link_wait(link, events, deadline);
+}
 
 /** Turns a failed connection attempt into an error, with its SQLSTATE if the server sent one. */
 stele_status stele__link_connect_error(const stele__link *link, stele_error *err);

@@ -158,24 +158,22 @@ stele_status stele__exchange(stele_conn *conn, const stele__step *steps, int cou
     return st == STELE_OK ? st : judge(conn, in_tx, effect, st, err);
 }
 
-/* The frequent case: one prepared statement and nothing else. */
-static stele_status execute(stele_conn *conn, const stele__entry *entry, const stele__bound *bound,
-                            stele__effect effect, struct pg_result **ret_result, stele_error *err)
+/* One prepared statement and nothing else. */
+static inline stele_status execute(stele_conn *conn, const stele__execution *what,
+                                   stele__effect effect, struct pg_result **ret_result,
+                                   stele_error *err)
 {
-    const stele__step step = {.kind = STELE__STEP_EXECUTE,
-                              .name = entry->name,
-                              .param_count = bound->count,
-                              .values = bound->values,
-                              .lengths = bound->lengths,
-                              .formats = bound->formats,
-                              .result_format = 1};
     uint64_t now = (uint64_t)stele__now_ns();
     stele__deadline deadline = now + (uint64_t)conn->call_timeout_ms * 1000000u;
     if (conn->deadline < deadline)
         deadline = conn->deadline;
-    bool in_tx = conn->tx.state != STELE__TX_NONE;
-    stele_status st = stele__link_execute(conn->link, &step, now, deadline, ret_result, err);
-    return st == STELE_OK ? st : judge(conn, in_tx, effect, st, err);
+    stele_status st = stele__link_execute(conn->link, what, now, deadline, ret_result, err);
+    return st == STELE_OK ? st : judge(conn, conn->tx.state != STELE__TX_NONE, effect, st, err);
+}
+
+static stele__effect effect_of(const stele_gen_stmt *stmt)
+{
+    return (stmt->properties & STELE_STMT_READ) != 0 ? STELE__READS : STELE__WRITES;
 }
 
 /* ---- one call ---- */
@@ -208,11 +206,12 @@ static stele_status send(const running *r, const stele__bound *bound, bool *ret_
 {
     attempt a;
     stele_conn *conn = r->conn;
-    bool reads = (r->call->stmt->properties & STELE_STMT_READ) != 0;
-    stele__effect effect = reads ? STELE__READS : STELE__WRITES;
+    stele__effect effect = effect_of(r->call->stmt);
     if (r->entry->state == STELE__ENTRY_PREPARED && conn->tx.pending_count == 0 && !conn->sampled) {
+        const stele__execution what = {r->entry->name, bound->count, bound->values, bound->lengths,
+                                       bound->formats};
         *ret_named = true;
-        return execute(conn, r->entry, bound, effect, ret_result, err);
+        return execute(conn, &what, effect, ret_result, err);
     }
     *ret_named = false;
     if (conn->sampled)
@@ -245,6 +244,16 @@ static stele_status check_types(const running *r, struct pg_result *result, stel
     return st;
 }
 
+/* Names what a failed statement was about. */
+static stele_status explain(const stele__call *call, stele_status st, stele_error *err)
+{
+    if (err->sqlstate[0] == '2' && err->sqlstate[1] == '2')
+        stele__name_culprit(call, err);
+    if (err->table[0] == '\0' && call->stmt->table != NULL)
+        stele__error_place(err, call->stmt->table, NULL);
+    return st;
+}
+
 static stele_status run_entry(const running *r, struct pg_result **ret_result, stele_error *err)
 {
     stele__bound bound;
@@ -259,13 +268,8 @@ static stele_status run_entry(const running *r, struct pg_result **ret_result, s
                stele__entry_renew(r->conn, r->entry, err));
     }
     stele__bind_release(&bound);
-    if (st != STELE_OK) {
-        if (err->sqlstate[0] == '2' && err->sqlstate[1] == '2')
-            stele__name_culprit(r->call, err);
-        if (err->table[0] == '\0' && stmt->table != NULL)
-            stele__error_place(err, stmt->table, NULL);
-        return st;
-    }
+    if (st != STELE_OK)
+        return explain(r->call, st, err);
     r->entry->stale_runs = 0;
     if (!r->entry->checked)
         st = check_types(r, *ret_result, err);
@@ -276,8 +280,10 @@ static stele_status run_entry(const running *r, struct pg_result **ret_result, s
     return st;
 }
 
-stele_status stele__run_call(stele_conn *conn, const stele__call *call,
-                             struct pg_result **ret_result, stele_error *err)
+/* Apart, so that its many variables are not in the way of the frequent case. */
+__attribute__((noinline)) stele_status stele__run_call(stele_conn *conn, const stele__call *call,
+                                                       struct pg_result **ret_result,
+                                                       stele_error *err)
 {
     running r = {.conn = conn, .call = call};
     stele_status st = stele__conn_usable(conn, err);
@@ -292,6 +298,37 @@ stele_status stele__run_call(stele_conn *conn, const stele__call *call,
     return st;
 }
 
+/*
+ * The frequent case: what ran last under these names is the statement, prepared and checked, and
+ * only texts go out. False: nothing ran, or it did on a stale plan, and it is to run in full.
+ */
+static inline bool run_latest(stele_conn *conn, const stele__call *call, stele_status *ret_status,
+                              struct pg_result **ret_result, stele_error *err)
+{
+    stele__bound_texts bound;
+    const stele_gen_stmt *stmt = call->stmt;
+    stele__cache *cache = conn->link->cache;
+    if (!stele__conn_is_ready(conn) || cache == NULL || conn->tx.pending_count > 0)
+        return false;
+    stele__entry *entry = stele__cache_latest(cache, stmt, conn->names->id, call->flags);
+    if (entry == NULL || !entry->checked || !entry->texts.possible ||
+        !stele__bind_texts(&entry->texts, entry->param_count, call->args, &bound))
+        return false;
+    __atomic_store_n(&conn->last_statement, stmt->name, __ATOMIC_RELAXED);
+    const stele__execution what = {entry->name, entry->param_count, bound.values, bound.lengths,
+                                   stele__bind_binary};
+    stele_status st = execute(conn, &what, effect_of(stmt), ret_result, err);
+    if (st == STELE_OK)
+        entry->stale_runs = 0;
+    else if (stele__is_stale_plan(err) && stele__entry_renew(conn, entry, err))
+        return false;
+    else
+        (void)explain(call, st, err);
+    stele__cache_touch_latest(cache, entry);
+    *ret_status = st;
+    return true;
+}
+
 stele_status stele__run(stele_conn *conn, const stele__call *call, struct pg_result **ret_result,
                         stele_error *err)
 {
@@ -299,9 +336,11 @@ stele_status stele__run(stele_conn *conn, const stele__call *call, struct pg_res
      * left alone when a second attempt succeeds. */
     stele_error local;
     local.status = STELE_OK;
-    stele_status st = __builtin_expect(conn->observed, 0)
-                          ? stele__run_observed(conn, call, ret_result, &local)
-                          : stele__run_call(conn, call, ret_result, &local);
+    stele_status st;
+    if (__builtin_expect(conn->observed, 0))
+        st = stele__run_observed(conn, call, ret_result, &local);
+    else if (!run_latest(conn, call, &st, ret_result, &local))
+        st = stele__run_call(conn, call, ret_result, &local);
     if (st == STELE_OK || err == NULL)
         return st;
     if (local.status == STELE_OK) /* a hook that told nothing */

@@ -9,7 +9,7 @@
 #ifndef STELE_STMT_CACHE_H
 #define STELE_STMT_CACHE_H
 
-#include "render.h"
+#include "bind.h"
 
 /** How far back a first use counts. */
 #define STELE__RECENT 256
@@ -32,14 +32,15 @@ typedef struct stele__entry {
     uint8_t stale_runs; /* executions in a row that failed as those of stale plans do */
     uint16_t param_count;
     uint16_t shape_len;
+    stele__text_plan texts;
     uint32_t pins;     /* of pipelines and streams that still need it */
     uint64_t last_use; /* look-up number */
     struct stele__entry *chain;
     struct stele__entry *newer, *older; /* in the list of its kind */
     uint16_t *order;                    /* parameter of each $n */
-    struct stele__bind_slot *slots;     /* how each $n is bound */
+    stele__bind_slot *slots;            /* how each $n is bound */
     uint32_t *types;                    /* OID of each $n */
-    struct stele__bind_input *inputs;   /* their tags when it was looked up last */
+    stele__bind_input *inputs;          /* their tags when it was looked up last */
     uint8_t *states;                    /* of all parameters; NULL when all are plain */
     uint8_t *shape;                     /* those of the inputs */
     char *sql;                          /* NULL once prepared */
@@ -123,13 +124,19 @@ stele__entry *stele__cache_victim(const stele__cache *cache);
 /** Makes an entry the newest of its kind. */
 void stele__cache_renew(stele__cache *cache, stele__entry *entry);
 
-/** Counts a look-up, and makes its entry the newest of its kind. */
-static inline void stele__cache_touch(stele__cache *cache, stele__entry *entry)
+/** Counts a look-up whose entry was the latest, and makes that the newest of its kind. */
+static inline void stele__cache_touch_latest(stele__cache *cache, stele__entry *entry)
 {
     entry->last_use = ++cache->lookups;
-    *stele__cache_latest_place(cache, entry->stmt, entry->names_id) = entry;
     if (cache->prepared.newest != entry)
         stele__cache_renew(cache, entry);
+}
+
+/** The same for any entry, which becomes the latest. */
+static inline void stele__cache_touch(stele__cache *cache, stele__entry *entry)
+{
+    *stele__cache_latest_place(cache, entry->stmt, entry->names_id) = entry;
+    stele__cache_touch_latest(cache, entry);
 }
 
 /** Forgets one entry, or all but one (NULL: all), because the server has lost them. */

@@ -181,13 +181,113 @@ static void lengths_are_bounded(void **state)
     stele__bind_release(&bound);
 }
 
+/* ---- texts alone ---- */
+
+typedef struct note {
+    stele_in_i64 id;
+    stele_in_str title;
+    stele_in_str_n body;
+} note;
+
+static const stele_gen_param note_params[] = {
+    {"id", STELE_GEN_INT8, STELE_GEN_IN, false, 0, offsetof(note, id), 0, NULL},
+    {"title", STELE_GEN_TEXT, STELE_GEN_IN, true, 0, offsetof(note, title), 0, NULL},
+    {"body", STELE_GEN_JSONB, STELE_GEN_IN_N, false, 0, offsetof(note, body), 0, NULL},
+};
+
+static const stele_gen_stmt notes = {.name = "notes",
+                                     .table = "notes",
+                                     .params = note_params,
+                                     .param_count = STELE_COUNT(note_params)};
+
+static uint32_t offsets[3];
+
+/* The plan for the shape that `in` has; its parameters are those in `order`. */
+static stele__text_plan plan_for(const note *in, const uint16_t *order, int count)
+{
+    stele__bind_slot slots[3];
+    stele__text_plan plan;
+    const void *args[] = {in};
+    assert_int_equal(stele__bind_states(&notes, args, states, &err), STELE_OK);
+    stele__bind_plan(&notes, order, count, slots);
+    stele__bind_plan_texts(&notes, states, slots, count, offsets, &plan);
+    return plan;
+}
+
+static bool bind_texts(const stele__text_plan *plan, const note *in, stele__bound_texts *bound)
+{
+    const void *args[] = {in};
+    return stele__bind_texts(plan, 2, args, bound);
+}
+
+static void texts_are_bound_at_once(void **state)
+{
+    (void)state;
+    static const uint16_t order[] = {1, 2};
+    const note in = {.title = stele_text_v("x"), .body = stele_text_n_v("{}")};
+    stele__bound_texts bound;
+    stele__text_plan plan = plan_for(&in, order, 2);
+    assert_true(plan.possible);
+    assert_true(bind_texts(&plan, &in, &bound));
+    assert_ptr_equal(bound.values[0], in.title.v.data);
+    assert_int_equal(bound.lengths[0], 1);
+    assert_int_equal(bound.lengths[1], 3);
+    assert_memory_equal(bound.values[1], "\1{}", 3);
+}
+
+static void another_shape_is_seen(void **state)
+{
+    (void)state;
+    static const uint16_t order[] = {1, 2};
+    const note in = {.title = stele_text_v("x"), .body = stele_text_n_v("{}")};
+    static char big[STELE__BIND_SPACE];
+    stele__bound_texts bound;
+    stele__text_plan plan = plan_for(&in, order, 2);
+    note other = in;
+    other.id = stele_i64_v(1);
+    assert_false(bind_texts(&plan, &other, &bound));
+    other = in;
+    other.title.tag = NULL;
+    assert_false(bind_texts(&plan, &other, &bound));
+    other = in;
+    other.title.v.data = NULL;
+    assert_false(bind_texts(&plan, &other, &bound));
+    other = in;
+    other.body = stele_text_n_null();
+    assert_false(bind_texts(&plan, &other, &bound));
+    other.body = stele_text_n_of((stele_str){big, sizeof big});
+    assert_false(bind_texts(&plan, &other, &bound));
+    other = in;
+    other.title.v.len = STELE__VALUE_MAX;
+    assert_false(bind_texts(&plan, &other, &bound));
+    assert_false(bind_texts(&plan, NULL, &bound));
+}
+
+static void what_is_no_text_goes_the_other_way(void **state)
+{
+    (void)state;
+    static const uint16_t with_id[] = {0, 1};
+    static const uint16_t without_body[] = {1};
+    note in = {.id = stele_i64_v(1), .title = stele_text_v("x")};
+    assert_false(plan_for(&in, with_id, 2).possible);
+    /* An input that is set but bound to nothing would not be looked at. */
+    in = (note){.title = stele_text_v("x"), .body = stele_text_n_v("{}")};
+    assert_false(plan_for(&in, without_body, 1).possible);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tags_become_states),     cmocka_unit_test(no_filter_at_all_is_all_unset),
-        cmocka_unit_test(what_is_wrong_is_named), cmocka_unit_test(values_are_encoded_in_order),
-        cmocka_unit_test(texts_are_not_copied),   cmocka_unit_test(null_pointers_are_refused),
+        cmocka_unit_test(tags_become_states),
+        cmocka_unit_test(no_filter_at_all_is_all_unset),
+        cmocka_unit_test(what_is_wrong_is_named),
+        cmocka_unit_test(values_are_encoded_in_order),
+        cmocka_unit_test(texts_are_not_copied),
+        cmocka_unit_test(null_pointers_are_refused),
         cmocka_unit_test(lengths_are_bounded),
+        cmocka_unit_test(texts_are_bound_at_once),
+        cmocka_unit_test(another_shape_is_seen),
+        cmocka_unit_test(what_is_no_text_goes_the_other_way),
     };
     return RUN(tests);
 }
