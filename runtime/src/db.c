@@ -314,7 +314,8 @@ stele_status stele_db_acquire_at(stele_db *db, uint32_t timeout_ms, const char *
 {
     if (db == NULL || ret_conn == NULL)
         return stele__fail(err, STELE_E_INPUT, "db or ret_conn is NULL");
-    return stele__pool_acquire(db->pool, db->names, timeout_ms, file, line, ret_conn, err);
+    const stele__place place = {file, line};
+    return stele__pool_acquire(db->pool, db->names, timeout_ms, &place, ret_conn, err);
 }
 
 void stele_db_pool_stats(const stele_db *db, stele_pool_stats *ret_stats)

@@ -15,6 +15,11 @@
 
 #include "banned.h"
 
+bool stele__link_is_idle(const stele__link *link)
+{
+    return PQtransactionStatus(link->pg) == PQTRANS_IDLE;
+}
+
 bool stele__link_has_work(const stele__link *link)
 {
     return link->pg != NULL && PQstatus(link->pg) == CONNECTION_OK &&

@@ -9,6 +9,9 @@
 
 #include "link.h"
 
+/** True if the session is outside of a transaction, with nothing under way; not for a broken link. */
+bool stele__link_is_idle(const stele__link *link);
+
 /** True if the server may still be at work for it: a cancel request should come before the end. */
 bool stele__link_has_work(const stele__link *link);
 

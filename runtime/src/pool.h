@@ -50,9 +50,15 @@ bool stele__pool_attach(stele__pool *pool, stele_error *err);
 void stele__pool_detach(stele__pool *pool, stele__names_box *names, void *memory,
                         uint32_t drain_ms);
 
+/** Where a lease was taken: static text. */
+typedef struct stele__place {
+    const char *file;
+    int line;
+} stele__place;
+
 /** Takes a link in line. timeout_ms 0: the pool's. Errors: as stele_db_acquire(). */
 stele_status stele__pool_acquire(stele__pool *pool, stele__names_box *names, uint32_t timeout_ms,
-                                 const char *file, int line, stele_conn **ret_conn,
+                                 const stele__place *place, stele_conn **ret_conn,
                                  stele_error *err);
 
 /** Puts `names` in force for a lease of this pool. Errors: STELE_E_MISUSE, STELE_E_FORKED. */

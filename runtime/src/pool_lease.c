@@ -17,14 +17,17 @@
 
 long stele__pool_thread_id(void)
 {
-    /* Asking the kernel each time would cost more than the rest of an acquire. */
-    static _Thread_local long id;
-    static _Thread_local uint32_t epoch;
-    if (id == 0 || epoch != stele__fork_epoch) {
-        id = (long)gettid();
-        epoch = stele__fork_epoch;
+    /* Asking the kernel each time would cost more than the rest of an acquire, and finding the place
+     * by a call a good part of it. */
+    static _Thread_local struct {
+        long id;
+        uint32_t epoch;
+    } known __attribute__((tls_model("initial-exec")));
+    if (known.id == 0 || known.epoch != stele__fork_epoch) {
+        known.id = (long)gettid();
+        known.epoch = stele__fork_epoch;
     }
-    return id;
+    return known.id;
 }
 
 /* ---- leases and names ---- */
@@ -65,26 +68,30 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* Whether the link can be trusted. Lock not held: this may talk to the server. */
-static bool is_fit(const stele__pool *pool, stele__slot *slot, const stele__waiter *waiter)
+/* Asks the server whether it answers, or for UTC. */
+static __attribute__((noinline)) bool mend(const stele__pool *pool, stele__link *link, bool ping,
+                                           stele__deadline deadline)
 {
-    const stele_pool_options *rules = &pool->config.rules;
-    uint64_t ping_after = (uint64_t)rules->ping_after_ms * STELE__MS;
-    uint64_t now = waiter->now_ns;
+    uint64_t now = (uint64_t)stele__now_ns();
+    deadline = earlier(deadline, now + (uint64_t)pool->config.rules.ping_timeout_ms * STELE__MS);
+    if (ping && stele__link_ping(link, deadline, NULL) != STELE_OK)
+        return false;
+    return stele__link_is_utc(link) || stele__link_set_utc(link, deadline, NULL) == STELE_OK;
+}
+
+/* Whether the link can be trusted. Lock not held: this may talk to the server. */
+static inline bool is_fit(const stele__pool *pool, const stele__slot *slot, uint64_t now_ns,
+                          stele__deadline deadline)
+{
     stele__link *link = slot->link;
+    uint64_t ping_after = (uint64_t)pool->config.rules.ping_after_ms * STELE__MS;
     if (!stele__link_alive(link))
         return false;
-    if (now > slot->idle_since_ns && now - slot->idle_since_ns > ping_after) {
-        uint64_t cap = (uint64_t)stele__now_ns() + (uint64_t)rules->ping_timeout_ms * STELE__MS;
-        if (stele__link_ping(link, earlier(cap, waiter->deadline), NULL) != STELE_OK)
-            return false;
-    }
-    if (!stele__link_is_utc(link)) {
-        uint64_t cap = (uint64_t)stele__now_ns() + (uint64_t)rules->ping_timeout_ms * STELE__MS;
-        if (stele__link_set_utc(link, earlier(cap, waiter->deadline), NULL) != STELE_OK)
-            return false;
-    }
-    return true;
+    /* A clock read before the link came back says nothing: it was idle for no time. */
+    bool ping = now_ns > slot->idle_since_ns + ping_after;
+    if (!ping && stele__link_is_utc(link))
+        return true;
+    return mend(pool, link, ping, deadline);
 }
 
 /* Makes the lease run on the slot. */
@@ -95,7 +102,6 @@ static void bind_slot(stele__lease *lease, stele__slot *slot)
     slot->lease = lease;
     lease->conn.link = link;
     lease->conn.round_trips_before -= link->round_trips;
-    link->names_id = lease->conn.names->id;
 }
 
 /* Leaves the lease without a link. */
@@ -141,7 +147,7 @@ static stele_status try_others(stele__pool *pool, stele__lease *lease, stele__wa
         if (st == STELE_OK)
             bind_slot(lease, slot);
         stele__pool_unlock(pool);
-        if (st != STELE_OK || is_fit(pool, slot, waiter))
+        if (st != STELE_OK || is_fit(pool, slot, waiter->now_ns, waiter->deadline))
             return st;
     }
 }
@@ -167,8 +173,8 @@ static stele_status run_hook(stele__lease *lease, stele__deadline deadline, stel
 /* ---- acquire ---- */
 
 /* Fills what differs from lease to lease, field by field: clearing all would cost more. */
-static void lease_start(stele__pool *pool, stele__lease *lease, stele__names_box *names,
-                        uint64_t now_ns)
+static inline void lease_start(stele__pool *pool, stele__lease *lease, stele__slot *slot,
+                               stele__names_box *names, uint64_t now_ns, const stele__place *place)
 {
     stele_conn *conn = &lease->conn;
     pool->stats.acquired++;
@@ -176,6 +182,8 @@ static void lease_start(stele__pool *pool, stele__lease *lease, stele__names_box
     names->refs++;
     lease->names = names;
     lease->acquired_ns = now_ns;
+    lease->file = place->file;
+    lease->line = place->line;
     lease->thread_id = stele__pool_thread_id();
     lease->reported = false;
     conn->names = &names->names;
@@ -188,30 +196,40 @@ static void lease_start(stele__pool *pool, stele__lease *lease, stele__names_box
     conn->tx.first_sqlstate[0] = '\0';
     __atomic_store_n(&conn->last_statement, NULL, __ATOMIC_RELAXED);
     conn->round_trips_before = 0;
+    bind_slot(lease, slot);
 }
 
-stele_status stele__pool_acquire(stele__pool *pool, stele__names_box *names, uint32_t timeout_ms,
-                                 const char *file, int line, stele_conn **ret_conn,
-                                 stele_error *err)
+/* What a lease must pass before it is the caller's. */
+static __attribute__((noinline)) stele_status try_lease(stele__lease *lease, stele__waiter *waiter,
+                                                        bool fit, stele_conn **ret_conn,
+                                                        stele_error *err)
 {
-    stele_status st = STELE_OK;
-    if (stele__pool_is_foreign(pool))
-        return stele__pool_check_fork(pool, err);
-    if (timeout_ms == 0)
-        timeout_ms = pool->config.rules.acquire_timeout_ms;
-    stele__slot *slot = NULL;
-    stele__waiter waiter; /* only what is read before somebody waits */
-    waiter.ticket = 0;
-    waiter.is_relink = false;
-    waiter.warned = false;
-    waiter.names_id = names->names.id;
-    waiter.now_ns = (uint64_t)stele__now_ns();
-    uint64_t start = waiter.now_ns;
-    waiter.deadline = start + (uint64_t)timeout_ms * STELE__MS;
+    stele__pool *pool = lease->pool;
+    stele_status st = fit ? STELE_OK : try_others(pool, lease, waiter, err);
+    if (st == STELE_OK && pool->config.on_lease != NULL)
+        st = run_hook(lease, waiter->deadline, err);
+    if (st != STELE_OK) {
+        stele_conn_release(&lease->conn);
+        return st;
+    }
+    *ret_conn = &lease->conn;
+    return STELE_OK;
+}
 
-    stele__pool_lock(pool);
+#define WAITER(names, now, until)                                                                  \
+    {                                                                                              \
+        .names_id = (names)->names.id, .now_ns = (now), .deadline = (until)                        \
+    }
+
+/* Takes a link in any way there is. Returns with the mutex released. */
+static __attribute__((noinline)) stele_status
+acquire_locked(stele__pool *pool, stele__names_box *names, uint64_t start, stele__deadline deadline,
+               const stele__place *place, stele_conn **ret_conn, stele_error *err)
+{
+    stele__slot *slot = NULL;
     stele__lease *lease = NULL;
-    st = stele__pool_take_locked(pool, &waiter, &slot, err);
+    stele__waiter waiter = WAITER(names, start, deadline);
+    stele_status st = stele__pool_take_locked(pool, &waiter, &slot, err);
     if (st == STELE_OK) {
         lease = lease_new_locked(pool);
         if (lease == NULL) {
@@ -223,24 +241,51 @@ stele_status stele__pool_acquire(stele__pool *pool, stele__names_box *names, uin
         waiter.now_ns = (uint64_t)stele__now_ns();
         pool->stats.wait_ns += waiter.now_ns - start;
     }
-    if (st != STELE_OK) {
-        stele__pool_unlock(pool);
+    if (st == STELE_OK)
+        lease_start(pool, lease, slot, names, waiter.now_ns, place);
+    stele__pool_unlock(pool);
+    if (st != STELE_OK)
         return st;
-    }
-    lease_start(pool, lease, names, waiter.now_ns);
-    lease->file = file;
-    lease->line = line;
-    bind_slot(lease, slot);
+    bool fit = is_fit(pool, slot, waiter.now_ns, deadline);
+    return try_lease(lease, &waiter, fit, ret_conn, err);
+}
+
+/* The frequent case: the newest idle link, if it knows the names and nobody waits; or NULL. */
+static inline stele__slot *take_newest_locked(stele__pool *pool, uint64_t names_id, uint64_t now_ns)
+{
+    stele__slot *slot = pool->idle;
+    if (slot == NULL || pool->first != NULL || pool->closing || slot->link->names_id != names_id ||
+        now_ns >= slot->expires_ns ||
+        now_ns > slot->idle_since_ns + (uint64_t)pool->config.rules.max_idle_ms * STELE__MS)
+        return NULL;
+    stele__slot_unlink_idle_locked(pool, slot);
+    slot->state = STELE__SLOT_LEASED;
+    pool->in_use++;
+    return slot;
+}
+
+stele_status stele__pool_acquire(stele__pool *pool, stele__names_box *names, uint32_t timeout_ms,
+                                 const stele__place *place, stele_conn **ret_conn, stele_error *err)
+{
+    if (stele__pool_is_foreign(pool))
+        return stele__pool_check_fork(pool, err);
+    if (timeout_ms == 0)
+        timeout_ms = pool->config.rules.acquire_timeout_ms;
+    uint64_t now = (uint64_t)stele__now_ns();
+    uint64_t deadline = now + (uint64_t)timeout_ms * STELE__MS;
+
+    stele__pool_lock(pool);
+    stele__lease *lease = pool->free_leases;
+    stele__slot *slot = lease != NULL ? take_newest_locked(pool, names->names.id, now) : NULL;
+    if (slot == NULL)
+        return acquire_locked(pool, names, now, deadline, place, ret_conn, err);
+    pool->free_leases = lease->next;
+    lease_start(pool, lease, slot, names, now, place);
     stele__pool_unlock(pool);
 
-    if (!is_fit(pool, slot, &waiter))
-        st = try_others(pool, lease, &waiter, err);
-    if (st == STELE_OK && pool->config.on_lease != NULL)
-        st = run_hook(lease, waiter.deadline, err);
-    if (st != STELE_OK) {
-        stele_conn_release(&lease->conn);
-        return st;
-    }
+    bool fit = is_fit(pool, slot, now, deadline);
+    if (!fit || pool->config.on_lease != NULL)
+        return try_lease(lease, &(stele__waiter)WAITER(names, now, deadline), fit, ret_conn, err);
     *ret_conn = &lease->conn;
     return STELE_OK;
 }
@@ -279,7 +324,7 @@ typedef struct verdict {
 static bool is_clean(const stele__link *link)
 {
     return !link->broken && !link->refused_write && !link->dirty_session &&
-           stele__link_tx_status(link) == STELE__TX_IDLE;
+           stele__link_is_idle(link);
 }
 
 /* Looks at a link that comes back, and cleans it. Lock not held: this may talk to the server. */
@@ -342,29 +387,12 @@ static void release_in_child(stele__lease *lease)
         stele__slot_close_in_child(lease->slot);
 }
 
-static void pool_release(stele_conn *conn)
+/* What the lease has had is given back; the mutex is released. */
+static inline void lease_end_unlock(stele__pool *pool, stele__lease *lease, uint64_t now_ns)
 {
-    stele__lease *lease = conn->owner;
-    stele__pool *pool = lease->pool;
-    if (stele__pool_is_foreign(pool)) {
-        release_in_child(lease);
-        return;
-    }
-    verdict v = {.reason = STELE_CLOSE_REASONS};
-    bool clean = lease->slot != NULL && is_clean(conn->link);
-    if (lease->slot != NULL && !clean)
-        v = inspect(pool, conn->link);
-    uint64_t now = (uint64_t)stele__now_ns();
-
-    stele__pool_lock(pool);
-    pool->stats.use_ns += now - lease->acquired_ns;
+    pool->stats.use_ns += now_ns - lease->acquired_ns;
     names_drop_locked(lease->names);
-    if (lease->slot != NULL) {
-        if (!clean || pool->failures > 0)
-            note_verdict_locked(pool, lease, v, now);
-        return_slot_locked(pool, lease->slot, v.reason, now);
-        lease->slot = NULL;
-    }
+    lease->slot = NULL;
     lease->next = pool->free_leases;
     pool->free_leases = lease;
     pool->out--;
@@ -375,6 +403,41 @@ static void pool_release(stele_conn *conn)
     (void)pthread_cond_broadcast(&pool->calm);
     pool->refs++;
     stele__pool_unref_unlock(pool);
+}
+
+/* A link that is not clean, or none. */
+static __attribute__((noinline)) void release_unclean(stele__pool *pool, stele__lease *lease)
+{
+    verdict v = {.reason = STELE_CLOSE_REASONS};
+    if (lease->slot != NULL)
+        v = inspect(pool, lease->conn.link);
+    uint64_t now = (uint64_t)stele__now_ns();
+    stele__pool_lock(pool);
+    if (lease->slot != NULL) {
+        note_verdict_locked(pool, lease, v, now);
+        return_slot_locked(pool, lease->slot, v.reason, now);
+    }
+    lease_end_unlock(pool, lease, now);
+}
+
+static void pool_release(stele_conn *conn)
+{
+    stele__lease *lease = conn->owner;
+    stele__pool *pool = lease->pool;
+    if (stele__pool_is_foreign(pool)) {
+        release_in_child(lease);
+        return;
+    }
+    if (lease->slot == NULL || !is_clean(conn->link)) {
+        release_unclean(pool, lease);
+        return;
+    }
+    uint64_t now = (uint64_t)stele__now_ns();
+    stele__pool_lock(pool);
+    if (pool->failures > 0)
+        note_verdict_locked(pool, lease, (verdict){.reason = STELE_CLOSE_REASONS}, now);
+    return_slot_locked(pool, lease->slot, STELE_CLOSE_REASONS, now);
+    lease_end_unlock(pool, lease, now);
 }
 
 /* ---- another link for the same lease ---- */
@@ -414,7 +477,7 @@ static stele_status pool_relink(stele_conn *conn, stele__deadline deadline, stel
     if (st == STELE_OK)
         bind_slot(lease, slot);
     stele__pool_unlock(pool);
-    if (st == STELE_OK && !is_fit(pool, slot, &waiter))
+    if (st == STELE_OK && !is_fit(pool, slot, waiter.now_ns, waiter.deadline))
         st = try_others(pool, lease, &waiter, err);
     if (st == STELE_OK && pool->config.on_lease != NULL) {
         st = run_hook(lease, waiter.deadline, err);

@@ -225,6 +225,7 @@ static stele_status wait_in_line(stele__pool *pool, stele__waiter *waiter, stele
         return closed(err);
     if (waiter->status != STELE_OK)
         return connect_failed(pool, err);
+    waiter->slot->link->names_id = waiter->names_id;
     *ret_slot = waiter->slot;
     return STELE_OK;
 }
@@ -254,6 +255,7 @@ stele_status stele__pool_take_locked(stele__pool *pool, stele__waiter *waiter,
             return closed(err);
         stele__slot *slot = pool->first == NULL ? take_idle(pool, waiter) : NULL;
         if (slot != NULL) {
+            slot->link->names_id = waiter->names_id;
             *ret_slot = slot;
             return STELE_OK;
         }
