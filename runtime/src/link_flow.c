@@ -95,21 +95,24 @@ stele__arrival stele__flow_next(stele__link *link, PGresult **ret_result)
     PGresult *result = PQgetResult(link->pg);
     if (result == NULL)
         return PQstatus(link->pg) == CONNECTION_OK ? STELE__ARRIVAL_END : STELE__ARRIVAL_LOST;
+    *ret_result = result;
+    if (PQresultStatus(result) == PGRES_SINGLE_TUPLE) /* of a stream: the frequent case */
+        return STELE__ARRIVAL_ROWS;
     stele__arrival arrival = arrival_of(result);
     switch (arrival) {
     case STELE__ARRIVAL_RESULT:
     case STELE__ARRIVAL_ROWS:
     case STELE__ARRIVAL_ERROR:
-        *ret_result = result;
-        break;
+        return arrival;
     case STELE__ARRIVAL_SKIPPED:
         if (PQstatus(link->pg) != CONNECTION_OK)
             arrival = STELE__ARRIVAL_LOST;
-        PQclear(result);
         break;
     default:
-        PQclear(result);
+        break;
     }
+    PQclear(result);
+    *ret_result = NULL;
     return arrival;
 }
 

@@ -63,7 +63,8 @@ static void expire(stream *s)
 
 static void drop_result(stream *s)
 {
-    stele__result_clear(s->result);
+    if (s->result != NULL)
+        stele__result_clear(s->result);
     s->result = NULL;
     s->count = 0;
     s->at = 0;
@@ -79,6 +80,8 @@ static stele__arrival await(stream *s, struct pg_result **ret_result)
             return arrival;
         if (s->input_over)
             return STELE__ARRIVAL_LOST;
+        if (s->holder.deadline == 0)
+            s->holder.deadline = stele__conn_deadline(s->conn);
         int left = stele__flow_push(link);
         int ready = left < 0 ? -1 : stele__flow_wait(link, left > 0, s->holder.deadline);
         if (ready == 0) {
@@ -497,10 +500,12 @@ stele_status stele_gen_iter_next(void *iter, const void **ret_row, stele_error *
         return stele__fail(err, STELE_E_MISUSE, "the connection of this stream was given up");
     if (stele__link_is_foreign(s->conn->link))
         return stele__fail(err, STELE_E_FORKED, "the connection belongs to the parent process");
-    s->holder.deadline = stele__conn_deadline(s->conn);
-    read_rows(s);
-    if (s->at == s->count)
-        return answer(s, err);
+    if (s->at == s->count) {
+        s->holder.deadline = 0; /* set when there is something to wait for: a clock costs */
+        read_rows(s);
+        if (s->at == s->count)
+            return answer(s, err);
+    }
     stele__row_shape shape = {s->stmt->columns, s->stmt->column_count, s->stmt->row_size,
                               s->stmt->name};
     stele_status st = stele__result_row_at(s->result, &shape, s->at, s->row, err);
