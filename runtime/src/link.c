@@ -109,8 +109,9 @@ static stele_status check_version(const stele__link *link, stele_error *err)
 {
     if (link->server_version >= MIN_SERVER_VERSION)
         return STELE_OK;
-    stele_status st = stele__fail(err, STELE_E_UNSUPPORTED, "server version %d.%d is too old",
-                                  link->server_version / 10000, link->server_version / 100 % 100);
+    const char *version = PQparameterStatus(link->pg, "server_version");
+    stele_status st = stele__fail(err, STELE_E_UNSUPPORTED, "server version %s is too old",
+                                  version != NULL ? version : "unknown");
     stele__error_hint(err, "Stele needs PostgreSQL 12 or newer");
     return st;
 }
