@@ -17,6 +17,7 @@
 #include "banned.h"
 
 #define BUFFER_SIZE (64u << 10)
+#define SENDS 4                /* buffers that libpq may hold */
 #define LONG_VALUE (16u << 10) /* what goes without a copy into the buffer */
 #define SCRATCH_SIZE 4096u     /* for one value at a time */
 #define STAGE "pg_temp.stele_bulk"
@@ -42,6 +43,7 @@ typedef struct copier {
     bool counted; /* rows begin with their number */
     char *buffer;
     size_t used;
+    unsigned sends;
     stele_status status; /* the first failure; later calls do nothing */
     bool refused;        /* … was a value's, not the connection's */
     stele_error *err;
@@ -49,10 +51,12 @@ typedef struct copier {
 
 /* ---- the stream ---- */
 
+/* Waits until all is out only now and then: to wait each time would cost a system call more. */
 static void put(copier *c, const char *data, size_t len)
 {
+    bool settle = ++c->sends % SENDS == 0;
     if (c->status == STELE_OK)
-        c->status = stele__link_copy_put(c->b->conn->link, data, len, c->deadline, c->err);
+        c->status = stele__link_copy_put(c->b->conn->link, data, len, settle, c->deadline, c->err);
 }
 
 static void flush(copier *c)
@@ -152,11 +156,16 @@ static inline void add_field(copier *c, const field *f, const char *input, size_
         refuse(c, f, row, STELE__CODEC_TOO_LONG);
         return;
     }
-    char *at = room(c, jsonb ? 5 : 4);
+    size_t head = jsonb ? 5 : 4;
+    bool fits = BUFFER_SIZE - c->used >= head + text.len;
+    char *at = room(c, fits ? head + text.len : head);
     stele__put_be32(at, (uint32_t)text.len + jsonb);
     if (jsonb)
         at[4] = 1; /* version of the format */
-    add_bytes(c, text.data, text.len);
+    if (fits)
+        memcpy(at + head, text.data, text.len);
+    else
+        add_bytes(c, text.data, text.len);
 }
 
 static void add_rows(copier *c, const stele__slice *slice)

@@ -35,13 +35,21 @@ typedef struct stele__bulk_column {
     bool is_after;   /* an interval after now */
 } stele__bulk_column;
 
+/** An input of a group's first row: where its tag lies, and what must not be NULL beside it. */
+typedef struct stele__probe {
+    const stele_tag *tag;
+    uint32_t tag_offset;
+    uint32_t data_offset;
+} stele__probe;
+
 /** Rows that set the same columns. */
 typedef struct stele__group {
     struct stele__group *next;  /* in order of appearance */
     struct stele__group *chain; /* with the same hash */
     uint64_t hash;
-    uint8_t *shape;  /* for each parameter of `single`: a stele__state */
-    uint8_t *states; /* for each parameter of `many`: the same */
+    stele__probe *probes; /* for each parameter of `single` */
+    uint8_t *shape;       /* for each parameter of `single`: a stele__state */
+    uint8_t *states;      /* for each parameter of `many`: the same */
     stele__bulk_column *columns;
     uint16_t column_count;
     bool has_arrays; /* a column is an array: unnest would flatten it */

@@ -53,12 +53,40 @@ static bool read_shape(const stele_gen_stmt *single, const char *row, uint8_t *s
 }
 
 /* True if a row has the shape of a group: the frequent case, when all rows are made alike. */
-static bool has_shape(const stele_gen_stmt *single, const char *row, const uint8_t *shape)
+static bool has_shape(const stele_gen_stmt *single, const char *row, const stele__group *group)
 {
-    for (int i = 0; i < single->param_count; i++)
-        if (state_of(&single->params[i], row) != shape[i])
+    const stele__probe *probe = group->probes;
+    for (const stele__probe *end = probe + single->param_count; probe < end; probe++) {
+        const stele_tag *tag;
+        const void *data;
+        memcpy(&tag, row + probe->tag_offset, sizeof tag);
+        if (tag == probe->tag) {
+            if (tag == NULL)
+                continue;
+            memcpy(&data, row + probe->data_offset, sizeof data);
+            if (data != NULL)
+                continue;
+        }
+        size_t i = (size_t)(probe - group->probes);
+        if (state_of(&single->params[i], row) != group->shape[i])
             return false;
+    }
     return true;
+}
+
+/* Notes the tags of a group's first row; pointers that must not be NULL are looked at as well. */
+static void make_probes(const stele_gen_stmt *single, const char *row, stele__group *group)
+{
+    for (int i = 0; i < single->param_count; i++) {
+        const stele_gen_param *param = &single->params[i];
+        const stele__layout *layout = stele__layout_of(param->type);
+        stele__probe *probe = &group->probes[i];
+        probe->tag_offset = param->offset;
+        probe->data_offset = param->offset;
+        memcpy(&probe->tag, row + param->offset, sizeof probe->tag);
+        if (probe->tag == &stele_tag_value && layout->opt == 0)
+            probe->data_offset += layout->in;
+    }
 }
 
 /* Says what is wrong with a row's inputs. */
@@ -114,19 +142,22 @@ static void describe(const stele_gen_bulk *gen, stele__group *group)
             group->is_direct = false;
 }
 
-static stele__group *new_group(stele__bulk *b, const uint8_t *shape, uint64_t hash)
+static stele__group *new_group(stele__bulk *b, const char *row, const uint8_t *shape, uint64_t hash)
 {
     size_t sources = b->gen->single->param_count;
     size_t params = b->gen->many->param_count;
-    size_t size = sizeof(stele__group) + params * sizeof(stele__bulk_column) + sources + params;
+    size_t size = sizeof(stele__group) + sources * (sizeof(stele__probe) + 1) +
+                  params * (sizeof(stele__bulk_column) + 1);
     stele__group *group = stele__calloc(1, size);
     if (group == NULL)
         return NULL;
-    group->columns = (stele__bulk_column *)(void *)(group + 1);
+    group->probes = (stele__probe *)(void *)(group + 1);
+    group->columns = (stele__bulk_column *)(void *)(group->probes + sources);
     group->shape = (uint8_t *)(void *)(group->columns + params);
     group->states = group->shape + sources;
     memcpy(group->shape, shape, sources);
     group->hash = hash;
+    make_probes(b->gen->single, row, group);
     describe(b->gen, group);
     *b->last = group;
     b->last = &group->next;
@@ -136,14 +167,14 @@ static stele__group *new_group(stele__bulk *b, const uint8_t *shape, uint64_t ha
     return group;
 }
 
-static stele__group *group_of(stele__bulk *b, const uint8_t *shape)
+static stele__group *group_of(stele__bulk *b, const char *row, const uint8_t *shape)
 {
     size_t len = b->gen->single->param_count;
     uint64_t hash = stele__hash64(0, shape, len);
     stele__group *group = b->buckets[hash % STELE__GROUP_BUCKETS];
     while (group != NULL && (group->hash != hash || memcmp(group->shape, shape, len) != 0))
         group = group->chain;
-    return group != NULL ? group : new_group(b, shape, hash);
+    return group != NULL ? group : new_group(b, row, shape, hash);
 }
 
 /* From rows that follow each other to a list of them. */
@@ -190,7 +221,7 @@ static stele_status sort_rows(stele__bulk *b, uint8_t *shape, stele_error *err)
         if (stele__bulk_is_dropped(b, row))
             continue;
         const char *input = stele__bulk_input(b, row);
-        if (group == NULL || !has_shape(single, input, group->shape)) {
+        if (group == NULL || !has_shape(single, input, group)) {
             if (!read_shape(single, input, shape)) {
                 explain(b, row, shape, err);
                 stele_status st = stele__bulk_bad_row(b, row, err);
@@ -199,7 +230,7 @@ static stele_status sort_rows(stele__bulk *b, uint8_t *shape, stele_error *err)
                 b->done++;
                 continue;
             }
-            group = group_of(b, shape);
+            group = group_of(b, input, shape);
         }
         if (group == NULL || !add_row(group, row))
             return no_memory(b, err);

@@ -141,7 +141,7 @@ stele_status stele__link_copy_begin(stele__link *link, const char *sql, stele__d
     return settle(link, &got, st, err);
 }
 
-stele_status stele__link_copy_put(stele__link *link, const char *data, size_t len,
+stele_status stele__link_copy_put(stele__link *link, const char *data, size_t len, bool settle,
                                   stele__deadline deadline, stele_error *err)
 {
     while (len > 0) {
@@ -150,11 +150,13 @@ stele_status stele__link_copy_put(stele__link *link, const char *data, size_t le
         int put = PQputCopyData(link->pg, data, piece);
         if (put < 0)
             return stele__link_lost(link, err);
-        stele_status st = flush(link, deadline, err);
+        /* What did not fit waits for room; of more than one piece, each waits for the one before. */
+        bool wait = settle || put == 0 || (size_t)piece < len;
+        stele_status st = wait ? flush(link, deadline, err) : STELE_OK;
         if (st != STELE_OK)
             return st;
         if (put == 0)
-            continue; /* it did not fit; now there is room */
+            continue;
         data += piece;
         len -= (size_t)piece;
     }

@@ -17,8 +17,11 @@
 stele_status stele__link_copy_begin(stele__link *link, const char *sql, stele__deadline deadline,
                                     stele_error *err);
 
-/** Sends some bytes, wherever they begin and end. After a failure the link is broken. */
-stele_status stele__link_copy_put(stele__link *link, const char *data, size_t len,
+/**
+ * Sends some bytes, wherever they begin and end. `settle`: waits until libpq holds none of them. After
+ * a failure the link is broken.
+ */
+stele_status stele__link_copy_put(stele__link *link, const char *data, size_t len, bool settle,
                                   stele__deadline deadline, stele_error *err);
 
 /**
