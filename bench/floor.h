@@ -123,6 +123,15 @@ extern const bench_case floor_list_params;
 
 extern const bench_case floor_pipeline_10;
 
+/* ---- bulk ---- */
+
+#define BULK_ROWS 10000
+/* Before each round, so that all find the same table. */
+#define BULK_EMPTY "TRUNCATE session_events"
+
+extern const bench_case floor_bulk_copy;
+extern const bench_case floor_bulk_single; /* prepared, in one transaction */
+
 /* ---- stream ---- */
 
 #define STREAM_ROWS 1000000

@@ -378,6 +378,7 @@ def sweep_once(run: Runner, case: str) -> Swept:
 
 
 BENCHES: dict[str, Callable[[Runner], Iterator[Line]]] = {
+    "bulk": bench_bulk,
     "point-get": bench_point_get,
     "insert": bench_insert,
     "list-100": bench_list,
