@@ -251,7 +251,7 @@ def bench_pool(run: Runner) -> Iterator[Line]:
 def fairness(run: Runner, ours: Case, floor: Case) -> Iterator[Line]:
     """64 threads on 8 connections: here `floor` is the unluckiest thread, of Stele's own."""
     for name, case in (("fairness", ours), ("fairness-by-hand", floor)):
-        runs = [run.timed(case, 64, 1000) for _ in range(3)]
+        runs = [run.timed(case, 64, 3000) for _ in range(3)]
         most = median(r["most"] * 1e9 / r["wall_ns"] for r in runs)
         least = median(r["least"] * 1e9 / r["wall_ns"] for r in runs)
         yield line(name, most, least, "ops/s", "pool", len(runs), 64)

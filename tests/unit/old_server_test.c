@@ -1,4 +1,5 @@
 /* A server that is too old is told at once, by a scripted one: real ones of that age are gone. */
+#define _GNU_SOURCE /* mkdtemp */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
