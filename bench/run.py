@@ -84,7 +84,9 @@ def rounded(value: float) -> float:
     return round(value, 4 if value < 10 else 1)
 
 
-def line(case: str, ours: float, floor: float, unit: str, bench: str, runs: int, threads: int) -> Line:
+def line(
+    case: str, ours: float, floor: float, unit: str, bench: str, runs: int, threads: int
+) -> Line:
     ratio = round(ours / floor, 4) if floor else 0.0
     return Line(bench, case, threads, rounded(ours), rounded(floor), ratio, unit, runs)
 
@@ -150,7 +152,11 @@ class Runner:
             strace = ["strace", "-f", "-c", "-o", out.name]
             self.start([*strace, *self.command(case, "--count", str(count))])
             table = [text.split() for text in Path(out.name).read_text().splitlines()]
-        return {row[-1]: int(row[3]) for row in table if len(row) >= 5 and row[3].isdigit() and row[-1] != "total"}
+        return {
+            row[-1]: int(row[3])
+            for row in table
+            if len(row) >= 5 and row[3].isdigit() and row[-1] != "total"
+        }
 
 
 # ---- ways to compare ---------------------------------------------------------------------------
@@ -312,7 +318,10 @@ BULK_ROWS = 10_000
 def bench_bulk(run: Runner) -> Iterator[Line]:
     """Ten thousand rows in one call, beside COPY written by hand and beside single inserts."""
     stele, copy, single = (Case("bulk", c) for c in ("stele", "copy", "single"))
-    cpu: Rate = lambda outcome: outcome["cpu_ns"] / (outcome["count"] * BULK_ROWS)
+
+    def cpu(outcome: Outcome) -> float:
+        return outcome["cpu_ns"] / (outcome["count"] * BULK_ROWS)
+
     yield compare_instructions(run, "instructions", stele, copy, 3)
     yield compare_times(run, "rate", stele, copy, 1, "rows/s", per_second(BULK_ROWS))
     yield compare_times(run, "client-cpu", stele, copy, 1, "ns", cpu)
@@ -350,7 +359,9 @@ def bench_ttl(run: Runner) -> Iterator[Line]:
     found: dict[str, list[Swept]] = {}
     for case in (*(c for _ in range(TTL_RUNS) for c in TTL_CASES), *TTL_CONTROLS):
         found.setdefault(case, []).append(sweep_once(run, case))
-    rates = {case: median(o["count"] * 1e9 / o["wall_ns"] for o in all_) for case, all_ in found.items()}
+    rates = {
+        case: median(o["count"] * 1e9 / o["wall_ns"] for o in all_) for case, all_ in found.items()
+    }
     worst = {case: median(o["write_max_ns"] for o in all_) / 1e6 for case, all_ in found.items()}
     for case, outcomes in found.items():
         writes = median(o["writes"] * 1e9 / o["wall_ns"] for o in outcomes)

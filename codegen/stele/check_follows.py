@@ -43,7 +43,8 @@ def check_follows(view: View, tables: Tables) -> None:
         view.diags.error(
             view.at("follows", "columns"),
             "S069",
-            "no index begins with the columns of 'follows', so each sweep would read the whole table",
+            "no index begins with the columns of 'follows', so each sweep would read the whole "
+            "table",
             f"add to indexes: owner: [{', '.join(follows.columns)}]",
         )
 

@@ -9,7 +9,7 @@ from stele.model import Span
 
 @dataclass(frozen=True, slots=True, order=True)
 class Diagnostic:
-    """One problem. `code` is stable, such as S017; `hint` is the remedy, '' if the message says it."""
+    """One problem. `code` is stable, such as S017; `hint` is the remedy, '' if it is plain."""
 
     path: str
     line: int

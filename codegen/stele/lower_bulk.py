@@ -325,7 +325,7 @@ def _param(stmts: Statements, i: int, one: _Column) -> tuple[str, ...]:
 
 
 def _needs_stage(kind: Type) -> bool:
-    """Whether COPY cannot write the column: its bytes would name a type that is not the column's."""
+    """Whether COPY cannot write the column: its bytes would name another type than its own."""
     if kind.scalar is Scalar.OPAQUE:
         return True
     return kind.array and kind.scalar in (Scalar.ENUM, Scalar.VARCHAR)

@@ -120,7 +120,9 @@ def queue_query(
         head=prototype(_MUST, full, all_params, ";"),
         define=prototype("stele_status", full, all_params, ""),
         setup=tuple(lines),
-        call=f"stele_gen_queue(pipeline, stmt, {args}, {'flags' if switched else '0'}, &slot, err);",
+        call=(
+            f"stele_gen_queue(pipeline, stmt, {args}, {'flags' if switched else '0'}, &slot, err);"
+        ),
     )
 
 

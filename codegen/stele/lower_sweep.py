@@ -1,7 +1,7 @@
 """The statements of the sweeper: what it claims in one batch, what follows, whole partitions.
 
-A claim takes the oldest rows from a watermark on, skips what others hold, and looks at each row again
-once it is locked. It never finds a row by its place where rows may lie in partitions.
+A claim takes the oldest rows from a watermark on, skips what others hold, and looks at each row
+again once it is locked. It never finds a row by its place where rows may lie in partitions.
 """
 
 from __future__ import annotations

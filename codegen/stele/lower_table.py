@@ -305,7 +305,10 @@ class TableLowering:
         name = f"{self.base}_iter"
         which = f"Reads {self.stmts.live_word}rows one by one, by primary key, in constant memory."
         notes = [
-            ("Owns", f"the caller, on success: {name}_close(). Meanwhile conn takes no other calls."),
+            (
+                "Owns",
+                f"the caller, on success: {name}_close(). Meanwhile conn takes no other calls.",
+            ),
             ("Errors", f"may also come after rows, of {name}_next()."),
         ]
         flags = self._flags

@@ -65,7 +65,7 @@ class Policy:
         return [text for text in (self.not_deleted(alias), self.not_expired(alias)) if text]
 
     def condition(self, kind: PolicyKind, alias: str) -> str:
-        """What {live alias} and {not_deleted alias} of a query stand for; `true` without policies."""
+        """What {live alias} and {not_deleted alias} of a query stand for; else `true`."""
         terms = self.live(alias) if kind is PolicyKind.LIVE else [self.not_deleted(alias)]
         terms = [term for term in terms if term]
         return f"({' AND '.join(terms)})" if len(terms) > 1 else "".join(terms) or "true"

@@ -106,11 +106,10 @@ def _account() -> pwd.struct_passwd | None:
 def _remove_stale(parent: str) -> None:
     """Removes folders whose makers are gone: nobody holds their locks."""
     for name in glob.glob(os.path.join(parent, _PREFIX + "*")):
-        with contextlib.suppress(OSError):
-            # The file gets this name when it is locked already.
-            with open(os.path.join(name, "lock")) as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(name, ignore_errors=True)
+        # The file gets this name when it is locked already.
+        with contextlib.suppress(OSError), open(os.path.join(name, "lock")) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(name, ignore_errors=True)
 
 
 def _environment() -> dict[str, str]:

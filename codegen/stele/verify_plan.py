@@ -12,6 +12,7 @@ from stele.model import Span
 from stele.verify_compare import Comparer
 from stele.verify_session import Session
 
+
 @dataclass(slots=True)
 class Plans:
     """Plans are generic, and reading a whole table is what the planner does last of all."""

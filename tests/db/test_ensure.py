@@ -118,7 +118,7 @@ def rounds(database: Database, commands: Sequence[Sequence[str | Path]]) -> list
                 " count(*) FILTER (WHERE relkind = 'i')"
                 f" FROM pg_class WHERE relnamespace = '{schema}'::regnamespace"
             )
-            # Six tables, their primary keys and twelve indexes, whoever made them; and twelve of ours.
+            # Six tables, their primary keys and twelve indexes, whoever made them; twelve of ours.
             wanted = "6|30" if any("ensure" in command for command in commands) else "6|18"
             if all(answer == "ok" for answer in out[-1]):
                 assert found == wanted, f"round {number}: {found}"

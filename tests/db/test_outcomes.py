@@ -1,8 +1,8 @@
 """What a client is told when the connection ends at any message, against what is stored then.
 
-Each case runs outcome_probe through a proxy that ends the connection at one message, asks the database
-afterwards, and compares. Success without the row, or "not stored" with the row, is a lie; "unknown" is
-said where nobody can know, and nowhere else.
+Each case runs outcome_probe through a proxy that ends the connection at one message, asks the
+database afterwards, and compares. Success without the row, or "not stored" with the row, is a lie;
+"unknown" is said where nobody can know, and nowhere else.
 """
 
 from __future__ import annotations

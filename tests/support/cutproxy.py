@@ -1,8 +1,8 @@
 """A proxy between a client and PostgreSQL that ends a connection at a chosen protocol message.
 
 It listens on a Unix socket in a folder of its own; `host=<folder>` connects to it. It forwards
-message by message and counts from the moment it has seen ARM in a query of the client: the answer to
-that query is forwarded, and the next messages are numbered from 0 in each direction.
+message by message and counts from the moment it has seen ARM in a query of the client: the answer
+to that query is forwarded, and the next messages are numbered from 0 in each direction.
 
     with CutProxy(address_of(url), Cut("server", 3)) as proxy: ...
 

@@ -19,7 +19,8 @@ LIVING = 2_000
 FILL = """
     INSERT INTO session_states (app_name, user_id, session_id, expires_at)
     SELECT 'app', 'user' || i % 100, 'session' || i,
-           timezone('UTC', now()) + CASE WHEN i <= {expired} THEN i * interval '-1 ms' ELSE '1 h' END
+           timezone('UTC', now())
+               + CASE WHEN i <= {expired} THEN i * interval '-1 ms' ELSE '1 h' END
     FROM generate_series(1, {all}) AS i;
     INSERT INTO session_events (app_name, user_id, session_id, event)
     SELECT app_name, user_id, session_id, '{{}}' FROM session_states, generate_series(1, {events});
