@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 from stele.layout import doc_comment, prototype, statement
 from stele.lower_stmt import Input, Statements, Stmt
-from stele.lower_view import ArrayView, FunctionView, parts_array, rows_array
+from stele.lower_view import (
+    ArrayView,
+    BlockView,
+    FunctionView,
+    StmtView,
+    parts_array,
+    rows_array,
+    too_wide,
+)
 from stele.model import Column, Index, Scalar, Type
 from stele.names import sql_ident
 from stele.policy import now
@@ -44,6 +52,14 @@ class BulkStmt:
     arrays: tuple[ArrayView, ...]
     members: tuple[tuple[str, str], ...]
     what: str  # what the function does
+
+    def block(
+        self, view: FunctionView, arrays: tuple[ArrayView, ...], stmts: tuple[StmtView, ...]
+    ) -> BlockView:
+        """The function's block: what the statement has, and what is beside it."""
+        arrays = (*arrays, *self.arrays)
+        stmts = (*stmts, StmtView("bulk", f"{self.stmt.name}_bulk", self.members))
+        return BlockView(arrays, stmts, view, too_wide(arrays, stmts))
 
 
 @dataclass(frozen=True, slots=True)

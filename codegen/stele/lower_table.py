@@ -398,10 +398,7 @@ class TableLowering:
         """A function that stores many rows."""
         view = bulk_function(bulk, self.base, self.row)
         self.functions.append(view)
-        arrays, stmts = self._describe(bulk.stmt)
-        stmts = (*stmts, StmtView("bulk", f"{bulk.stmt.name}_bulk", bulk.members))
-        arrays = (*arrays, *bulk.arrays)
-        self.blocks.append(BlockView(arrays, stmts, view, too_wide(arrays, stmts)))
+        self.blocks.append(bulk.block(view, *self._describe(bulk.stmt)))
 
     def _update(self, key: Key) -> None:
         what = "Updates a row by primary key"
