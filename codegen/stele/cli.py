@@ -102,6 +102,7 @@ def _parser() -> _Parser:
             "  stele check schema                   only look for mistakes\n"
             "  stele ddl schema/shop.yaml           the SQL that creates the tables\n"
             "  stele verify schema                  let a real server judge every statement\n"
+            "  stele import books books.jsonl …     store the lines of a file\n"
             "\n"
             "exit codes: 0 fine, 1 the input is at fault, 2 the environment is"
         ),
@@ -113,6 +114,7 @@ def _parser() -> _Parser:
     _add_check(commands)
     _add_ddl(commands)
     _add_verify(commands)
+    _add_transfer(commands)
     _add_init(commands)
     return parser
 
@@ -249,6 +251,38 @@ def _add_verify(commands: _Commands) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     _add_paths(parser)
+
+
+def _add_transfer(commands: _Commands) -> None:
+    from stele.transfer_cli import add_export, add_import
+
+    add_import(
+        _command(
+            commands,
+            "import",
+            _import,
+            "store the lines of a file in a table",
+            "Store the lines of a file, JSON objects or CSV with a header, in a table. Values are "
+            "checked against the schema before they are sent. Lines that cannot be stored are "
+            "written to FILE.rejected.jsonl with the reason. Each batch is a transaction that also "
+            "notes how far it came: run again, an import goes on where it stopped, and stores no "
+            "line twice.",
+            "  stele import customers customers.jsonl --database postgresql:///mydb\n"
+            "  stele import prices prices.csv --on-conflict update --database postgresql:///mydb",
+        )
+    )
+    add_export(
+        _command(
+            commands,
+            "export",
+            _export,
+            "write the rows of a table as lines",
+            "Write the rows of a table, in the order of its primary key, as JSON objects or CSV "
+            "that `stele import` takes. Generated columns are left out.",
+            "  stele export customers --database postgresql:///mydb >customers.jsonl\n"
+            "  stele export customers --output customers.csv --database postgresql:///mydb",
+        )
+    )
 
 
 def _add_init(commands: _Commands) -> None:
@@ -411,6 +445,24 @@ def _verify(options: argparse.Namespace) -> int:
         _report(diags)
         print(result.summary(diags))
     return FAULT if diags.failed else OK
+
+
+def _import(options: argparse.Namespace) -> int:
+    from stele.transfer_cli import TransferFailed, run_import
+
+    try:
+        return run_import(options, _read_or_fail)
+    except TransferFailed as error:
+        raise CommandError(error.code, str(error)) from error
+
+
+def _export(options: argparse.Namespace) -> int:
+    from stele.transfer_cli import TransferFailed, run_export
+
+    try:
+        return run_export(options, _read_or_fail)
+    except TransferFailed as error:
+        raise CommandError(error.code, str(error)) from error
 
 
 def _init(options: argparse.Namespace) -> int:
