@@ -7,6 +7,7 @@
 
 #include "bulk_internal.h"
 #include "codec_internal.h"
+#include "observe.h"
 #include "run.h"
 #include "status_internal.h"
 #include "text_internal.h"
@@ -384,6 +385,22 @@ static stele_status send_single(stele__bulk *b, const stele__slice *slice,
     return stele__bulk_count(b, result, 1, ret_outcome, err);
 }
 
+/* What does not run as other statements do tells the hooks itself. */
+static stele_status send_unseen(stele__bulk *b, const stele__group *group,
+                                const stele__slice *slice, bool copies, stele__outcome *ret_outcome,
+                                stele_error *err)
+{
+    const stele_gen_stmt *many = b->gen->many;
+    uint64_t trips = b->conn->link->round_trips;
+    uint64_t started = stele__observe_start(b->conn, many);
+    stele_status st = copies ? stele__bulk_copy(b, group, slice, ret_outcome, err)
+                             : send_values(b, group, slice, ret_outcome, err);
+    stele__observe_end(b->conn, many, started, (uint64_t)stele__now_ns(),
+                       ret_outcome->inserted + ret_outcome->updated,
+                       (uint32_t)(b->conn->link->round_trips - trips), st, err);
+    return st;
+}
+
 stele_status stele__bulk_send(stele__bulk *b, const stele__group *group, const stele__slice *slice,
                               stele__outcome *ret_outcome, stele_error *err)
 {
@@ -393,10 +410,9 @@ stele_status stele__bulk_send(stele__bulk *b, const stele__group *group, const s
     b->suspect = STELE_BULK_NO_ROW;
     if (slice->count == 1 && !b->options.skip_conflicts)
         return send_single(b, slice, ret_outcome, err);
-    if (stele__bulk_copies(b, group, slice->count))
-        return stele__bulk_copy(b, group, slice, ret_outcome, err);
-    if (group->has_arrays || group->column_count == 0)
-        st = send_values(b, group, slice, ret_outcome, err);
+    bool copies = stele__bulk_copies(b, group, slice->count);
+    if (copies || group->has_arrays || group->column_count == 0)
+        st = send_unseen(b, group, slice, copies, ret_outcome, err);
     else
         st = send_arrays(b, group, slice, ret_outcome, err);
     stele__block_release(&b->block);

@@ -381,6 +381,65 @@ static void under_names_of_a_tenant(void **state)
     stele_db_close(tenant);
 }
 
+/* ---- hooks ---- */
+
+typedef struct seen {
+    int starts;
+    int ends;
+    uint64_t rows;
+    uint32_t round_trips;
+    stele_status worst;
+} seen;
+
+static void see_start(const stele_query_event *event, void *user)
+{
+    seen *s = user;
+    assert_string_equal(event->table, "lists");
+    s->starts++;
+}
+
+static void see_end(const stele_query_event *event, void *user)
+{
+    seen *s = user;
+    s->ends++;
+    s->rows += event->rows;
+    s->round_trips += event->round_trips;
+    s->worst = event->status < s->worst ? event->status : s->worst;
+}
+
+static void hooks_are_told_of_every_batch(void **state)
+{
+    (void)state;
+    for (uint32_t threshold = 1; threshold != 2; threshold = threshold == 1 ? UINT32_MAX : 2) {
+        seen s = {0};
+        (void)clean_tables(NULL);
+        stele_db_options options = options_for("hooked", 1);
+        options.on_query_start = see_start;
+        options.on_query_end = see_end;
+        options.hook_user = &s;
+        stele_db *hooked = open_with(&options);
+        stele_conn *lease = acquire(hooked);
+        heaps_lists_input in[4];
+        for (int i = 0; i < 4; i++)
+            in[i] = list_row(i, false);
+        stele_bulk_options bulk = noting(STELE_BULK_ALL_OR_NOTHING);
+        bulk.copy_threshold = threshold;
+        bulk.batch_rows = 2;
+        assert_ok(heaps_lists_insert_many(lease, in, 4, &bulk, NULL, NULL, &err), &err);
+        assert_int_equal(s.starts, 2);
+        assert_int_equal(s.ends, 2);
+        assert_int_equal(s.rows, 4);
+        assert_int_equal(s.round_trips, threshold == 1 ? 4 : 2);
+        assert_int_equal(s.worst, STELE_OK);
+        assert_int_equal(heaps_lists_insert_many(lease, in, 4, &bulk, NULL, NULL, &err),
+                         STELE_E_UNIQUE);
+        assert_int_equal(s.worst, STELE_E_UNIQUE);
+        assert_int_equal(s.starts, s.ends);
+        stele_conn_release(lease);
+        stele_db_close(hooked);
+    }
+}
+
 /* ---- what is refused ---- */
 
 static void wrong_options(void **state)
@@ -416,6 +475,7 @@ int main(void)
         HEAPED(partitions_and_identities),
         HEAPED(in_a_transaction_of_the_callers),
         HEAPED(under_names_of_a_tenant),
+        HEAPED(hooks_are_told_of_every_batch),
         HEAPED(wrong_options),
     };
     return RUN_HEAPS(tests);
