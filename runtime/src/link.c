@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "mem_internal.h"
@@ -182,6 +183,13 @@ void stele__link_close(stele__link *link)
     if (link->cache != NULL)
         link->free_cache(link->cache);
     stele__free(link);
+}
+
+void stele__link_hang_up(const stele__link *link)
+{
+    int fd = link->pg != NULL ? PQsocket(link->pg) : -1; /* libpq may have closed it already */
+    if (fd >= 0)
+        (void)shutdown(fd, SHUT_WR);
 }
 
 bool stele__link_alive(stele__link *link)

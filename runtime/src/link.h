@@ -90,6 +90,12 @@ stele_status stele__link_open(const stele__link_params *params, stele__deadline 
  *  libpq's memory leaked. NULL is ignored. */
 void stele__link_close(stele__link *link);
 
+/**
+ * Tells the server that nothing more will come: it ends the session, and with it a transaction and its
+ * locks, also while a lease still holds the broken link. What it sends can be read to the end.
+ */
+void stele__link_hang_up(const stele__link *link);
+
 /** Without waiting: false if the server has hung up or sent something that ends the session. */
 bool stele__link_alive(stele__link *link);
 

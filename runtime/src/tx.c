@@ -91,6 +91,8 @@ static void leave_transaction(stele_conn *conn)
         if (stele__link_tx_status(conn->link) != STELE__TX_IDLE)
             conn->link->broken = true;
     }
+    if (conn->link->broken)
+        stele__link_hang_up(conn->link); /* locks go now, not when the lease is used again */
     forget_transaction(conn);
 }
 
