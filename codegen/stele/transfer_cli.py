@@ -1,4 +1,4 @@
-"""`stele import` and `stele export`: arguments, what is shown meanwhile, what is said at the end."""
+"""`stele import` and `stele export`: arguments, what is shown meanwhile, what is said then."""
 
 from __future__ import annotations
 

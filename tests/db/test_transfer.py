@@ -30,11 +30,11 @@ TABLES = (
 UPDATE = ("--on-conflict", "update")
 
 
-def create(database: Database, options: DdlOptions = DdlOptions()) -> None:
+def create(database: Database, options: DdlOptions | None = None) -> None:
     diags = Diagnostics()
     schema = read_schema([SHOP], diags)
     assert schema is not None
-    database.psql(ddl_text(schema.modules[0], options))
+    database.psql(ddl_text(schema.modules[0], options or DdlOptions()))
 
 
 def stele(database: Database, *words: str) -> int:
