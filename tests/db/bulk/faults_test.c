@@ -4,6 +4,7 @@
  */
 #include <pthread.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "bulk_util.h"
 #include "faultmalloc.h"
@@ -135,6 +136,57 @@ static void a_deadline_ends_the_call(void **state)
     assert_int_equal(number("SELECT count(*) FROM nodes"), 0);
 }
 
+/* ---- what COPY is refused ---- */
+
+static char role[32];
+
+static void as_role(const char *sql)
+{
+    char text[300];
+    (void)snprintf(text, sizeof text, sql, role, role, role);
+    peer(text);
+}
+
+/* Row-level security forbids COPY, a missing right temporary tables: then another way is taken. */
+static void where_copy_is_refused(void **state)
+{
+    (void)state;
+    (void)snprintf(role, sizeof role, "bulk_%d", (int)getpid());
+    as_role("CREATE ROLE %s; GRANT ALL ON ALL TABLES IN SCHEMA public TO %s;"
+            "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO %s");
+    peer("DO $$ BEGIN EXECUTE 'REVOKE TEMPORARY ON DATABASE ' || current_database() || "
+         "' FROM PUBLIC'; END $$; ALTER TABLE nodes ENABLE ROW LEVEL SECURITY;"
+         "CREATE POLICY small ON nodes USING (true) WITH CHECK (id < 5000)");
+    stele_conn *lease = acquire(db);
+    char sql[64];
+    (void)snprintf(sql, sizeof sql, "SET ROLE %s", role);
+    run_sql(lease, sql);
+    for (int nested = 0; nested < 2; nested++) {
+        (void)clean_tables(NULL);
+        stele_bulk_options options = STELE_BULK_OPTIONS_INIT;
+        heaps_stamps_input in[600] = {0};
+        for (int i = 0; i < 600; i++)
+            in[i] = (heaps_stamps_input){.id = stele_i64_v(i), .changed_at = stele_ts_now()};
+        if (nested)
+            assert_ok(stele_tx_begin(lease, NULL, &err), &err);
+        assert_ok(heaps_nodes_insert_many(lease, rows, 2000, &options, &report, NULL, &err), &err);
+        assert_int_equal(report.inserted, 2000);
+        assert_ok(heaps_stamps_upsert_many(lease, in, 600, &options, &report, NULL, &err), &err);
+        assert_int_equal(report.inserted, 600);
+        assert_int_equal(
+            heaps_nodes_insert_many(lease, rows + 2000, 4000, &options, &report, NULL, &err),
+            STELE_E_PERMISSION);
+        if (nested)
+            assert_ok(stele_tx_commit(lease, &err), &err);
+        assert_int_equal(number("SELECT count(*) FROM nodes"), 2000);
+        assert_int_equal(number("SELECT count(*) FROM stamps"), 600);
+    }
+    run_sql(lease, "RESET ROLE");
+    stele_conn_release(lease);
+    peer("DROP POLICY small ON nodes; ALTER TABLE nodes DISABLE ROW LEVEL SECURITY");
+    as_role("DROP OWNED BY %s; DROP ROLE %s");
+}
+
 /* ---- memory ---- */
 
 static long peak_kilobytes(void)
@@ -217,7 +269,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HEAPED(killed_between_batches), HEAPED(killed_amid_rows), HEAPED(a_deadline_ends_the_call),
-        HEAPED(a_million_rows),         HEAPED(memory_runs_out),
+        HEAPED(where_copy_is_refused),  HEAPED(a_million_rows),   HEAPED(memory_runs_out),
     };
     fault_install();
     return cmocka_run_group_tests(tests, setup, teardown);
