@@ -11,6 +11,7 @@
 #include "stele/conn.h"
 #include "stele/db.h"
 #include "stele/ensure.h"
+#include "stele/listen.h"
 #include "stele/mem.h"
 #include "stele/observe.h"
 #include "stele/page.h"
