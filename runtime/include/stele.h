@@ -13,6 +13,7 @@
 #include "stele/ensure.h"
 #include "stele/listen.h"
 #include "stele/lanes.h"
+#include "stele/jobs.h"
 #include "stele/mem.h"
 #include "stele/observe.h"
 #include "stele/page.h"
