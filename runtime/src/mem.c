@@ -55,6 +55,21 @@ void *stele__realloc_array(void *ptr, size_t count, size_t size)
     return allocator.realloc(ptr, total != 0 ? total : 1);
 }
 
+void *stele_alloc(size_t size)
+{
+    return stele__alloc(size);
+}
+
+void *stele_realloc(void *ptr, size_t size)
+{
+    return stele__realloc_array(ptr, 1, size);
+}
+
+void stele_free(void *ptr)
+{
+    stele__free(ptr);
+}
+
 void stele__free(void *ptr)
 {
     if (ptr != NULL)

@@ -26,6 +26,14 @@ typedef struct stele_allocator {
  */
 STELE_API STELE_MUST_CHECK stele_status stele_set_allocator(const stele_allocator *allocator);
 
+/**
+ * Memory by that allocator, for libraries that stand on Stele and for what they hand out. As malloc,
+ * realloc and free, but a size of 0 gives memory, too; NULL when there is none.
+ */
+STELE_API void *stele_alloc(size_t size);
+STELE_API void *stele_realloc(void *ptr, size_t size);
+STELE_API void stele_free(void *ptr);
+
 STELE_END_DECLS
 
 #endif

@@ -1,0 +1,60 @@
+/*
+ * The inside of a sessions store, for the files that make it up.
+ */
+#ifndef STELE_SESSIONS_INTERNAL_H
+#define STELE_SESSIONS_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "stele/pipeline.h"
+#include "stele/sessions.h"
+#include "stele/sweeper.h"
+#include "store_util.h"
+
+typedef struct stele__summaries stele__summaries; /* of the files that make summaries */
+
+struct stele_sessions {
+    stele_db *db; /* a handle of the store's own: its names, its soft delete */
+    stele_sweeper *sweeper;
+    stele__summaries *summaries; /* NULL without a summarizer */
+    int32_t event_limit;         /* negative: all */
+    int64_t session_ttl_ms;      /* 0: never expires */
+    int64_t app_ttl_ms;
+    int64_t user_ttl_ms;
+    int64_t track_ttl_ms;
+    bool soft_delete;
+    bool lazy_ttl;
+    bool strict;
+    bool idempotent;
+    stele_append_hook *append_hooks;
+    size_t append_hook_count;
+    stele_get_hook *get_hooks;
+    size_t get_hook_count;
+    void (*on_error)(const stele_session_key *key, const stele_error *err, void *user);
+    void *on_error_user;
+    /* Numbers. */
+    atomic_bool closed;
+    atomic_uint_fast64_t operations;
+    atomic_uint_fast64_t failures;
+    atomic_uint_fast64_t round_trips;
+    atomic_uint_fast64_t appended;
+    atomic_uint_fast64_t duplicates;
+};
+
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+/* In the peer's order, with its messages: STELE_E_INPUT. */
+stele_status stele__sessions_check_app(stele_str app_name, stele_error *err);
+stele_status stele__sessions_check_user(const stele_session_user *user, stele_error *err);
+stele_status stele__sessions_check_key(const stele_session_key *key, stele_error *err);
+
+/* ---- operations ------------------------------------------------------------------------------ */
+
+/*
+ * Takes a lease for one operation. STELE_E_CLOSED once the store is closing. Every _begin that answered
+ * STELE_OK is followed by an _end, which gives the lease back, counts, and answers `st`.
+ */
+stele_status stele__sessions_begin(stele_sessions *store, stele_conn **ret_conn, stele_error *err);
+stele_status stele__sessions_end(stele_sessions *store, stele_conn *conn, stele_status st);
+
+#endif
