@@ -9868,6 +9868,7 @@ static const stele_gen_table session_states_table = {
     .followers = session_states_followers,
     .follower_count = STELE_COUNT(session_states_followers),
     .has_tombstones = true,
+    .insert_many = &session_states_insert_many_bulk,
 };
 
 static const stele_gen_catalog_column session_events_catalog[] = {
@@ -9893,6 +9894,7 @@ static const stele_gen_table session_events_table = {
     .sweep_deleted = &session_events_sweep_deleted_stmt,
     .sweep_oldest_deleted = &session_events_sweep_oldest_deleted_stmt,
     .has_tombstones = true,
+    .insert_many = &session_events_insert_many_bulk,
 };
 
 static const stele_gen_catalog_column session_track_events_catalog[] = {
@@ -9919,6 +9921,7 @@ static const stele_gen_table session_track_events_table = {
     .sweep_deleted = &session_track_events_sweep_deleted_stmt,
     .sweep_oldest_deleted = &session_track_events_sweep_oldest_deleted_stmt,
     .has_tombstones = true,
+    .insert_many = &session_track_events_insert_many_bulk,
 };
 
 static const stele_gen_catalog_column session_summaries_catalog[] = {
@@ -9944,6 +9947,7 @@ static const stele_gen_table session_summaries_table = {
     .sweep_deleted = &session_summaries_sweep_deleted_stmt,
     .sweep_oldest_deleted = &session_summaries_sweep_oldest_deleted_stmt,
     .has_tombstones = true,
+    .insert_many = &session_summaries_insert_many_bulk,
 };
 
 static const stele_gen_catalog_column app_states_catalog[] = {
@@ -9968,6 +9972,7 @@ static const stele_gen_table app_states_table = {
     .sweep_deleted = &app_states_sweep_deleted_stmt,
     .sweep_oldest_deleted = &app_states_sweep_oldest_deleted_stmt,
     .has_tombstones = true,
+    .insert_many = &app_states_insert_many_bulk,
 };
 
 static const stele_gen_catalog_column user_states_catalog[] = {
@@ -9993,6 +9998,7 @@ static const stele_gen_table user_states_table = {
     .sweep_deleted = &user_states_sweep_deleted_stmt,
     .sweep_oldest_deleted = &user_states_sweep_oldest_deleted_stmt,
     .has_tombstones = true,
+    .insert_many = &user_states_insert_many_bulk,
 };
 
 static const stele_gen_part session_states_object_name[] = {

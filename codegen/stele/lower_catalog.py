@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from stele.ddl import Creation, Hole, Kind, Made, Ref, Token, creations
 from stele.layout import c_string
+from stele.lower_struct import is_inserted
 from stele.lower_sweep import followers
 from stele.lower_types import catalog_type
 from stele.lower_view import ArrayView, BlockView, StmtView, parts_array, rows_array, too_wide
@@ -129,6 +130,8 @@ def lower_catalog(
             members.append(("follower_count", f"STELE_COUNT({kept.name})"))
         if table.soft_delete:
             members.append(("has_tombstones", "true"))
+        if any(is_inserted(col) for col in table.columns):
+            members.append(("insert_many", f"&{base}_insert_many_bulk"))
         stmt = StmtView("table", f"{base}_table", tuple(members))
         blocks.append(_block(arrays, (stmt,)))
         table_rows.append(f"    &{base}_table,")

@@ -14,6 +14,11 @@ from stele.names import c_ident, c_param
 _TIMES = {Scalar.DATE, Scalar.TIME, Scalar.TIMESTAMP, Scalar.TIMESTAMPTZ}
 
 
+def is_inserted(col: Column) -> bool:
+    """True if insert takes a value for the column."""
+    return not col.generated and col.identity is not Identity.ALWAYS
+
+
 class Structs:
     """Makes the structs of a table; keys are collected as functions ask for them."""
 
@@ -30,7 +35,7 @@ class Structs:
         return tuple(
             self._input(col, f"{self.base}_input")
             for col in self.table.columns
-            if not col.generated and col.identity is not Identity.ALWAYS
+            if is_inserted(col)
         )
 
     def patch(self) -> tuple[Input, ...]:

@@ -440,7 +440,8 @@ typedef struct stele_gen_table {
         *sweep_partitions; /* args[0] → int64_t retention_ms; stele_gen_partition */
     const stele_gen_stmt *const *followers; /* args[0] → stele_gen_swept; of other tables */
     uint16_t follower_count;
-    bool has_tombstones; /* soft delete, where it is in force */
+    bool has_tombstones;               /* soft delete, where it is in force */
+    const stele_gen_bulk *insert_many; /* NULL if nothing can be inserted */
 } stele_gen_table;
 
 /** A module of the schema; a db is opened with the modules it uses. */

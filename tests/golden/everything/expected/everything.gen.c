@@ -2897,6 +2897,7 @@ static const stele_gen_table ev_places_table = {
     .name = "places",
     .columns = ev_places_catalog,
     .column_count = STELE_COUNT(ev_places_catalog),
+    .insert_many = &ev_places_insert_many_bulk,
 };
 
 static const stele_gen_catalog_column ev_visits_catalog[] = {
@@ -2927,6 +2928,7 @@ static const stele_gen_table ev_visits_table = {
     .sweep_deleted = &ev_visits_sweep_deleted_stmt,
     .sweep_oldest_deleted = &ev_visits_sweep_oldest_deleted_stmt,
     .has_tombstones = true,
+    .insert_many = &ev_visits_insert_many_bulk,
 };
 
 static const stele_gen_part ev_mood_type_name[] = {

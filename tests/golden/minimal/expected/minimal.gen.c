@@ -717,6 +717,7 @@ static const stele_gen_table words_table = {
     .name = "words",
     .columns = words_catalog,
     .column_count = STELE_COUNT(words_catalog),
+    .insert_many = &words_insert_many_bulk,
 };
 
 static const stele_gen_part words_object_name[] = {

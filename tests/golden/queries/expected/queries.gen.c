@@ -2274,6 +2274,7 @@ static const stele_gen_table q_orders_table = {
     .sweep_deleted = &q_orders_sweep_deleted_stmt,
     .sweep_oldest_deleted = &q_orders_sweep_oldest_deleted_stmt,
     .has_tombstones = true,
+    .insert_many = &q_orders_insert_many_bulk,
 };
 
 static const stele_gen_catalog_column q_lines_catalog[] = {
@@ -2286,6 +2287,7 @@ static const stele_gen_table q_lines_table = {
     .name = "lines",
     .columns = q_lines_catalog,
     .column_count = STELE_COUNT(q_lines_catalog),
+    .insert_many = &q_lines_insert_many_bulk,
 };
 
 static const stele_gen_part q_status_type_name[] = {
