@@ -83,21 +83,18 @@ static stele_status fill_rules(stele_db_options *options, uint32_t connect_timeo
     return STELE_OK;
 }
 
-static stele_status check_modules(const stele_db_options *options, stele_error *err)
+static stele_status check_modules(const stele_module *const *modules, size_t count,
+                                  stele_error *err)
 {
-    if (options->module_count > 0 && options->modules == NULL)
-        return stele__fail(err, STELE_E_INPUT, "module_count is %zu but modules is NULL",
-                           options->module_count);
-    if (options->pin_count > 0 && options->pins == NULL)
-        return stele__fail(err, STELE_E_INPUT, "pin_count is %zu but pins is NULL",
-                           options->pin_count);
-    for (size_t i = 0; i < options->module_count; i++) {
-        const stele_module *module = options->modules[i];
-        if (module == NULL)
+    if (count > 0 && modules == NULL)
+        return stele__fail(err, STELE_E_INPUT, "module_count is %zu but modules is NULL", count);
+    for (size_t i = 0; i < count; i++) {
+        if (modules[i] == NULL)
             return stele__fail(err, STELE_E_INPUT, "modules[%zu] is NULL", i);
         for (size_t j = 0; j < i; j++)
-            if (strcmp(options->modules[j]->name, module->name) == 0)
-                return stele__fail(err, STELE_E_INPUT, "module %s is listed twice", module->name);
+            if (strcmp(modules[j]->name, modules[i]->name) == 0)
+                return stele__fail(err, STELE_E_INPUT, "module %s is listed twice",
+                                   modules[i]->name);
     }
     return STELE_OK;
 }
@@ -238,7 +235,10 @@ stele_status stele_db_open(const stele_db_options *given, stele_db **ret_db, ste
         return stele__fail(err, STELE_E_INPUT, "ret_db is NULL");
     stele_status st = copy_options(given, &options, err);
     if (st == STELE_OK)
-        st = check_modules(&options, err);
+        st = check_modules(options.modules, options.module_count, err);
+    if (st == STELE_OK && options.pin_count > 0 && options.pins == NULL)
+        st =
+            stele__fail(err, STELE_E_INPUT, "pin_count is %zu but pins is NULL", options.pin_count);
     if (st != STELE_OK)
         return st;
     stele_db *db = new_handle(options.modules, options.module_count);
@@ -260,18 +260,19 @@ stele_status stele_db_open(const stele_db_options *given, stele_db **ret_db, ste
 
 /* ---- deriving ---- */
 
-static stele_status derive(const stele_db *db, const stele_names *names, bool soft_delete,
+static stele_status derive(const stele_db *db, const stele_module *const *modules,
+                           size_t module_count, const stele_names *names, bool soft_delete,
                            stele_db **ret_db, stele_error *err)
 {
     stele__names_input input = {
-        .modules = db->modules,
-        .module_count = db->module_count,
+        .modules = modules,
+        .module_count = module_count,
         .pins = db->names->pins,
         .pin_count = db->names->fixed_pins,
         .names = *names,
         .soft_delete = soft_delete,
     };
-    stele_db *derived = new_handle(db->modules, db->module_count);
+    stele_db *derived = new_handle(modules, module_count);
     if (derived == NULL)
         return no_memory(err);
     stele_status st = stele__names_new(&input, &derived->names, err);
@@ -293,7 +294,23 @@ stele_status stele_db_derive(stele_db *db, const stele_names *names, stele_db **
 {
     if (db == NULL || names == NULL || ret_db == NULL)
         return stele__fail(err, STELE_E_INPUT, "db, names or ret_db is NULL");
-    return derive(db, names, db->names->names.soft_delete, ret_db, err);
+    return derive(db, db->modules, db->module_count, names, db->names->names.soft_delete, ret_db,
+                  err);
+}
+
+stele_status stele_db_derive_modules(stele_db *db, const stele_module *const *modules,
+                                     size_t module_count, const stele_names *names,
+                                     stele_switch soft_delete, stele_db **ret_db, stele_error *err)
+{
+    if (db == NULL || ret_db == NULL)
+        return stele__fail(err, STELE_E_INPUT, "db or ret_db is NULL");
+    stele_status st = check_modules(modules, module_count, err);
+    if (st != STELE_OK)
+        return st;
+    const stele__names *current = &db->names->names;
+    stele_names same = {.schema = current->schema, .prefix = current->prefix};
+    bool soft = soft_delete == STELE_DEFAULT ? current->soft_delete : soft_delete == STELE_ON;
+    return derive(db, modules, module_count, names != NULL ? names : &same, soft, ret_db, err);
 }
 
 stele_status stele_db_derive_policy(stele_db *db, stele_switch soft_delete, stele_db **ret_db,
@@ -304,7 +321,7 @@ stele_status stele_db_derive_policy(stele_db *db, stele_switch soft_delete, stel
     const stele__names *current = &db->names->names;
     stele_names names = {.schema = current->schema, .prefix = current->prefix};
     bool soft = soft_delete == STELE_DEFAULT ? current->soft_delete : soft_delete == STELE_ON;
-    return derive(db, &names, soft, ret_db, err);
+    return derive(db, db->modules, db->module_count, &names, soft, ret_db, err);
 }
 
 /* ---- using and closing ---- */

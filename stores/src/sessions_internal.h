@@ -4,6 +4,7 @@
 #ifndef STELE_SESSIONS_INTERNAL_H
 #define STELE_SESSIONS_INTERNAL_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "stele/pipeline.h"
@@ -32,8 +33,12 @@ struct stele_sessions {
     size_t get_hook_count;
     void (*on_error)(const stele_session_key *key, const stele_error *err, void *user);
     void *on_error_user;
+    /* Calls under way, which closing waits for. */
+    pthread_mutex_t lock;
+    pthread_cond_t idle;
+    bool closed;
+    uint64_t under_way;
     /* Numbers. */
-    atomic_bool closed;
     atomic_uint_fast64_t operations;
     atomic_uint_fast64_t failures;
     atomic_uint_fast64_t round_trips;
@@ -50,11 +55,21 @@ stele_status stele__sessions_check_key(const stele_session_key *key, stele_error
 
 /* ---- operations ------------------------------------------------------------------------------ */
 
+/* Around calls that use the store outside of _begin and _end: STELE_E_CLOSED once it is closing. */
+stele_status stele__sessions_enter(stele_sessions *store, stele_error *err);
+void stele__sessions_leave(stele_sessions *store);
+
+/* Lets nobody enter any more, and waits until all have left. */
+void stele__sessions_shut(stele_sessions *store);
+
 /*
- * Takes a lease for one operation. STELE_E_CLOSED once the store is closing. Every _begin that answered
- * STELE_OK is followed by an _end, which gives the lease back, counts, and answers `st`.
+ * Enters, and takes a lease for one operation. Every _begin that answered STELE_OK is followed by an
+ * _end, which gives the lease back, counts, leaves, and answers `st`.
  */
 stele_status stele__sessions_begin(stele_sessions *store, stele_conn **ret_conn, stele_error *err);
 stele_status stele__sessions_end(stele_sessions *store, stele_conn *conn, stele_status st);
+
+/* What statements take for a TTL: NULL for none. */
+stele_in_interval_n stele__sessions_ttl(int64_t ttl_ms);
 
 #endif

@@ -125,6 +125,16 @@ STELE_API STELE_MUST_CHECK stele_status stele_db_derive_policy(stele_db *db,
                                                                stele_db **ret_db, stele_error *err);
 
 /**
+ * A handle on the same pool for other modules, whatever those of `db` are: how a library with tables of
+ * its own stands on a handle of its user's. `names` NULL: those of `db`. Close it on its own.
+ *
+ * Errors: STELE_E_NAME, STELE_E_INPUT, STELE_E_CLOSED, STELE_E_FORKED, STELE_E_NOMEM.
+ */
+STELE_API STELE_MUST_CHECK stele_status stele_db_derive_modules(
+    stele_db *db, const stele_module *const *modules, size_t module_count, const stele_names *names,
+    stele_switch soft_delete, stele_db **ret_db, stele_error *err);
+
+/**
  * Gives up a handle. The last one closes the pool: new acquires are refused, leases in use get
  * `drain_ms` (stele_db_close_wait; 5000 for stele_db_close) to come back, then their statements are
  * canceled. A lease still out keeps its memory until released. NULL is ignored.
