@@ -33,6 +33,11 @@ _SWEEPS: Final = (
     *("sweep", "sweep_oldest", "sweep_deleted", "sweep_oldest_deleted", "sweep_partitions"),
     "follow",
 )
+# What workers run on a queue of jobs.
+_JOBS: Final = (
+    *("enqueue", "claim", "finish", "finish_one", "fail", "renew", "give_back", "rescue"),
+    *("purge_ended", "cancel", "revive", "tick", "depth", "clock"),
+)
 _QUERY_SUFFIXES: Final = (
     *("queue",),
     *("params", "row", "rows", "iter", "row_free", "row_autofree", "rows_free", "rows_autofree"),
@@ -77,6 +82,12 @@ def table_names(module: Module, table: Table) -> Iterator[str]:
             yield from (f"{base}_{function}{descriptor}" for descriptor in _BULK_DESCRIPTORS)
     for sweep in _SWEEPS:
         yield from (f"{base}_{sweep}_{what}" for what in ("stmt", "parts", "params", "columns"))
+    if table.jobs:
+        yield f"{base}_jobs"
+        for verb in _JOBS:
+            yield from (
+                f"{base}_jobs_{verb}_{what}" for what in ("stmt", "parts", "params", "columns")
+            )
     yield from (f"{base}_count_columns", f"{base}_exists_columns")
     for key in sorted(list_keys(table)):
         yield f"{base}_list_by_{key}_list"
@@ -106,6 +117,8 @@ def _objects(table: Table) -> Iterator[str]:
 
 def _functions(table: Table) -> Iterator[str]:
     yield from _FUNCTIONS
+    if table.jobs:
+        yield from ("enqueue", "cancel", "revive")
     for index in table.indexes:
         if index.unique:
             yield from (f"find_by_{index.key}", f"upsert_by_{index.key}")

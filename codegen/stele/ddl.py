@@ -154,6 +154,8 @@ def _table(module: Module, table: Table) -> Creation:
     if table.partition_by:
         by = table.partition_by
         create.append(f" PARTITION BY {by.method.upper()} ({_names(by.columns)})")
+    if table.storage:
+        create.append(f"\nWITH ({table.storage})")
     name = prefixed(table.name)
     return Creation(Kind.TABLE, table.name, name, tuple(create), note=table.doc, label="object")
 

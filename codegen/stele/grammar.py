@@ -111,7 +111,7 @@ OBJECTS: Final[dict[str, tuple[Key, ...]]] = {
     "trait": (*_PARTS, _DOC),
     "table": (
         _DOC,
-        Key("use", NAMES, "Traits, whose columns follow the table's own."),
+        Key("use", NAMES, "Traits, whose columns follow the table's own; 'jobs' is built in."),
         *_PARTS,
         Key("primary_key", either(NAME, NAMES), "Column or columns of the primary key."),
         Key("follows", ref("follows"), "The table whose rows these live and die with."),

@@ -65,6 +65,7 @@ def _module(
         members=members,
         rows=queries.rows,
         queries=queries.queries,
+        has_jobs=any(table.jobs for table in module.tables),
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from stele.layout import COLUMNS, comment, comment_text, doc_comment, prototype, statement
 from stele.lower_bulk import BulkStmt, bulk_function, insert_many, upsert_many
+from stele.lower_jobs import job_descriptor, job_functions, job_statements
 from stele.lower_queue import is_queued, iterator, queue_function
 from stele.lower_stmt import Key, Statements, Stmt
 from stele.lower_struct import Structs
@@ -482,6 +483,18 @@ class TableLowering:
             self.blocks.append(BlockView(arrays, stmts, None, too_wide(arrays, stmts)))
         return sweep.members
 
+    def _jobs(self) -> StmtView | None:
+        """What makes the table a queue; the descriptor that workers take."""
+        if not self.table.jobs:
+            return None
+        for stmt in job_statements(self.base, self.table.name):
+            arrays, stmts = self._describe(stmt)
+            self.blocks.append(BlockView(arrays, stmts, None, too_wide(arrays, stmts)))
+        for function in job_functions(self.base):
+            self.functions.append(function)
+            self.blocks.append(BlockView((), (), function, False))
+        return job_descriptor(self.base, self.module, self.table.name)
+
     def _dup(self) -> None:
         self._function(
             "dup",
@@ -510,6 +523,7 @@ class TableLowering:
             self._deletes(self.key)
             sweeps = self._sweeps()
         sweeps += self._sweeper()
+        jobs = self._jobs()
         self._dup()
         page = f"{self.base}_page"
         view = TableView(
@@ -540,6 +554,7 @@ class TableLowering:
             blocks=tuple(self.blocks),
             iter=_opaque(f"{self.base}_iter") if self.key else "",
             inlines=iterator(f"{self.base}_iter", self.row) if self.key else (),
+            jobs=jobs,
         )
         return TableResult(view, tuple(sweeps), tuple(self.made))
 

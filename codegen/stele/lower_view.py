@@ -88,6 +88,7 @@ class TableView:
     blocks: tuple[BlockView, ...]
     iter: str  # declares an incomplete type, '' for none
     inlines: tuple[InlineView, ...]
+    jobs: StmtView | None = None  # what workers take, of a queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ class ModuleView:
     members: tuple[tuple[str, str], ...]  # of the module's constant
     rows: tuple[RowsView, ...] = ()  # of tables whose rows queries return
     queries: tuple[QueryView, ...] = ()
+    has_jobs: bool = False
 
 
 def part_row(part: Part) -> str:

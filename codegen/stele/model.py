@@ -232,6 +232,8 @@ class Table:
     partition_by: PartitionBy | None = None
     distribute_by: str = ""
     follows: Follows | None = None
+    jobs: bool = False  # a durable queue: the built-in trait
+    storage: str = ""  # storage parameters, as SQL
     large: bool = False
     doc: str = ""
     renamed_from: str = ""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, TypeVar
 
+from stele import builtin
 from stele.diag import Diagnostics
 from stele.draft import Draft, Gaps, Places
 from stele.grammar import FOLDS, PARTITIONS
@@ -179,6 +180,11 @@ class _Resolver:
             return traits
         for entry in self.reader.entries(source.fields["traits"], "traits", "name: {columns: …}"):
             what = f'trait "{entry.key.text}"'
+            if entry.key.text in builtin.NAMES:
+                self.reader.diags.error(
+                    entry.key.span, "S091", f"{what} is built in", "rename it, or remove it"
+                )
+                continue
             fields = self.reader.fields(entry.value, "trait", what)
             parts = reader.read(fields or {})
             parts.whole = parts.whole and fields is not None
@@ -187,6 +193,9 @@ class _Resolver:
             traits[entry.key.text] = parts
             self.unused_traits[source.name, entry.key.text] = entry.key.span
         return traits
+
+    def trait_fields(self, node: Mapping, name: str) -> dict[str, Node]:
+        return self.reader.fields(node, "trait", f'trait "{name}"') or {}
 
     # ---- tables ----
 
@@ -215,6 +224,10 @@ class _Resolver:
     ) -> Table:
         own = reader.read(fields)
         for word in self.uses(fields):
+            if word.text in builtin.NAMES:
+                node = builtin.trait_node(word.text, word.span)
+                traits = {**traits, word.text: reader.read(self.trait_fields(node, word.text))}
+                self.places.put(source.name, name.text, (word.text,), word.span)
             if word.text not in traits:
                 own.whole = False
                 self.reader.diags.error(
@@ -243,6 +256,9 @@ class _Resolver:
         for key in own.unread_predicates:
             self.gaps.predicates.add((source.name, name.text, key))
         primary_key = self.words(source, name, fields, "primary_key")
+        built_in = [word.text for word in self.uses(fields) if word.text in builtin.NAMES]
+        for trait in built_in:
+            primary_key = primary_key or builtin.primary_key(trait)
         distribute = self.words(source, name, fields, "distribute_by")
         renamed = self.words(source, name, fields, "renamed_from")
         roles = {role: word.text for role, word in own.roles.items()}
@@ -262,6 +278,8 @@ class _Resolver:
             version=roles.get("version", ""),
             partition_by=self.partition(source, name, fields),
             follows=self.follows(source, name, fields),
+            jobs=builtin.JOBS in built_in,
+            storage=", ".join(builtin.storage(trait) for trait in built_in),
             distribute_by=distribute[0] if distribute else "",
             large="large" in fields and self.reader.flag(fields["large"], "large"),
             doc=self.text(fields, "doc"),
