@@ -101,6 +101,27 @@ static inline uint64_t floor_sum_event(const floor_event *row)
            row->expires_at.has + row->deleted_at.has;
 }
 
+/** Looks at each field of the one row of session_states that `result` must hold. */
+static inline uint64_t floor_take_session(const PGresult *result)
+{
+    int64_t id, created, updated;
+    floor_text app, user, session, doc = {NULL, 0};
+    floor_time expires, deleted;
+    if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1 ||
+        PQnfields(result) != 9)
+        bench_die("get", "a row of another shape");
+    if (!PQgetisnull(result, 0, 4) && !floor_jsonb(result, 0, 4, &doc))
+        bench_die("get", "no jsonb");
+    if (!floor_int8(result, 0, 0, &id) || !floor_str(result, 0, 1, &app) ||
+        !floor_str(result, 0, 2, &user) || !floor_str(result, 0, 3, &session) ||
+        !floor_timestamp(result, 0, 5, &created) || !floor_timestamp(result, 0, 6, &updated) ||
+        !floor_maybe_timestamp(result, 0, 7, &expires) ||
+        !floor_maybe_timestamp(result, 0, 8, &deleted))
+        bench_die("get", "a value of another shape");
+    return (uint64_t)id + app.len + user.len + session.len + doc.len + (uint64_t)created +
+           (uint64_t)updated + expires.has + deleted.has;
+}
+
 /* ---- point-get ---- */
 
 extern const bench_case floor_point_get_prepared;
@@ -122,6 +143,12 @@ extern const bench_case floor_list_params;
 #define PIPELINE_DEPTH 10
 
 extern const bench_case floor_pipeline_10;
+
+/* ---- event-loop ---- */
+
+#define EVENT_LOOP_CONNECTIONS 20 /* each with PIPELINE_DEPTH statements under way */
+
+extern const bench_case floor_event_loop;
 
 /* ---- bulk ---- */
 

@@ -59,26 +59,6 @@ static void send_ten(pipeline_10 *s)
         bench_die("sync", PQerrorMessage(s->pg));
 }
 
-static uint64_t take(const PGresult *result)
-{
-    int64_t id, created, updated;
-    floor_text app, user, session, doc = {NULL, 0};
-    floor_time expires, deleted;
-    if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1 ||
-        PQnfields(result) != 9)
-        bench_die("get", "a row of another shape");
-    if (!PQgetisnull(result, 0, 4) && !floor_jsonb(result, 0, 4, &doc))
-        bench_die("get", "no jsonb");
-    if (!floor_int8(result, 0, 0, &id) || !floor_str(result, 0, 1, &app) ||
-        !floor_str(result, 0, 2, &user) || !floor_str(result, 0, 3, &session) ||
-        !floor_timestamp(result, 0, 5, &created) || !floor_timestamp(result, 0, 6, &updated) ||
-        !floor_maybe_timestamp(result, 0, 7, &expires) ||
-        !floor_maybe_timestamp(result, 0, 8, &deleted))
-        bench_die("get", "a value of another shape");
-    return (uint64_t)id + app.len + user.len + session.len + doc.len + (uint64_t)created +
-           (uint64_t)updated + expires.has + deleted.has;
-}
-
 static void work(void *state, long count)
 {
     pipeline_10 *s = state;
@@ -99,7 +79,7 @@ static void work(void *state, long count)
             bench_die("sync", "no answer");
         PQclear(sync);
         for (int k = 0; k < PIPELINE_DEPTH; k++) {
-            sum += take(results[k]);
+            sum += floor_take_session(results[k]);
             PQclear(results[k]);
         }
     }

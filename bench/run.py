@@ -312,6 +312,19 @@ def bench_pipeline(run: Runner) -> Iterator[Line]:
         yield compare_times(run, "sequential", stele, sequential, n, "ops/s", per_second(10))
 
 
+EVENT_LOOP_QUERIES = 200
+
+
+def bench_event_loop(run: Runner) -> Iterator[Line]:
+    """Two hundred finds at once on one thread, beside the same loop on libpq."""
+    stele, libpq, one = (Case("event-loop", c) for c in ("stele", "libpq", "sequential"))
+    yield compare_instructions(run, "instructions", stele, libpq, 20)
+    say_counts(run, stele, libpq, 20)
+    rate = per_second(EVENT_LOOP_QUERIES)
+    yield compare_times(run, "rate", stele, libpq, 1, "ops/s", rate)
+    yield compare_times(run, "sequential", stele, one, 1, "ops/s", rate)
+
+
 BULK_ROWS = 10_000
 
 
@@ -392,6 +405,7 @@ def sweep_once(run: Runner, case: str) -> Swept:
 BENCHES: dict[str, Callable[[Runner], Iterator[Line]]] = {
     "bulk": bench_bulk,
     "point-get": bench_point_get,
+    "event-loop": bench_event_loop,
     "insert": bench_insert,
     "list-100": bench_list,
     "pipeline-10": bench_pipeline,
