@@ -9835,6 +9835,5483 @@ stele_status user_states_row_dup(const user_states_row *row, user_states_row **r
     return st;
 }
 
+/* ---- queries ---- */
+
+static const stele_gen_part sessions_create_parts[] = {
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "    (app_name, user_id, session_id, state, created_at, updated_at, expires_at)\n"
+              "SELECT "),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(", "),
+    STELE_PARAM(2),
+    STELE_SQL(",\n"
+              "       jsonb_build_object('id', "),
+    STELE_PARAM(2),
+    STELE_SQL("::text, 'state', "),
+    STELE_PARAM(3),
+    STELE_SQL(",\n"
+              "                          'createdAt', c.at AT TIME ZONE 'UTC',\n"
+              "                          'updatedAt', c.at AT TIME ZONE 'UTC'),\n"
+              "       c.at, c.at, c.at + "),
+    STELE_PARAM(4),
+    STELE_SQL("\nFROM (SELECT clock_timestamp() AT TIME ZONE 'UTC' AS at OFFSET 0) AS c\n"
+              "ON CONFLICT (app_name, user_id, session_id) WHERE deleted_at IS NULL\n"
+              "DO UPDATE SET state = EXCLUDED.state, created_at = EXCLUDED.created_at,\n"
+              "              updated_at = EXCLUDED.updated_at, expires_at = EXCLUDED.expires_at\n"
+              "WHERE s.expires_at <= (clock_timestamp() AT TIME ZONE 'UTC')\n"
+              "RETURNING s.id, s.created_at"),
+};
+
+static const stele_gen_param sessions_create_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0, offsetof(sessions_create_params, app_name),
+     255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0, offsetof(sessions_create_params, user_id),
+     255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_create_params, session_id), 255, NULL},
+    {"state", STELE_GEN_JSONB, STELE_GEN_IN, true, 0, offsetof(sessions_create_params, state), 0,
+     NULL},
+    {"ttl", STELE_GEN_INTERVAL, STELE_GEN_IN_N, true, 0, offsetof(sessions_create_params, ttl), 0,
+     NULL},
+};
+
+static const stele_gen_column sessions_create_columns[] = {
+    {"id", STELE_GEN_INT8, false, offsetof(sessions_create_row, id), NULL},
+    {"created_at", STELE_GEN_TIMESTAMP, false, offsetof(sessions_create_row, created_at), NULL},
+};
+
+static const stele_gen_stmt sessions_create_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_create",
+    .parts = sessions_create_parts,
+    .part_count = STELE_COUNT(sessions_create_parts),
+    .params = sessions_create_inputs,
+    .param_count = STELE_COUNT(sessions_create_inputs),
+    .columns = sessions_create_columns,
+    .column_count = STELE_COUNT(sessions_create_columns),
+    .row_size = sizeof(sessions_create_row),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_create(stele_conn *conn, const sessions_create_params *params,
+                             sessions_create_row **ret_row, stele_error *err)
+{
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_maybe(conn, &sessions_create_stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_row = out;
+    return st;
+}
+
+stele_status sessions_create_queue(stele_pipeline *pipeline, const sessions_create_params *params,
+                                   sessions_create_row **ret_row, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_create_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_clear_former_events_parts[] = {
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e SET deleted_at = now() AT TIME ZONE 'UTC'\n"
+              "WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND e.deleted_at IS NULL\n"
+              "  AND EXISTS (\n"
+              "      SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "      WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n        AND s.deleted_at IS NULL AND s.xmin = pg_current_xact_id()::xid)"),
+};
+
+static const stele_gen_param sessions_clear_former_events_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_clear_former_events_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_clear_former_events_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_clear_former_events_params, session_id), 255, NULL},
+};
+
+static const stele_gen_stmt sessions_clear_former_events_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_clear_former_events",
+    .parts = sessions_clear_former_events_parts,
+    .part_count = STELE_COUNT(sessions_clear_former_events_parts),
+    .params = sessions_clear_former_events_inputs,
+    .param_count = STELE_COUNT(sessions_clear_former_events_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_clear_former_events(stele_conn *conn,
+                                          const sessions_clear_former_events_params *params,
+                                          uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_clear_former_events_stmt;
+    const void *args[] = {params};
+    return stele_gen_exec(conn, stmt, args, 0, false, ret_count, err);
+}
+
+stele_status sessions_clear_former_events_queue(stele_pipeline *pipeline,
+                                                const sessions_clear_former_events_params *params,
+                                                uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_clear_former_events_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_clear_former_tracks_parts[] = {
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS e SET deleted_at = now() AT TIME ZONE 'UTC'\n"
+              "WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND e.deleted_at IS NULL\n"
+              "  AND EXISTS (\n"
+              "      SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "      WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n        AND s.deleted_at IS NULL AND s.xmin = pg_current_xact_id()::xid)"),
+};
+
+static const stele_gen_param sessions_clear_former_tracks_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_clear_former_tracks_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_clear_former_tracks_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_clear_former_tracks_params, session_id), 255, NULL},
+};
+
+static const stele_gen_stmt sessions_clear_former_tracks_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_clear_former_tracks",
+    .parts = sessions_clear_former_tracks_parts,
+    .part_count = STELE_COUNT(sessions_clear_former_tracks_parts),
+    .params = sessions_clear_former_tracks_inputs,
+    .param_count = STELE_COUNT(sessions_clear_former_tracks_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_clear_former_tracks(stele_conn *conn,
+                                          const sessions_clear_former_tracks_params *params,
+                                          uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_clear_former_tracks_stmt;
+    const void *args[] = {params};
+    return stele_gen_exec(conn, stmt, args, 0, false, ret_count, err);
+}
+
+stele_status sessions_clear_former_tracks_queue(stele_pipeline *pipeline,
+                                                const sessions_clear_former_tracks_params *params,
+                                                uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_clear_former_tracks_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_clear_former_summaries_parts[] = {
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS e SET deleted_at = now() AT TIME ZONE 'UTC'\n"
+              "WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND e.deleted_at IS NULL\n"
+              "  AND EXISTS (\n"
+              "      SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "      WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n        AND s.deleted_at IS NULL AND s.xmin = pg_current_xact_id()::xid)"),
+};
+
+static const stele_gen_param sessions_clear_former_summaries_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_clear_former_summaries_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_clear_former_summaries_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_clear_former_summaries_params, session_id), 255, NULL},
+};
+
+static const stele_gen_stmt sessions_clear_former_summaries_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_clear_former_summaries",
+    .parts = sessions_clear_former_summaries_parts,
+    .part_count = STELE_COUNT(sessions_clear_former_summaries_parts),
+    .params = sessions_clear_former_summaries_inputs,
+    .param_count = STELE_COUNT(sessions_clear_former_summaries_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_clear_former_summaries(stele_conn *conn,
+                                             const sessions_clear_former_summaries_params *params,
+                                             uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_clear_former_summaries_stmt;
+    const void *args[] = {params};
+    return stele_gen_exec(conn, stmt, args, 0, false, ret_count, err);
+}
+
+stele_status
+sessions_clear_former_summaries_queue(stele_pipeline *pipeline,
+                                      const sessions_clear_former_summaries_params *params,
+                                      uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_clear_former_summaries_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_hard_clear_former_events_parts[] = {
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND e.deleted_at IS NULL\n"
+              "  AND EXISTS (\n"
+              "      SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "      WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n        AND s.deleted_at IS NULL AND s.xmin = pg_current_xact_id()::xid)"),
+};
+
+static const stele_gen_param sessions_hard_clear_former_events_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_clear_former_events_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_clear_former_events_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_clear_former_events_params, session_id), 255, NULL},
+};
+
+static const stele_gen_stmt sessions_hard_clear_former_events_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_hard_clear_former_events",
+    .parts = sessions_hard_clear_former_events_parts,
+    .part_count = STELE_COUNT(sessions_hard_clear_former_events_parts),
+    .params = sessions_hard_clear_former_events_inputs,
+    .param_count = STELE_COUNT(sessions_hard_clear_former_events_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status
+sessions_hard_clear_former_events(stele_conn *conn,
+                                  const sessions_hard_clear_former_events_params *params,
+                                  uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_clear_former_events_stmt;
+    const void *args[] = {params};
+    return stele_gen_exec(conn, stmt, args, 0, false, ret_count, err);
+}
+
+stele_status
+sessions_hard_clear_former_events_queue(stele_pipeline *pipeline,
+                                        const sessions_hard_clear_former_events_params *params,
+                                        uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_clear_former_events_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_hard_clear_former_tracks_parts[] = {
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS e\n"
+              "WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND e.deleted_at IS NULL\n"
+              "  AND EXISTS (\n"
+              "      SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "      WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n        AND s.deleted_at IS NULL AND s.xmin = pg_current_xact_id()::xid)"),
+};
+
+static const stele_gen_param sessions_hard_clear_former_tracks_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_clear_former_tracks_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_clear_former_tracks_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_clear_former_tracks_params, session_id), 255, NULL},
+};
+
+static const stele_gen_stmt sessions_hard_clear_former_tracks_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_hard_clear_former_tracks",
+    .parts = sessions_hard_clear_former_tracks_parts,
+    .part_count = STELE_COUNT(sessions_hard_clear_former_tracks_parts),
+    .params = sessions_hard_clear_former_tracks_inputs,
+    .param_count = STELE_COUNT(sessions_hard_clear_former_tracks_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status
+sessions_hard_clear_former_tracks(stele_conn *conn,
+                                  const sessions_hard_clear_former_tracks_params *params,
+                                  uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_clear_former_tracks_stmt;
+    const void *args[] = {params};
+    return stele_gen_exec(conn, stmt, args, 0, false, ret_count, err);
+}
+
+stele_status
+sessions_hard_clear_former_tracks_queue(stele_pipeline *pipeline,
+                                        const sessions_hard_clear_former_tracks_params *params,
+                                        uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_clear_former_tracks_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_hard_clear_former_summaries_parts[] = {
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS e\n"
+              "WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND e.deleted_at IS NULL\n"
+              "  AND EXISTS (\n"
+              "      SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "      WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n        AND s.deleted_at IS NULL AND s.xmin = pg_current_xact_id()::xid)"),
+};
+
+static const stele_gen_param sessions_hard_clear_former_summaries_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_clear_former_summaries_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_clear_former_summaries_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_clear_former_summaries_params, session_id), 255, NULL},
+};
+
+static const stele_gen_stmt sessions_hard_clear_former_summaries_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_hard_clear_former_summaries",
+    .parts = sessions_hard_clear_former_summaries_parts,
+    .part_count = STELE_COUNT(sessions_hard_clear_former_summaries_parts),
+    .params = sessions_hard_clear_former_summaries_inputs,
+    .param_count = STELE_COUNT(sessions_hard_clear_former_summaries_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status
+sessions_hard_clear_former_summaries(stele_conn *conn,
+                                     const sessions_hard_clear_former_summaries_params *params,
+                                     uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_clear_former_summaries_stmt;
+    const void *args[] = {params};
+    return stele_gen_exec(conn, stmt, args, 0, false, ret_count, err);
+}
+
+stele_status sessions_hard_clear_former_summaries_queue(
+    stele_pipeline *pipeline, const sessions_hard_clear_former_summaries_params *params,
+    uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_clear_former_summaries_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_get_parts[] = {
+    STELE_SQL("WITH"),
+    STELE_IF_SET(4),
+    STELE_SQL(" z AS MATERIALIZED (\n"
+              "    -- Times that the server can read: one that it cannot would fail the whole "
+              "statement.\n"
+              "    SELECT '^(?!0000)([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])'\n"
+              "           '|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))'\n"
+              "           "
+              "'|([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)'\n"
+              "           'T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?'\n"
+              "           '(Z|[+-](0[0-9]|1[0-5]):[0-5][0-9])$' AS time\n"
+              "),"),
+    STELE_END,
+    STELE_SQL(" s AS MATERIALIZED (\n"
+              "    SELECT s.state, s.created_at, s.updated_at FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "    WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND (s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC')))\n"
+              "), w AS MATERIALIZED (\n"
+              "    SELECT x.id, x.created_at, x.event FROM (\n"
+              "        SELECT e.id, e.created_at, e.event FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n          AND e.deleted_at IS NULL AND EXISTS (SELECT FROM s)"),
+    STELE_IF_SET(4),
+    STELE_SQL("\n          AND e.created_at >= "),
+    STELE_PARAM(4),
+    STELE_SQL(" - interval '5 minutes'"),
+    STELE_END,
+    STELE_SQL("\n        ORDER BY e.created_at DESC FETCH FIRST ("),
+    STELE_PARAM(3),
+    STELE_SQL(") ROWS WITH TIES\n"
+              "    ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT "),
+    STELE_PARAM(3),
+    STELE_SQL("\n)"),
+    STELE_IF_SET(4),
+    STELE_SQL(" , m AS MATERIALIZED (\n"
+              "    -- Where the window begins: its oldest row, if what is left out holds a first "
+              "one already.\n"
+              "    (SELECT o.created_at, o.id\n"
+              "     FROM (SELECT w.created_at, w.id FROM w ORDER BY w.created_at, w.id LIMIT 1) AS "
+              "o\n"
+              "     WHERE o.created_at >= "),
+    STELE_PARAM(4),
+    STELE_SQL(" + interval '5 minutes' OR EXISTS (\n"
+              "        SELECT FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n          AND e.deleted_at IS NULL\n"
+              "          AND e.created_at BETWEEN "),
+    STELE_PARAM(4),
+    STELE_SQL(" - interval '5 minutes' AND o.created_at\n"
+              "          AND (e.created_at, e.id) < (o.created_at, o.id)\n"
+              "          AND CASE WHEN e.event ->> 'timestamp' ~ (SELECT z.time FROM z)\n"
+              "                   THEN (e.event ->> 'timestamp')::timestamptz >= "),
+    STELE_PARAM(4),
+    STELE_SQL(" AT TIME ZONE 'UTC'\n"
+              "               END))\n"
+              "    UNION ALL\n"
+              "    (SELECT w.created_at, w.id FROM w\n"
+              "     WHERE w.created_at >= "),
+    STELE_PARAM(4),
+    STELE_SQL(" + interval '5 minutes'\n"
+              "        OR CASE WHEN w.event ->> 'timestamp' ~ (SELECT z.time FROM z)\n"
+              "                THEN (w.event ->> 'timestamp')::timestamptz >= "),
+    STELE_PARAM(4),
+    STELE_SQL(" AT TIME ZONE 'UTC'\n"
+              "            END\n"
+              "     ORDER BY w.created_at, w.id LIMIT 1)\n"
+              "    LIMIT 1\n"
+              ")"),
+    STELE_END,
+    STELE_SQL(", f AS MATERIALIZED (\n"
+              "    -- The first message of the user in the window, or else the last one before "
+              "it.\n"
+              "    (SELECT u.created_at, u.id, NULL::jsonb AS event, false AS before\n"
+              "     FROM (SELECT w.created_at, w.id, w.event FROM w ORDER BY w.created_at, w.id "
+              "OFFSET 0) AS u\n"
+              "     WHERE u.event @? '$.choices[*] ? (@.message.role == \"user\" || @.delta.role "
+              "== \"user\")'"),
+    STELE_IF_SET(4),
+    STELE_SQL("\n       AND (u.created_at, u.id) >= (SELECT m.created_at, m.id FROM m)"),
+    STELE_END,
+    STELE_SQL("\n     LIMIT 1)\n"
+              "    UNION ALL\n"
+              "    (SELECT x.created_at, x.id, x.event, true FROM (\n"
+              "        SELECT e.created_at, e.id, e.event FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n          AND e.deleted_at IS NULL AND EXISTS (SELECT FROM s)\n"
+              "          AND e.event @? '$.choices[*] ? (@.message.role == \"user\" || "
+              "@.delta.role == \"user\")'\n"
+              "        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES\n"
+              "     ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT 1)\n"
+              "    LIMIT 1\n"
+              ")\n"
+              "SELECT 0, NULL::text, NULL::int8, s.created_at, s.updated_at, s.state::text FROM "
+              "s\n"
+              "UNION ALL\n"
+              "SELECT 1, a.key, a.id, a.created_at, a.updated_at, a.value FROM "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" AS a\n"
+              "WHERE a.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND (a.deleted_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC'))) AND EXISTS (SELECT FROM s)\n"
+              "UNION ALL\n"
+              "SELECT 2, u.key, u.id, u.created_at, u.updated_at, u.value FROM "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" AS u\n"
+              "WHERE u.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND u.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND (u.deleted_at IS NULL AND (u.expires_at IS NULL OR u.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC'))) AND EXISTS (SELECT FROM s)\n"
+              "UNION ALL\n"
+              "SELECT 3, NULL, f.id, f.created_at, NULL, f.event::text FROM f WHERE f.before\n"
+              "UNION ALL\n"
+              "SELECT 4, NULL, x.id, x.created_at, NULL, x.event::text FROM (\n"
+              "    SELECT w.id, w.created_at, w.event FROM w\n"
+              "    WHERE (SELECT f.before OR (w.created_at, w.id) >= (f.created_at, f.id) FROM f)"),
+    STELE_IF_SET(4),
+    STELE_SQL("\n      AND (w.created_at, w.id) >= (SELECT m.created_at, m.id FROM m)"),
+    STELE_END,
+    STELE_SQL("\n    ORDER BY w.created_at, w.id\n"
+              ") AS x\n"
+              "UNION ALL\n"
+              "SELECT 5, y.filter_key, y.id, NULL, y.updated_at, y.summary::text FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS y\n"
+              "WHERE y.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND y.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND y.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND (y.deleted_at IS NULL AND (y.expires_at IS NULL OR y.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC'))) AND y.updated_at >= (SELECT "
+              "s.created_at FROM s)\n"),
+    STELE_IF_CHOICE(3, 0),
+    STELE_SQL("UNION ALL\n"
+              "SELECT 6, x.track, x.id, x.created_at, NULL, x.event::text FROM (\n"
+              "    SELECT t.track, t.id, t.created_at, t.event FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "    WHERE t.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND t.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND t.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND (t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC'))) AND t.created_at > "),
+    STELE_PARAM(5),
+    STELE_SQL(" AND EXISTS (SELECT FROM s)\n"
+              "    ORDER BY t.track, t.created_at, t.id\n"
+              ") AS x"),
+    STELE_END,
+    STELE_IF_CHOICE(3, 1),
+    STELE_SQL("UNION ALL\n"
+              "SELECT 6, x.track, x.id, x.created_at, NULL, x.event::text FROM (\n"
+              "    WITH RECURSIVE n (track) AS (\n"
+              "        (SELECT t.track FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "         WHERE t.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND t.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND t.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n           AND t.deleted_at IS NULL AND EXISTS (SELECT FROM s) ORDER BY t.track "
+              "LIMIT 1)\n"
+              "        UNION ALL\n"
+              "        SELECT (SELECT t.track FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "                WHERE t.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND t.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND t.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n"
+              "                  AND t.deleted_at IS NULL AND t.track > n.track ORDER BY t.track "
+              "LIMIT 1)\n"
+              "        FROM n WHERE n.track IS NOT NULL\n"
+              "    )\n"
+              "    SELECT l.track, l.id, l.created_at, l.event FROM n CROSS JOIN LATERAL (\n"
+              "        SELECT y.track, y.id, y.created_at, y.event FROM (\n"
+              "            SELECT t.track, t.id, t.created_at, t.event FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "            WHERE t.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND t.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND t.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n"
+              "              AND t.track = n.track AND (t.deleted_at IS NULL AND (t.expires_at IS "
+              "NULL OR t.expires_at > (statement_timestamp() AT TIME ZONE 'UTC'))) AND "
+              "t.created_at > "),
+    STELE_PARAM(5),
+    STELE_SQL("\n            ORDER BY t.created_at DESC FETCH FIRST ("),
+    STELE_PARAM(6),
+    STELE_SQL(") ROWS WITH TIES\n"
+              "        ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT "),
+    STELE_PARAM(6),
+    STELE_SQL("\n    ) AS l ORDER BY l.track, l.created_at, l.id\n"
+              ") AS x"),
+    STELE_END,
+    STELE_IF_CHOICE(3, 2),
+    STELE_SQL("UNION ALL\n"
+              "SELECT 6, x.track, x.id, x.created_at, NULL, x.event::text FROM (\n"
+              "    SELECT l.track, l.id, l.created_at, l.event\n"
+              "    FROM (SELECT DISTINCT n.track FROM unnest("),
+    STELE_PARAM(7),
+    STELE_SQL("::text[]) AS n (track)\n"
+              "          WHERE EXISTS (SELECT FROM s)) AS n\n"
+              "    CROSS JOIN LATERAL (\n"
+              "        SELECT y.track, y.id, y.created_at, y.event FROM (\n"
+              "            SELECT t.track, t.id, t.created_at, t.event FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "            WHERE t.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND t.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND t.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n"
+              "              AND t.track = n.track AND (t.deleted_at IS NULL AND (t.expires_at IS "
+              "NULL OR t.expires_at > (statement_timestamp() AT TIME ZONE 'UTC'))) AND "
+              "t.created_at > "),
+    STELE_PARAM(5),
+    STELE_SQL("\n            ORDER BY t.created_at DESC FETCH FIRST ("),
+    STELE_PARAM(6),
+    STELE_SQL(") ROWS WITH TIES\n"
+              "        ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT "),
+    STELE_PARAM(6),
+    STELE_SQL("\n    ) AS l ORDER BY l.track, l.created_at, l.id\n"
+              ") AS x"),
+    STELE_END,
+};
+
+static const stele_gen_param sessions_get_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0, offsetof(sessions_get_params, app_name),
+     255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0, offsetof(sessions_get_params, user_id), 255,
+     NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0, offsetof(sessions_get_params, session_id),
+     255, NULL},
+    {"event_num", STELE_GEN_INT8, STELE_GEN_IN_N, true, 0, offsetof(sessions_get_params, event_num),
+     0, NULL},
+    {"event_time", STELE_GEN_TIMESTAMP, STELE_GEN_IN, false, 0,
+     offsetof(sessions_get_params, event_time), 0, NULL},
+    {"track_time", STELE_GEN_TIMESTAMP, STELE_GEN_IN, false, 0,
+     offsetof(sessions_get_params, track_time), 0, NULL},
+    {"track_num", STELE_GEN_INT8, STELE_GEN_IN_N, false, 0,
+     offsetof(sessions_get_params, track_num), 0, NULL},
+    {"track_names", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     offsetof(sessions_get_params, track_names), 0, NULL},
+};
+
+static const stele_gen_column sessions_get_columns[] = {
+    {"kind", STELE_GEN_INT4, false, offsetof(sessions_get_row, kind), NULL},
+    {"name", STELE_GEN_TEXT, true, offsetof(sessions_get_row, name), NULL},
+    {"id", STELE_GEN_INT8, true, offsetof(sessions_get_row, id), NULL},
+    {"created_at", STELE_GEN_TIMESTAMP, true, offsetof(sessions_get_row, created_at), NULL},
+    {"updated_at", STELE_GEN_TIMESTAMP, true, offsetof(sessions_get_row, updated_at), NULL},
+    {"body", STELE_GEN_TEXT, true, offsetof(sessions_get_row, body), NULL},
+};
+
+static const stele_gen_switch sessions_get_switches[] = {
+    {"tracks", offsetof(sessions_get_params, tracks), 4, 0, false},
+};
+
+static const stele_gen_stmt sessions_get_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_get",
+    .parts = sessions_get_parts,
+    .part_count = STELE_COUNT(sessions_get_parts),
+    .params = sessions_get_inputs,
+    .param_count = STELE_COUNT(sessions_get_inputs),
+    .columns = sessions_get_columns,
+    .column_count = STELE_COUNT(sessions_get_columns),
+    .row_size = sizeof(sessions_get_row),
+    .properties = STELE_STMT_QUERY,
+    .switches = sessions_get_switches,
+    .switch_count = STELE_COUNT(sessions_get_switches),
+};
+
+stele_status sessions_get(stele_conn *conn, const sessions_get_params *params,
+                          sessions_get_rows **ret_rows, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_get_stmt;
+    const void *args[] = {params};
+    void *out = NULL;
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st == STELE_OK)
+        st = stele_gen_rows(conn, stmt, args, flags, &out, err);
+    if (st == STELE_OK)
+        *ret_rows = out;
+    return st;
+}
+
+stele_status sessions_get_queue(stele_pipeline *pipeline, const sessions_get_params *params,
+                                sessions_get_rows **ret_rows, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_get_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_LIST};
+    slot.out = ret_rows;
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st != STELE_OK)
+        return st;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part sessions_get_page_parts[] = {
+    STELE_SQL("WITH s AS MATERIALIZED (\n"
+              "    SELECT s.state, s.created_at, s.updated_at FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "    WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND (s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC')))\n"
+              ")\n"
+              "SELECT 0, NULL::text, NULL::int8, s.created_at, s.updated_at, s.state::text FROM "
+              "s\n"
+              "UNION ALL\n"
+              "SELECT 1, a.key, a.id, a.created_at, a.updated_at, a.value FROM "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" AS a\n"
+              "WHERE a.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND (a.deleted_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC'))) AND EXISTS (SELECT FROM s)\n"
+              "UNION ALL\n"
+              "SELECT 2, u.key, u.id, u.created_at, u.updated_at, u.value FROM "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" AS u\n"
+              "WHERE u.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND u.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND (u.deleted_at IS NULL AND (u.expires_at IS NULL OR u.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC'))) AND EXISTS (SELECT FROM s)\n"
+              "UNION ALL\n"
+              "SELECT 4, NULL, z.id, z.created_at, NULL, z.event::text FROM (\n"
+              "    SELECT y.id, y.created_at, y.event FROM (\n"
+              "        SELECT x.id, x.created_at, x.event FROM (\n"
+              "            SELECT e.id, e.created_at, e.event FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "            WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n"
+              "              AND e.deleted_at IS NULL AND EXISTS (SELECT FROM s) AND e.created_at "
+              ">= "),
+    STELE_PARAM(3),
+    STELE_IF_ALL(0),
+    STELE_SQL("\n              AND e.created_at <= "),
+    STELE_PARAM(4),
+    STELE_SQL("\n              AND (e.created_at, e.id) < ("),
+    STELE_PARAM(4),
+    STELE_SQL(", "),
+    STELE_PARAM(5),
+    STELE_SQL(")"),
+    STELE_END,
+    STELE_SQL("\n            ORDER BY e.created_at DESC FETCH FIRST ("),
+    STELE_PARAM(7),
+    STELE_SQL(" + "),
+    STELE_PARAM(6),
+    STELE_SQL(") ROWS WITH TIES\n"
+              "        ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT "),
+    STELE_PARAM(7),
+    STELE_SQL(" OFFSET "),
+    STELE_PARAM(6),
+    STELE_SQL("\n    ) AS y ORDER BY y.created_at, y.id\n"
+              ") AS z\n"
+              "UNION ALL\n"
+              "SELECT 5, y.filter_key, y.id, NULL, y.updated_at, y.summary::text FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS y\n"
+              "WHERE y.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND y.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND y.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND (y.deleted_at IS NULL AND (y.expires_at IS NULL OR y.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC'))) AND y.updated_at >= (SELECT "
+              "s.created_at FROM s)\n"),
+    STELE_IF_CHOICE(1, 0),
+    STELE_SQL("UNION ALL\n"
+              "SELECT 6, x.track, x.id, x.created_at, NULL, x.event::text FROM (\n"
+              "    SELECT t.track, t.id, t.created_at, t.event FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "    WHERE t.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND t.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND t.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND (t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC'))) AND t.created_at > "),
+    STELE_PARAM(8),
+    STELE_SQL(" AND EXISTS (SELECT FROM s)\n"
+              "    ORDER BY t.track, t.created_at, t.id\n"
+              ") AS x"),
+    STELE_END,
+};
+
+static const stele_gen_param sessions_get_page_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_get_page_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0, offsetof(sessions_get_page_params, user_id),
+     255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_get_page_params, session_id), 255, NULL},
+    {"since", STELE_GEN_TIMESTAMP, STELE_GEN_IN, true, 0, offsetof(sessions_get_page_params, since),
+     0, NULL},
+    {"before", STELE_GEN_TIMESTAMP, STELE_GEN_IN, false, 0,
+     offsetof(sessions_get_page_params, before), 0, NULL},
+    {"before_id", STELE_GEN_INT8, STELE_GEN_IN, false, 0,
+     offsetof(sessions_get_page_params, before_id), 0, NULL},
+    {"offset", STELE_GEN_INT8, STELE_GEN_IN, true, 0, offsetof(sessions_get_page_params, offset), 0,
+     NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_IN, true, 0, offsetof(sessions_get_page_params, limit), 0,
+     NULL},
+    {"track_time", STELE_GEN_TIMESTAMP, STELE_GEN_IN, false, 0,
+     offsetof(sessions_get_page_params, track_time), 0, NULL},
+};
+
+static const stele_gen_column sessions_get_page_columns[] = {
+    {"kind", STELE_GEN_INT4, false, offsetof(sessions_get_page_row, kind), NULL},
+    {"name", STELE_GEN_TEXT, true, offsetof(sessions_get_page_row, name), NULL},
+    {"id", STELE_GEN_INT8, true, offsetof(sessions_get_page_row, id), NULL},
+    {"created_at", STELE_GEN_TIMESTAMP, true, offsetof(sessions_get_page_row, created_at), NULL},
+    {"updated_at", STELE_GEN_TIMESTAMP, true, offsetof(sessions_get_page_row, updated_at), NULL},
+    {"body", STELE_GEN_TEXT, true, offsetof(sessions_get_page_row, body), NULL},
+};
+
+static const uint16_t sessions_get_page_group_0[] = {
+    4,
+    5,
+};
+
+static const stele_gen_group sessions_get_page_groups[] = {
+    {sessions_get_page_group_0, 2},
+};
+
+static const stele_gen_switch sessions_get_page_switches[] = {
+    {"tracks", offsetof(sessions_get_page_params, tracks), 2, 0, false},
+};
+
+static const stele_gen_stmt sessions_get_page_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_get_page",
+    .parts = sessions_get_page_parts,
+    .part_count = STELE_COUNT(sessions_get_page_parts),
+    .params = sessions_get_page_inputs,
+    .param_count = STELE_COUNT(sessions_get_page_inputs),
+    .columns = sessions_get_page_columns,
+    .column_count = STELE_COUNT(sessions_get_page_columns),
+    .row_size = sizeof(sessions_get_page_row),
+    .properties = STELE_STMT_QUERY,
+    .groups = sessions_get_page_groups,
+    .group_count = STELE_COUNT(sessions_get_page_groups),
+    .switches = sessions_get_page_switches,
+    .switch_count = STELE_COUNT(sessions_get_page_switches),
+};
+
+stele_status sessions_get_page(stele_conn *conn, const sessions_get_page_params *params,
+                               sessions_get_page_rows **ret_rows, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_get_page_stmt;
+    const void *args[] = {params};
+    void *out = NULL;
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st == STELE_OK)
+        st = stele_gen_rows(conn, stmt, args, flags, &out, err);
+    if (st == STELE_OK)
+        *ret_rows = out;
+    return st;
+}
+
+stele_status sessions_get_page_queue(stele_pipeline *pipeline,
+                                     const sessions_get_page_params *params,
+                                     sessions_get_page_rows **ret_rows, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_get_page_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_LIST};
+    slot.out = ret_rows;
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st != STELE_OK)
+        return st;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part sessions_list_meta_parts[] = {
+    STELE_SQL("SELECT 0, p.session_id, NULL::text, p.id, p.created_at, p.updated_at, p.state::text "
+              "FROM (\n"
+              "    SELECT s.id, s.session_id, s.state, s.created_at, s.updated_at FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "    WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND (s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC')))"),
+    STELE_IF_ALL(0),
+    STELE_SQL("\n      AND (s.updated_at, s.session_id) < ("),
+    STELE_PARAM(2),
+    STELE_SQL(", "),
+    STELE_PARAM(3),
+    STELE_SQL(")"),
+    STELE_END,
+    STELE_SQL("\n    ORDER BY s.updated_at DESC, s.session_id DESC LIMIT "),
+    STELE_PARAM(4),
+    STELE_SQL(" OFFSET "),
+    STELE_PARAM(5),
+    STELE_SQL("\n) AS p\n"
+              "UNION ALL\n"
+              "SELECT 1, NULL, a.key, a.id, a.created_at, a.updated_at, a.value FROM "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" AS a\n"
+              "WHERE a.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND (a.deleted_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC')))\n"
+              "UNION ALL\n"
+              "SELECT 2, NULL, u.key, u.id, u.created_at, u.updated_at, u.value FROM "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" AS u\n"
+              "WHERE u.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND u.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND (u.deleted_at IS NULL AND (u.expires_at IS NULL OR u.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC')))"),
+};
+
+static const stele_gen_param sessions_list_meta_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_list_meta_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0, offsetof(sessions_list_meta_params, user_id),
+     255, NULL},
+    {"before", STELE_GEN_TIMESTAMP, STELE_GEN_IN, false, 0,
+     offsetof(sessions_list_meta_params, before), 0, NULL},
+    {"before_id", STELE_GEN_TEXT, STELE_GEN_IN, false, 0,
+     offsetof(sessions_list_meta_params, before_id), 255, NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_IN_N, true, 0, offsetof(sessions_list_meta_params, limit),
+     0, NULL},
+    {"offset", STELE_GEN_INT8, STELE_GEN_IN, true, 0, offsetof(sessions_list_meta_params, offset),
+     0, NULL},
+};
+
+static const stele_gen_column sessions_list_meta_columns[] = {
+    {"kind", STELE_GEN_INT4, false, offsetof(sessions_list_meta_row, kind), NULL},
+    {"session_id", STELE_GEN_TEXT, true, offsetof(sessions_list_meta_row, session_id), NULL},
+    {"name", STELE_GEN_TEXT, true, offsetof(sessions_list_meta_row, name), NULL},
+    {"id", STELE_GEN_INT8, true, offsetof(sessions_list_meta_row, id), NULL},
+    {"created_at", STELE_GEN_TIMESTAMP, true, offsetof(sessions_list_meta_row, created_at), NULL},
+    {"updated_at", STELE_GEN_TIMESTAMP, true, offsetof(sessions_list_meta_row, updated_at), NULL},
+    {"body", STELE_GEN_TEXT, true, offsetof(sessions_list_meta_row, body), NULL},
+};
+
+static const uint16_t sessions_list_meta_group_0[] = {
+    2,
+    3,
+};
+
+static const stele_gen_group sessions_list_meta_groups[] = {
+    {sessions_list_meta_group_0, 2},
+};
+
+static const stele_gen_stmt sessions_list_meta_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_list_meta",
+    .parts = sessions_list_meta_parts,
+    .part_count = STELE_COUNT(sessions_list_meta_parts),
+    .params = sessions_list_meta_inputs,
+    .param_count = STELE_COUNT(sessions_list_meta_inputs),
+    .columns = sessions_list_meta_columns,
+    .column_count = STELE_COUNT(sessions_list_meta_columns),
+    .row_size = sizeof(sessions_list_meta_row),
+    .properties = STELE_STMT_QUERY | STELE_STMT_READ,
+    .groups = sessions_list_meta_groups,
+    .group_count = STELE_COUNT(sessions_list_meta_groups),
+};
+
+stele_status sessions_list_meta(stele_conn *conn, const sessions_list_meta_params *params,
+                                sessions_list_meta_rows **ret_rows, stele_error *err)
+{
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_rows(conn, &sessions_list_meta_stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_rows = out;
+    return st;
+}
+
+stele_status sessions_list_meta_queue(stele_pipeline *pipeline,
+                                      const sessions_list_meta_params *params,
+                                      sessions_list_meta_rows **ret_rows, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_list_meta_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_LIST};
+    slot.out = ret_rows;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_list_parts[] = {
+    STELE_SQL("WITH"),
+    STELE_IF_SET(7),
+    STELE_SQL(" z AS MATERIALIZED (\n"
+              "    -- Times that the server can read: one that it cannot would fail the whole "
+              "statement.\n"
+              "    SELECT '^(?!0000)([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])'\n"
+              "           '|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))'\n"
+              "           "
+              "'|([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)'\n"
+              "           'T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?'\n"
+              "           '(Z|[+-](0[0-9]|1[0-5]):[0-5][0-9])$' AS time\n"
+              "),"),
+    STELE_END,
+    STELE_SQL(" p AS MATERIALIZED (\n"
+              "    SELECT s.id, s.session_id, s.state, s.created_at, s.updated_at FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "    WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND (s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC')))"),
+    STELE_IF_ALL(0),
+    STELE_SQL("\n      AND (s.updated_at, s.session_id) < ("),
+    STELE_PARAM(2),
+    STELE_SQL(", "),
+    STELE_PARAM(3),
+    STELE_SQL(")"),
+    STELE_END,
+    STELE_SQL("\n    ORDER BY s.updated_at DESC, s.session_id DESC LIMIT "),
+    STELE_PARAM(4),
+    STELE_SQL(" OFFSET "),
+    STELE_PARAM(5),
+    STELE_SQL("\n)\n"
+              "SELECT 0, p.session_id, NULL::text, p.id, p.created_at, p.updated_at, p.state::text "
+              "FROM p\n"
+              "UNION ALL\n"
+              "SELECT 1, NULL, a.key, a.id, a.created_at, a.updated_at, a.value FROM "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" AS a\n"
+              "WHERE a.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND (a.deleted_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC')))\n"
+              "UNION ALL\n"
+              "SELECT 2, NULL, u.key, u.id, u.created_at, u.updated_at, u.value FROM "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" AS u\n"
+              "WHERE u.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND u.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND (u.deleted_at IS NULL AND (u.expires_at IS NULL OR u.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC')))\n"
+              "UNION ALL\n"
+              "SELECT v.kind, p.session_id, NULL, v.id, v.created_at, NULL, v.event::text\n"
+              "FROM p CROSS JOIN LATERAL (\n"
+              "    WITH w AS MATERIALIZED (\n"
+              "        SELECT x.id, x.created_at, x.event FROM (\n"
+              "            SELECT e.id, e.created_at, e.event FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "            WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = p.session_id\n"
+              "              AND e.deleted_at IS NULL"),
+    STELE_IF_SET(7),
+    STELE_SQL("\n              AND e.created_at >= "),
+    STELE_PARAM(7),
+    STELE_SQL(" - interval '5 minutes'"),
+    STELE_END,
+    STELE_SQL("\n            ORDER BY e.created_at DESC FETCH FIRST ("),
+    STELE_PARAM(6),
+    STELE_SQL(") ROWS WITH TIES\n"
+              "        ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT "),
+    STELE_PARAM(6),
+    STELE_SQL("\n    )"),
+    STELE_IF_SET(7),
+    STELE_SQL(" , m AS MATERIALIZED (\n"
+              "        (SELECT o.created_at, o.id\n"
+              "         FROM (SELECT w.created_at, w.id FROM w ORDER BY w.created_at, w.id LIMIT "
+              "1) AS o\n"
+              "         WHERE o.created_at >= "),
+    STELE_PARAM(7),
+    STELE_SQL(" + interval '5 minutes' OR EXISTS (\n"
+              "            SELECT FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "            WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = p.session_id\n"
+              "              AND e.deleted_at IS NULL\n"
+              "              AND e.created_at BETWEEN "),
+    STELE_PARAM(7),
+    STELE_SQL(" - interval '5 minutes' AND o.created_at\n"
+              "              AND (e.created_at, e.id) < (o.created_at, o.id)\n"
+              "              AND CASE WHEN e.event ->> 'timestamp' ~ (SELECT z.time FROM z)\n"
+              "                       THEN (e.event ->> 'timestamp')::timestamptz >= "),
+    STELE_PARAM(7),
+    STELE_SQL(" AT TIME ZONE 'UTC'\n"
+              "                   END))\n"
+              "        UNION ALL\n"
+              "        (SELECT w.created_at, w.id FROM w\n"
+              "         WHERE w.created_at >= "),
+    STELE_PARAM(7),
+    STELE_SQL(" + interval '5 minutes'\n"
+              "            OR CASE WHEN w.event ->> 'timestamp' ~ (SELECT z.time FROM z)\n"
+              "                    THEN (w.event ->> 'timestamp')::timestamptz >= "),
+    STELE_PARAM(7),
+    STELE_SQL(" AT TIME ZONE 'UTC'\n"
+              "                END\n"
+              "         ORDER BY w.created_at, w.id LIMIT 1)\n"
+              "        LIMIT 1\n"
+              "    )"),
+    STELE_END,
+    STELE_SQL(", f AS MATERIALIZED (\n"
+              "        (SELECT u.created_at, u.id, NULL::jsonb AS event, false AS before\n"
+              "         FROM (SELECT w.created_at, w.id, w.event FROM w ORDER BY w.created_at, "
+              "w.id OFFSET 0) AS u\n"
+              "         WHERE u.event @? '$.choices[*] ? (@.message.role == \"user\" || "
+              "@.delta.role == \"user\")'"),
+    STELE_IF_SET(7),
+    STELE_SQL("\n           AND (u.created_at, u.id) >= (SELECT m.created_at, m.id FROM m)"),
+    STELE_END,
+    STELE_SQL("\n         LIMIT 1)\n"
+              "        UNION ALL\n"
+              "        (SELECT x.created_at, x.id, x.event, true FROM (\n"
+              "            SELECT e.created_at, e.id, e.event FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "            WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = p.session_id\n"
+              "              AND e.deleted_at IS NULL\n"
+              "              AND e.event @? '$.choices[*] ? (@.message.role == \"user\" || "
+              "@.delta.role == \"user\")'\n"
+              "            ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES\n"
+              "         ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT 1)\n"
+              "        LIMIT 1\n"
+              "    )\n"
+              "    (SELECT 3 AS kind, f.id, f.created_at, f.event FROM f WHERE f.before)\n"
+              "    UNION ALL\n"
+              "    (SELECT 4, w.id, w.created_at, w.event FROM w\n"
+              "     WHERE (SELECT f.before OR (w.created_at, w.id) >= (f.created_at, f.id) FROM "
+              "f)"),
+    STELE_IF_SET(7),
+    STELE_SQL("\n       AND (w.created_at, w.id) >= (SELECT m.created_at, m.id FROM m)"),
+    STELE_END,
+    STELE_SQL("\n     ORDER BY w.created_at, w.id)\n"
+              ") AS v\n"
+              "UNION ALL\n"
+              "SELECT 5, p.session_id, y.filter_key, y.id, NULL, y.updated_at, y.summary::text\n"
+              "FROM p JOIN "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS y\n"
+              "  ON y.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND y.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND y.session_id = p.session_id\n"
+              "WHERE (y.deleted_at IS NULL AND (y.expires_at IS NULL OR y.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC'))) AND y.updated_at >= p.created_at\n"),
+    STELE_IF_CHOICE(3, 0),
+    STELE_SQL("UNION ALL\n"
+              "SELECT 6, x.session_id, x.track, x.id, x.created_at, NULL, x.event::text FROM (\n"
+              "    SELECT p.session_id, t.track, t.id, t.created_at, t.event\n"
+              "    FROM p JOIN "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "      ON t.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND t.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND t.session_id = p.session_id\n"
+              "    WHERE (t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC'))) AND t.created_at > "),
+    STELE_PARAM(8),
+    STELE_SQL("\n    ORDER BY p.session_id, t.track, t.created_at, t.id\n"
+              ") AS x"),
+    STELE_END,
+    STELE_IF_CHOICE(3, 1),
+    STELE_SQL("UNION ALL\n"
+              "SELECT 6, x.session_id, x.track, x.id, x.created_at, NULL, x.event::text FROM (\n"
+              "    SELECT p.session_id, l.track, l.id, l.created_at, l.event\n"
+              "    FROM p CROSS JOIN LATERAL (\n"
+              "        WITH RECURSIVE n (track) AS (\n"
+              "            (SELECT t.track FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "             WHERE t.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND t.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND t.session_id = p.session_id\n"
+              "               AND t.deleted_at IS NULL ORDER BY t.track LIMIT 1)\n"
+              "            UNION ALL\n"
+              "            SELECT (SELECT t.track FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "                    WHERE t.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND t.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL("\n                      AND t.session_id = p.session_id\n"
+              "                      AND t.deleted_at IS NULL AND t.track > n.track ORDER BY "
+              "t.track LIMIT 1)\n"
+              "            FROM n WHERE n.track IS NOT NULL\n"
+              "        )\n"
+              "        SELECT n.track FROM n WHERE n.track IS NOT NULL\n"
+              "    ) AS n CROSS JOIN LATERAL (\n"
+              "        SELECT y.track, y.id, y.created_at, y.event FROM (\n"
+              "            SELECT t.track, t.id, t.created_at, t.event FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "            WHERE t.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND t.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND t.session_id = p.session_id\n"
+              "              AND t.track = n.track AND (t.deleted_at IS NULL AND (t.expires_at IS "
+              "NULL OR t.expires_at > (statement_timestamp() AT TIME ZONE 'UTC'))) AND "
+              "t.created_at > "),
+    STELE_PARAM(8),
+    STELE_SQL("\n            ORDER BY t.created_at DESC FETCH FIRST ("),
+    STELE_PARAM(9),
+    STELE_SQL(") ROWS WITH TIES\n"
+              "        ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT "),
+    STELE_PARAM(9),
+    STELE_SQL("\n    ) AS l ORDER BY p.session_id, l.track, l.created_at, l.id\n"
+              ") AS x"),
+    STELE_END,
+};
+
+static const stele_gen_param sessions_list_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0, offsetof(sessions_list_params, app_name),
+     255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0, offsetof(sessions_list_params, user_id), 255,
+     NULL},
+    {"before", STELE_GEN_TIMESTAMP, STELE_GEN_IN, false, 0, offsetof(sessions_list_params, before),
+     0, NULL},
+    {"before_id", STELE_GEN_TEXT, STELE_GEN_IN, false, 0, offsetof(sessions_list_params, before_id),
+     255, NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_IN_N, true, 0, offsetof(sessions_list_params, limit), 0,
+     NULL},
+    {"offset", STELE_GEN_INT8, STELE_GEN_IN, true, 0, offsetof(sessions_list_params, offset), 0,
+     NULL},
+    {"event_num", STELE_GEN_INT8, STELE_GEN_IN_N, true, 0,
+     offsetof(sessions_list_params, event_num), 0, NULL},
+    {"event_time", STELE_GEN_TIMESTAMP, STELE_GEN_IN, false, 0,
+     offsetof(sessions_list_params, event_time), 0, NULL},
+    {"track_time", STELE_GEN_TIMESTAMP, STELE_GEN_IN, false, 0,
+     offsetof(sessions_list_params, track_time), 0, NULL},
+    {"track_num", STELE_GEN_INT8, STELE_GEN_IN_N, false, 0,
+     offsetof(sessions_list_params, track_num), 0, NULL},
+};
+
+static const stele_gen_column sessions_list_columns[] = {
+    {"kind", STELE_GEN_INT4, false, offsetof(sessions_list_row, kind), NULL},
+    {"session_id", STELE_GEN_TEXT, true, offsetof(sessions_list_row, session_id), NULL},
+    {"name", STELE_GEN_TEXT, true, offsetof(sessions_list_row, name), NULL},
+    {"id", STELE_GEN_INT8, true, offsetof(sessions_list_row, id), NULL},
+    {"created_at", STELE_GEN_TIMESTAMP, true, offsetof(sessions_list_row, created_at), NULL},
+    {"updated_at", STELE_GEN_TIMESTAMP, true, offsetof(sessions_list_row, updated_at), NULL},
+    {"body", STELE_GEN_TEXT, true, offsetof(sessions_list_row, body), NULL},
+};
+
+static const uint16_t sessions_list_group_0[] = {
+    2,
+    3,
+};
+
+static const stele_gen_group sessions_list_groups[] = {
+    {sessions_list_group_0, 2},
+};
+
+static const stele_gen_switch sessions_list_switches[] = {
+    {"tracks", offsetof(sessions_list_params, tracks), 3, 0, false},
+};
+
+static const stele_gen_stmt sessions_list_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_list",
+    .parts = sessions_list_parts,
+    .part_count = STELE_COUNT(sessions_list_parts),
+    .params = sessions_list_inputs,
+    .param_count = STELE_COUNT(sessions_list_inputs),
+    .columns = sessions_list_columns,
+    .column_count = STELE_COUNT(sessions_list_columns),
+    .row_size = sizeof(sessions_list_row),
+    .properties = STELE_STMT_QUERY,
+    .groups = sessions_list_groups,
+    .group_count = STELE_COUNT(sessions_list_groups),
+    .switches = sessions_list_switches,
+    .switch_count = STELE_COUNT(sessions_list_switches),
+};
+
+stele_status sessions_list(stele_conn *conn, const sessions_list_params *params,
+                           sessions_list_rows **ret_rows, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_list_stmt;
+    const void *args[] = {params};
+    void *out = NULL;
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st == STELE_OK)
+        st = stele_gen_rows(conn, stmt, args, flags, &out, err);
+    if (st == STELE_OK)
+        *ret_rows = out;
+    return st;
+}
+
+stele_status sessions_list_queue(stele_pipeline *pipeline, const sessions_list_params *params,
+                                 sessions_list_rows **ret_rows, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_list_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_LIST};
+    slot.out = ret_rows;
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st != STELE_OK)
+        return st;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part sessions_get_track_events_parts[] = {
+    STELE_SQL("SELECT z.id, z.created_at, z.event::text FROM (\n"
+              "    SELECT y.id, y.created_at, y.event FROM (\n"
+              "        SELECT t.id, t.created_at, t.event FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "        WHERE t.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND t.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND t.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n          AND t.track = "),
+    STELE_PARAM(3),
+    STELE_SQL(" AND (t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC')))"),
+    STELE_IF_SET(4),
+    STELE_SQL("\n          AND t.created_at > "),
+    STELE_PARAM(4),
+    STELE_END,
+    STELE_SQL("\n        ORDER BY t.created_at DESC FETCH FIRST ("),
+    STELE_PARAM(5),
+    STELE_SQL(") ROWS WITH TIES\n"
+              "    ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT "),
+    STELE_PARAM(5),
+    STELE_SQL("\n) AS z ORDER BY z.created_at, z.id"),
+};
+
+static const stele_gen_param sessions_get_track_events_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_get_track_events_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_get_track_events_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_get_track_events_params, session_id), 255, NULL},
+    {"track", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_get_track_events_params, track), 255, NULL},
+    {"since", STELE_GEN_TIMESTAMP, STELE_GEN_IN, false, 0,
+     offsetof(sessions_get_track_events_params, since), 0, NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_IN_N, true, 0,
+     offsetof(sessions_get_track_events_params, limit), 0, NULL},
+};
+
+static const stele_gen_column sessions_get_track_events_columns[] = {
+    {"id", STELE_GEN_INT8, false, offsetof(sessions_get_track_events_row, id), NULL},
+    {"created_at", STELE_GEN_TIMESTAMP, false, offsetof(sessions_get_track_events_row, created_at),
+     NULL},
+    {"event", STELE_GEN_TEXT, false, offsetof(sessions_get_track_events_row, event), NULL},
+};
+
+static const stele_gen_stmt sessions_get_track_events_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_get_track_events",
+    .parts = sessions_get_track_events_parts,
+    .part_count = STELE_COUNT(sessions_get_track_events_parts),
+    .params = sessions_get_track_events_inputs,
+    .param_count = STELE_COUNT(sessions_get_track_events_inputs),
+    .columns = sessions_get_track_events_columns,
+    .column_count = STELE_COUNT(sessions_get_track_events_columns),
+    .row_size = sizeof(sessions_get_track_events_row),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_get_track_events(stele_conn *conn,
+                                       const sessions_get_track_events_params *params,
+                                       sessions_get_track_events_rows **ret_rows, stele_error *err)
+{
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_rows(conn, &sessions_get_track_events_stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_rows = out;
+    return st;
+}
+
+stele_status sessions_get_track_events_queue(stele_pipeline *pipeline,
+                                             const sessions_get_track_events_params *params,
+                                             sessions_get_track_events_rows **ret_rows,
+                                             stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_get_track_events_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_LIST};
+    slot.out = ret_rows;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_get_window_parts[] = {
+    STELE_SQL("WITH c AS MATERIALIZED (\n"
+              "    "),
+    STELE_IF_CHOICE(1, 0),
+    STELE_SQL("SELECT e.id, e.app_name, e.user_id, e.created_at, e.deleted_at, e.event\n"
+              "    FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "    WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND e.deleted_at IS NULL AND e.event ->> 'id' = "),
+    STELE_PARAM(3),
+    STELE_SQL("\n    ORDER BY e.created_at FETCH FIRST (1) ROWS WITH TIES"),
+    STELE_END,
+    STELE_IF_CHOICE(1, 1),
+    STELE_SQL("SELECT e.id, e.app_name, e.user_id, e.created_at, e.deleted_at, e.event\n"
+              "    FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "    WHERE e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL(" AND e.event ->> 'id' = "),
+    STELE_PARAM(3),
+    STELE_END,
+    STELE_SQL("\n), a AS MATERIALIZED (\n"
+              "    SELECT y.id, y.created_at, y.event FROM (\n"
+              "        SELECT c.id, c.created_at, c.event FROM c\n"
+              "        WHERE c.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND c.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND c.deleted_at IS NULL\n"
+              "          AND EXISTS (SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "                      WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL("\n                        AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n                        AND (s.deleted_at IS NULL AND (s.expires_at IS NULL OR "
+              "s.expires_at > (statement_timestamp() AT TIME ZONE 'UTC'))))\n"
+              "        ORDER BY c.created_at, c.id LIMIT 1\n"
+              "    ) AS y\n"
+              "    WHERE jsonb_path_exists(y.event, '\n"
+              "              $ ? (!(@.is_partial == true)).choices[0].message\n"
+              "              ? (!exists(@.tool_calls[*] ? (@ != null)) &&\n"
+              "                 (exists(@.content ? (@ like_regex \"[^\\\\s]\")) ||\n"
+              "                  exists(@.content_parts[*].text ? (@ like_regex "
+              "\"[^\\\\s]\"))))')\n"
+              "          AND CASE WHEN coalesce(y.event #>> '{choices,0,message,tool_id}', '') <> "
+              "''\n"
+              "              THEN 'tool'\n"
+              "              ELSE coalesce(nullif(y.event #>> '{choices,0,message,role}', ''), "
+              "'assistant')\n"
+              "              END = ANY ("),
+    STELE_PARAM(4),
+    STELE_SQL(")\n"
+              "), b AS MATERIALIZED (\n"
+              "    SELECT x.id, x.created_at, x.event FROM (\n"
+              "        SELECT e.id, e.created_at, e.event FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n"
+              "          AND e.deleted_at IS NULL AND e.created_at <= (SELECT a.created_at FROM "
+              "a)\n"
+              "          AND (e.created_at, e.id) < (SELECT a.created_at, a.id FROM a)\n"
+              "          AND jsonb_path_exists(e.event, '\n"
+              "              $ ? (!(@.is_partial == true)).choices[0].message\n"
+              "              ? (!exists(@.tool_calls[*] ? (@ != null)) &&\n"
+              "                 (exists(@.content ? (@ like_regex \"[^\\\\s]\")) ||\n"
+              "                  exists(@.content_parts[*].text ? (@ like_regex "
+              "\"[^\\\\s]\"))))')\n"
+              "          AND CASE WHEN coalesce(e.event #>> '{choices,0,message,tool_id}', '') <> "
+              "''\n"
+              "              THEN 'tool'\n"
+              "              ELSE coalesce(nullif(e.event #>> '{choices,0,message,role}', ''), "
+              "'assistant')\n"
+              "              END = ANY ("),
+    STELE_PARAM(4),
+    STELE_SQL(")\n"
+              "        ORDER BY e.created_at DESC FETCH FIRST ("),
+    STELE_PARAM(5),
+    STELE_SQL(") ROWS WITH TIES\n"
+              "    ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT "),
+    STELE_PARAM(5),
+    STELE_SQL("\n), n AS MATERIALIZED (\n"
+              "    SELECT x.id, x.created_at, x.event FROM (\n"
+              "        SELECT e.id, e.created_at, e.event FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n"
+              "          AND e.deleted_at IS NULL AND e.created_at >= (SELECT a.created_at FROM "
+              "a)\n"
+              "          AND (e.created_at, e.id) > (SELECT a.created_at, a.id FROM a)\n"
+              "          AND jsonb_path_exists(e.event, '\n"
+              "              $ ? (!(@.is_partial == true)).choices[0].message\n"
+              "              ? (!exists(@.tool_calls[*] ? (@ != null)) &&\n"
+              "                 (exists(@.content ? (@ like_regex \"[^\\\\s]\")) ||\n"
+              "                  exists(@.content_parts[*].text ? (@ like_regex "
+              "\"[^\\\\s]\"))))')\n"
+              "          AND CASE WHEN coalesce(e.event #>> '{choices,0,message,tool_id}', '') <> "
+              "''\n"
+              "              THEN 'tool'\n"
+              "              ELSE coalesce(nullif(e.event #>> '{choices,0,message,role}', ''), "
+              "'assistant')\n"
+              "              END = ANY ("),
+    STELE_PARAM(4),
+    STELE_SQL(")\n"
+              "        ORDER BY e.created_at FETCH FIRST ("),
+    STELE_PARAM(6),
+    STELE_SQL(") ROWS WITH TIES\n"
+              "    ) AS x ORDER BY x.created_at, x.id LIMIT "),
+    STELE_PARAM(6),
+    STELE_SQL("\n)\n"
+              "SELECT z.side, z.id, z.created_at, z.event::text FROM (\n"
+              "    SELECT -1 AS side, b.id, b.created_at, b.event FROM b\n"
+              "    UNION ALL\n"
+              "    SELECT 0, a.id, a.created_at, a.event FROM a\n"
+              "    UNION ALL\n"
+              "    SELECT 1, n.id, n.created_at, n.event FROM n\n"
+              ") AS z ORDER BY z.created_at, z.id"),
+};
+
+static const stele_gen_param sessions_get_window_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_get_window_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_get_window_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_get_window_params, session_id), 255, NULL},
+    {"event_id", STELE_GEN_TEXT, STELE_GEN_IN, false, 0,
+     offsetof(sessions_get_window_params, event_id), 0, NULL},
+    {"roles", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, true, 0,
+     offsetof(sessions_get_window_params, roles), 0, NULL},
+    {"before", STELE_GEN_INT8, STELE_GEN_IN, true, 0, offsetof(sessions_get_window_params, before),
+     0, NULL},
+    {"after", STELE_GEN_INT8, STELE_GEN_IN, true, 0, offsetof(sessions_get_window_params, after), 0,
+     NULL},
+};
+
+static const stele_gen_column sessions_get_window_columns[] = {
+    {"side", STELE_GEN_INT4, false, offsetof(sessions_get_window_row, side), NULL},
+    {"id", STELE_GEN_INT8, false, offsetof(sessions_get_window_row, id), NULL},
+    {"created_at", STELE_GEN_TIMESTAMP, false, offsetof(sessions_get_window_row, created_at), NULL},
+    {"event", STELE_GEN_TEXT, false, offsetof(sessions_get_window_row, event), NULL},
+};
+
+static const stele_gen_switch sessions_get_window_switches[] = {
+    {"find", offsetof(sessions_get_window_params, find), 2, 0, false},
+};
+
+static const stele_gen_stmt sessions_get_window_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_get_window",
+    .parts = sessions_get_window_parts,
+    .part_count = STELE_COUNT(sessions_get_window_parts),
+    .params = sessions_get_window_inputs,
+    .param_count = STELE_COUNT(sessions_get_window_inputs),
+    .columns = sessions_get_window_columns,
+    .column_count = STELE_COUNT(sessions_get_window_columns),
+    .row_size = sizeof(sessions_get_window_row),
+    .properties = STELE_STMT_QUERY,
+    .switches = sessions_get_window_switches,
+    .switch_count = STELE_COUNT(sessions_get_window_switches),
+};
+
+stele_status sessions_get_window(stele_conn *conn, const sessions_get_window_params *params,
+                                 sessions_get_window_rows **ret_rows, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_get_window_stmt;
+    const void *args[] = {params};
+    void *out = NULL;
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st == STELE_OK)
+        st = stele_gen_rows(conn, stmt, args, flags, &out, err);
+    if (st == STELE_OK)
+        *ret_rows = out;
+    return st;
+}
+
+stele_status sessions_get_window_queue(stele_pipeline *pipeline,
+                                       const sessions_get_window_params *params,
+                                       sessions_get_window_rows **ret_rows, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_get_window_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_LIST};
+    slot.out = ret_rows;
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st != STELE_OK)
+        return st;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part sessions_lock_session_parts[] = {
+    STELE_SQL("SELECT s.id FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND s.deleted_at IS NULL FOR UPDATE"),
+};
+
+static const stele_gen_param sessions_lock_session_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_lock_session_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_lock_session_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_lock_session_params, session_id), 255, NULL},
+};
+
+static const stele_gen_column sessions_lock_session_columns[] = {
+    {"id", STELE_GEN_INT8, false, offsetof(sessions_lock_session_row, id), NULL},
+};
+
+static const stele_gen_stmt sessions_lock_session_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_lock_session",
+    .parts = sessions_lock_session_parts,
+    .part_count = STELE_COUNT(sessions_lock_session_parts),
+    .params = sessions_lock_session_inputs,
+    .param_count = STELE_COUNT(sessions_lock_session_inputs),
+    .columns = sessions_lock_session_columns,
+    .column_count = STELE_COUNT(sessions_lock_session_columns),
+    .row_size = sizeof(sessions_lock_session_row),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_lock_session(stele_conn *conn, const sessions_lock_session_params *params,
+                                   sessions_lock_session_row **ret_row, stele_error *err)
+{
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_maybe(conn, &sessions_lock_session_stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_row = out;
+    return st;
+}
+
+stele_status sessions_lock_session_queue(stele_pipeline *pipeline,
+                                         const sessions_lock_session_params *params,
+                                         sessions_lock_session_row **ret_row, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_lock_session_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_lock_sessions_parts[] = {
+    STELE_SQL("SELECT s.id FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "WHERE s.deleted_at IS NULL AND (s.app_name, s.user_id, s.session_id) IN (\n"
+              "    SELECT g.app_name, g.user_id, g.session_id\n"
+              "    FROM unnest("),
+    STELE_PARAM(0),
+    STELE_SQL("::text[], "),
+    STELE_PARAM(1),
+    STELE_SQL("::text[], "),
+    STELE_PARAM(2),
+    STELE_SQL("::text[])\n"
+              "         AS g (app_name, user_id, session_id))\n"
+              "ORDER BY s.id FOR UPDATE"),
+};
+
+static const stele_gen_param sessions_lock_sessions_inputs[] = {
+    {"app_names", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, true, 0,
+     offsetof(sessions_lock_sessions_params, app_names), 0, NULL},
+    {"user_ids", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, true, 0,
+     offsetof(sessions_lock_sessions_params, user_ids), 0, NULL},
+    {"session_ids", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, true, 0,
+     offsetof(sessions_lock_sessions_params, session_ids), 0, NULL},
+};
+
+static const stele_gen_stmt sessions_lock_sessions_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_lock_sessions",
+    .parts = sessions_lock_sessions_parts,
+    .part_count = STELE_COUNT(sessions_lock_sessions_parts),
+    .params = sessions_lock_sessions_inputs,
+    .param_count = STELE_COUNT(sessions_lock_sessions_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_lock_sessions(stele_conn *conn, const sessions_lock_sessions_params *params,
+                                    uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {params};
+    return stele_gen_exec(conn, &sessions_lock_sessions_stmt, args, 0, false, ret_count, err);
+}
+
+stele_status sessions_lock_sessions_queue(stele_pipeline *pipeline,
+                                          const sessions_lock_sessions_params *params,
+                                          uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_lock_sessions_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_update_state_parts[] = {
+    STELE_SQL("WITH t AS (\n"
+              "    UPDATE "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "    SET state = CASE\n"
+              "            WHEN "),
+    STELE_PARAM(3),
+    STELE_SQL(" = '{}' AND cardinality("),
+    STELE_PARAM(4),
+    STELE_SQL(") = 0 AND s.state IS NOT NULL THEN s.state\n"
+              "            ELSE jsonb_set(jsonb_set(\n"
+              "                coalesce(nullif(s.state, 'null'), jsonb_build_object(\n"
+              "                    'id', s.session_id, 'createdAt', s.created_at AT TIME ZONE "
+              "'UTC')),\n"
+              "                '{state}',\n"
+              "                (coalesce(nullif(s.state -> 'state', 'null'), '{}') - "),
+    STELE_PARAM(4),
+    STELE_SQL(") || "),
+    STELE_PARAM(3),
+    STELE_SQL("),\n"
+              "                '{updatedAt}', to_jsonb(clock_timestamp()))\n"
+              "        END,\n"
+              "        updated_at = greatest(clock_timestamp() AT TIME ZONE 'UTC', s.updated_at + "
+              "interval '1 us'),\n"
+              "        expires_at = CASE WHEN s.expires_at\n"
+              "            BETWEEN (clock_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_PARAM(5),
+    STELE_SQL(" - "),
+    STELE_PARAM(6),
+    STELE_SQL("\n                AND (clock_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_PARAM(5),
+    STELE_SQL("\n            THEN s.expires_at ELSE (clock_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_PARAM(5),
+    STELE_SQL(" END\n"
+              "    WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND s.deleted_at IS NULL AND coalesce(jsonb_typeof(s.state), 'null') IN "
+              "('object', 'null')\n"
+              "      AND coalesce(jsonb_typeof(s.state -> 'state'), 'null') IN ('object', "
+              "'null')\n"
+              "    RETURNING s.updated_at\n"
+              ")\n"
+              "SELECT 1, t.updated_at FROM t\n"
+              "UNION ALL\n"
+              "SELECT 2, NULL FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND s.deleted_at IS NULL AND NOT (coalesce(jsonb_typeof(s.state), 'null') IN "
+              "('object', 'null')\n"
+              "      AND coalesce(jsonb_typeof(s.state -> 'state'), 'null') IN ('object', "
+              "'null'))"),
+};
+
+static const stele_gen_param sessions_update_state_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_update_state_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_update_state_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_update_state_params, session_id), 255, NULL},
+    {"delta", STELE_GEN_JSONB, STELE_GEN_IN, true, 0, offsetof(sessions_update_state_params, delta),
+     0, NULL},
+    {"removed", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, true, 0,
+     offsetof(sessions_update_state_params, removed), 0, NULL},
+    {"ttl", STELE_GEN_INTERVAL, STELE_GEN_IN_N, true, 0,
+     offsetof(sessions_update_state_params, ttl), 0, NULL},
+    {"ttl_slack", STELE_GEN_INTERVAL, STELE_GEN_IN, true, 0,
+     offsetof(sessions_update_state_params, ttl_slack), 0, NULL},
+};
+
+static const stele_gen_column sessions_update_state_columns[] = {
+    {"status", STELE_GEN_INT4, false, offsetof(sessions_update_state_row, status), NULL},
+    {"updated_at", STELE_GEN_TIMESTAMP, true, offsetof(sessions_update_state_row, updated_at),
+     NULL},
+};
+
+static const stele_gen_stmt sessions_update_state_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_update_state",
+    .parts = sessions_update_state_parts,
+    .part_count = STELE_COUNT(sessions_update_state_parts),
+    .params = sessions_update_state_inputs,
+    .param_count = STELE_COUNT(sessions_update_state_inputs),
+    .columns = sessions_update_state_columns,
+    .column_count = STELE_COUNT(sessions_update_state_columns),
+    .row_size = sizeof(sessions_update_state_row),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_update_state(stele_conn *conn, const sessions_update_state_params *params,
+                                   sessions_update_state_row **ret_row, stele_error *err)
+{
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_maybe(conn, &sessions_update_state_stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_row = out;
+    return st;
+}
+
+stele_status sessions_update_state_queue(stele_pipeline *pipeline,
+                                         const sessions_update_state_params *params,
+                                         sessions_update_state_row **ret_row, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_update_state_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_append_event_parts[] = {
+    STELE_SQL("WITH"),
+    STELE_IF_SET(4),
+    STELE_SQL(" c AS MATERIALIZED (\n"
+              "    SELECT e.id, e.app_name, e.user_id, e.created_at, e.deleted_at FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "    WHERE e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL(" AND e.event ->> 'id' = "),
+    STELE_PARAM(4),
+    STELE_SQL("\n), d AS MATERIALIZED (\n"
+              "    SELECT c.id, c.created_at FROM c\n"
+              "    WHERE c.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND c.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND c.deleted_at IS NULL\n"
+              "    ORDER BY c.created_at, c.id LIMIT 1\n"
+              "),"),
+    STELE_END,
+    STELE_SQL(" t AS (\n"
+              "    UPDATE "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "    SET state = CASE\n"
+              "            WHEN "),
+    STELE_PARAM(5),
+    STELE_SQL(" = '{}' AND s.state IS NOT NULL THEN s.state\n"
+              "            ELSE jsonb_set(jsonb_set(\n"
+              "                coalesce(nullif(s.state, 'null'), jsonb_build_object(\n"
+              "                    'id', s.session_id, 'createdAt', s.created_at AT TIME ZONE "
+              "'UTC')),\n"
+              "                '{state}', coalesce(nullif(s.state -> 'state', 'null'), '{}') || "),
+    STELE_PARAM(5),
+    STELE_SQL("),\n"
+              "                '{updatedAt}', to_jsonb(clock_timestamp()))\n"
+              "        END,\n"
+              "        updated_at = greatest(clock_timestamp() AT TIME ZONE 'UTC', s.updated_at + "
+              "interval '1 us'),\n"
+              "        expires_at = CASE WHEN s.expires_at\n"
+              "            BETWEEN (clock_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_PARAM(6),
+    STELE_SQL(" - "),
+    STELE_PARAM(7),
+    STELE_SQL("\n                AND (clock_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_PARAM(6),
+    STELE_SQL("\n            THEN s.expires_at ELSE (clock_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_PARAM(6),
+    STELE_SQL(" END\n"
+              "    WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND s.deleted_at IS NULL AND coalesce(jsonb_typeof(s.state), 'null') IN "
+              "('object', 'null')\n"
+              "      AND coalesce(jsonb_typeof(s.state -> 'state'), 'null') IN ('object', 'null')"),
+    STELE_IF_SET(4),
+    STELE_SQL("\n      AND NOT EXISTS (SELECT FROM d)"),
+    STELE_END,
+    STELE_SQL("\n    RETURNING s.updated_at\n"
+              "), i AS (\n"
+              "    INSERT INTO "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e (app_name, user_id, session_id, event, created_at, updated_at)\n"
+              "    SELECT "),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(", "),
+    STELE_PARAM(2),
+    STELE_SQL(", "),
+    STELE_PARAM(3),
+    STELE_SQL(", t.updated_at, t.updated_at FROM t\n"
+              "    RETURNING e.id, e.created_at\n"
+              ")\n"
+              "SELECT 1, i.id, i.created_at FROM i\n"
+              "UNION ALL\n"
+              "SELECT 2, NULL, NULL FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND s.deleted_at IS NULL AND NOT (coalesce(jsonb_typeof(s.state), 'null') IN "
+              "('object', 'null')\n"
+              "      AND coalesce(jsonb_typeof(s.state -> 'state'), 'null') IN ('object', "
+              "'null'))"),
+    STELE_IF_SET(4),
+    STELE_SQL("\n  AND NOT EXISTS (SELECT FROM d)"),
+    STELE_END,
+    STELE_IF_SET(4),
+    STELE_SQL("\nUNION ALL\n"
+              "SELECT 3, d.id, d.created_at FROM d\n"
+              "WHERE EXISTS (SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "              WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n                AND s.deleted_at IS NULL)"),
+    STELE_END,
+};
+
+static const stele_gen_param sessions_append_event_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_append_event_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_append_event_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_append_event_params, session_id), 255, NULL},
+    {"event", STELE_GEN_JSONB, STELE_GEN_IN, true, 0, offsetof(sessions_append_event_params, event),
+     0, NULL},
+    {"event_id", STELE_GEN_TEXT, STELE_GEN_IN, false, 0,
+     offsetof(sessions_append_event_params, event_id), 0, NULL},
+    {"delta", STELE_GEN_JSONB, STELE_GEN_IN, true, 0, offsetof(sessions_append_event_params, delta),
+     0, NULL},
+    {"ttl", STELE_GEN_INTERVAL, STELE_GEN_IN_N, true, 0,
+     offsetof(sessions_append_event_params, ttl), 0, NULL},
+    {"ttl_slack", STELE_GEN_INTERVAL, STELE_GEN_IN, true, 0,
+     offsetof(sessions_append_event_params, ttl_slack), 0, NULL},
+};
+
+static const stele_gen_column sessions_append_event_columns[] = {
+    {"status", STELE_GEN_INT4, false, offsetof(sessions_append_event_row, status), NULL},
+    {"id", STELE_GEN_INT8, true, offsetof(sessions_append_event_row, id), NULL},
+    {"created_at", STELE_GEN_TIMESTAMP, true, offsetof(sessions_append_event_row, created_at),
+     NULL},
+};
+
+static const stele_gen_stmt sessions_append_event_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_append_event",
+    .parts = sessions_append_event_parts,
+    .part_count = STELE_COUNT(sessions_append_event_parts),
+    .params = sessions_append_event_inputs,
+    .param_count = STELE_COUNT(sessions_append_event_inputs),
+    .columns = sessions_append_event_columns,
+    .column_count = STELE_COUNT(sessions_append_event_columns),
+    .row_size = sizeof(sessions_append_event_row),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_append_event(stele_conn *conn, const sessions_append_event_params *params,
+                                   sessions_append_event_row **ret_row, stele_error *err)
+{
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_maybe(conn, &sessions_append_event_stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_row = out;
+    return st;
+}
+
+stele_status sessions_append_event_queue(stele_pipeline *pipeline,
+                                         const sessions_append_event_params *params,
+                                         sessions_append_event_row **ret_row, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_append_event_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_append_track_event_parts[] = {
+    STELE_SQL("WITH t AS (\n"
+              "    UPDATE "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "    SET state = jsonb_set(jsonb_set(\n"
+              "                coalesce(nullif(s.state, 'null'), jsonb_build_object(\n"
+              "                    'id', s.session_id, 'createdAt', s.created_at AT TIME ZONE "
+              "'UTC')),\n"
+              "            '{state}', coalesce(nullif(s.state -> 'state', 'null'), '{}') || (\n"
+              "                SELECT CASE WHEN l.tracks ? "),
+    STELE_PARAM(3),
+    STELE_SQL("::text THEN '{}' ELSE jsonb_build_object('tracks',\n"
+              "                    translate(encode(convert_to((l.tracks || to_jsonb("),
+    STELE_PARAM(3),
+    STELE_SQL("::text))::text, 'UTF8'),\n"
+              "                                     'base64'), E'\\n', '')) END\n"
+              "                FROM (SELECT CASE\n"
+              "          WHEN coalesce(s.state #>> '{state,tracks}', '') = '' THEN '[]'::jsonb\n"
+              "          ELSE coalesce(nullif(convert_from(decode(s.state #>> '{state,tracks}', "
+              "'base64'),\n"
+              "                                            'UTF8')::jsonb, 'null'), '[]') END AS "
+              "tracks) AS l)),\n"
+              "            '{updatedAt}', to_jsonb(clock_timestamp())),\n"
+              "        updated_at = greatest(clock_timestamp() AT TIME ZONE 'UTC', s.updated_at + "
+              "interval '1 us'),\n"
+              "        expires_at = CASE WHEN s.expires_at\n"
+              "            BETWEEN (clock_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_PARAM(6),
+    STELE_SQL(" - "),
+    STELE_PARAM(7),
+    STELE_SQL("\n                AND (clock_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_PARAM(6),
+    STELE_SQL("\n            THEN s.expires_at ELSE (clock_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_PARAM(6),
+    STELE_SQL(" END\n"
+              "    WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND s.deleted_at IS NULL AND coalesce(jsonb_typeof(s.state), 'null') IN "
+              "('object', 'null')\n"
+              "      AND coalesce(jsonb_typeof(s.state -> 'state'), 'null') IN ('object', "
+              "'null')\n"
+              "      AND jsonb_typeof(CASE\n"
+              "          WHEN coalesce(s.state #>> '{state,tracks}', '') = '' THEN '[]'::jsonb\n"
+              "          ELSE coalesce(nullif(convert_from(decode(s.state #>> '{state,tracks}', "
+              "'base64'),\n"
+              "                                            'UTF8')::jsonb, 'null'), '[]') END) = "
+              "'array'\n"
+              "    RETURNING s.updated_at\n"
+              "), i AS (\n"
+              "    INSERT INTO "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS e\n"
+              "        (app_name, user_id, session_id, track, event, created_at, updated_at, "
+              "expires_at)\n"
+              "    SELECT "),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(", "),
+    STELE_PARAM(2),
+    STELE_SQL(", "),
+    STELE_PARAM(3),
+    STELE_SQL(", "),
+    STELE_PARAM(4),
+    STELE_SQL(", coalesce("),
+    STELE_PARAM(5),
+    STELE_SQL(", t.updated_at),\n"
+              "           coalesce("),
+    STELE_PARAM(5),
+    STELE_SQL(", t.updated_at), t.updated_at + "),
+    STELE_PARAM(8),
+    STELE_SQL("\n    FROM t\n"
+              "    RETURNING e.id, e.created_at\n"
+              ")\n"
+              "SELECT 1, i.id, i.created_at FROM i\n"
+              "UNION ALL\n"
+              "SELECT 2, NULL, NULL FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND s.deleted_at IS NULL AND NOT (coalesce(jsonb_typeof(s.state), 'null') IN "
+              "('object', 'null')\n"
+              "      AND coalesce(jsonb_typeof(s.state -> 'state'), 'null') IN ('object', "
+              "'null')\n"
+              "      AND jsonb_typeof(CASE\n"
+              "          WHEN coalesce(s.state #>> '{state,tracks}', '') = '' THEN '[]'::jsonb\n"
+              "          ELSE coalesce(nullif(convert_from(decode(s.state #>> '{state,tracks}', "
+              "'base64'),\n"
+              "                                            'UTF8')::jsonb, 'null'), '[]') END) = "
+              "'array')"),
+};
+
+static const stele_gen_param sessions_append_track_event_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_append_track_event_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_append_track_event_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_append_track_event_params, session_id), 255, NULL},
+    {"track", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_append_track_event_params, track), 255, NULL},
+    {"event", STELE_GEN_JSONB, STELE_GEN_IN, true, 0,
+     offsetof(sessions_append_track_event_params, event), 0, NULL},
+    {"at", STELE_GEN_TIMESTAMP, STELE_GEN_IN_N, true, 0,
+     offsetof(sessions_append_track_event_params, at), 0, NULL},
+    {"ttl", STELE_GEN_INTERVAL, STELE_GEN_IN_N, true, 0,
+     offsetof(sessions_append_track_event_params, ttl), 0, NULL},
+    {"ttl_slack", STELE_GEN_INTERVAL, STELE_GEN_IN, true, 0,
+     offsetof(sessions_append_track_event_params, ttl_slack), 0, NULL},
+    {"track_ttl", STELE_GEN_INTERVAL, STELE_GEN_IN_N, true, 0,
+     offsetof(sessions_append_track_event_params, track_ttl), 0, NULL},
+};
+
+static const stele_gen_column sessions_append_track_event_columns[] = {
+    {"status", STELE_GEN_INT4, false, offsetof(sessions_append_track_event_row, status), NULL},
+    {"id", STELE_GEN_INT8, true, offsetof(sessions_append_track_event_row, id), NULL},
+    {"created_at", STELE_GEN_TIMESTAMP, true, offsetof(sessions_append_track_event_row, created_at),
+     NULL},
+};
+
+static const stele_gen_stmt sessions_append_track_event_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_append_track_event",
+    .parts = sessions_append_track_event_parts,
+    .part_count = STELE_COUNT(sessions_append_track_event_parts),
+    .params = sessions_append_track_event_inputs,
+    .param_count = STELE_COUNT(sessions_append_track_event_inputs),
+    .columns = sessions_append_track_event_columns,
+    .column_count = STELE_COUNT(sessions_append_track_event_columns),
+    .row_size = sizeof(sessions_append_track_event_row),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_append_track_event(stele_conn *conn,
+                                         const sessions_append_track_event_params *params,
+                                         sessions_append_track_event_row **ret_row,
+                                         stele_error *err)
+{
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_maybe(conn, &sessions_append_track_event_stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_row = out;
+    return st;
+}
+
+stele_status sessions_append_track_event_queue(stele_pipeline *pipeline,
+                                               const sessions_append_track_event_params *params,
+                                               sessions_append_track_event_row **ret_row,
+                                               stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_append_track_event_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_append_group_parts[] = {
+    STELE_SQL("WITH g AS MATERIALIZED (\n"
+              "    SELECT x.app_name, x.user_id, x.session_id, x.delta, x.place\n"
+              "    FROM unnest("),
+    STELE_PARAM(0),
+    STELE_SQL("::text[], "),
+    STELE_PARAM(1),
+    STELE_SQL("::text[], "),
+    STELE_PARAM(2),
+    STELE_SQL("::text[], "),
+    STELE_PARAM(3),
+    STELE_SQL("::jsonb[])\n"
+              "         WITH ORDINALITY AS x (app_name, user_id, session_id, delta, place)\n"
+              "), y AS MATERIALIZED (\n"
+              "    "),
+    STELE_IF_CHOICE(1, 0),
+    STELE_SQL("SELECT y.place, y.event, y.ord\n"
+              "    FROM unnest("),
+    STELE_PARAM(4),
+    STELE_SQL("::int8[], "),
+    STELE_PARAM(5),
+    STELE_SQL("::jsonb[]) WITH ORDINALITY AS y (place, event, ord)"),
+    STELE_END,
+    STELE_IF_CHOICE(1, 1),
+    STELE_SQL("SELECT k.place, k.event, k.ord FROM (\n"
+              "        SELECT y.place, y.event, y.ord, y.event ->> 'id' AS event_id,\n"
+              "               row_number() OVER (PARTITION BY y.place, y.event ->> 'id' ORDER BY "
+              "y.ord) AS copy\n"
+              "        FROM unnest("),
+    STELE_PARAM(4),
+    STELE_SQL("::int8[], "),
+    STELE_PARAM(5),
+    STELE_SQL("::jsonb[]) WITH ORDINALITY AS y (place, event, ord)\n"
+              "    ) AS k JOIN g ON g.place = k.place\n"
+              "    WHERE k.event_id IS NULL OR k.copy = 1 AND NOT EXISTS (\n"
+              "        WITH c AS MATERIALIZED (\n"
+              "            SELECT e.app_name, e.user_id, e.deleted_at FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "            WHERE e.session_id = g.session_id AND e.event ->> 'id' = k.event_id\n"
+              "        )\n"
+              "        SELECT FROM c\n"
+              "        WHERE c.app_name = g.app_name AND c.user_id = g.user_id\n"
+              "          AND c.deleted_at IS NULL)"),
+    STELE_END,
+    STELE_SQL("\n), n AS (\n"
+              "    SELECT y.place, count(*) AS n FROM y GROUP BY y.place\n"
+              "), l AS MATERIALIZED (\n"
+              "    SELECT s.id, s.app_name, s.user_id, s.session_id FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "    WHERE s.deleted_at IS NULL AND (s.app_name, s.user_id, s.session_id) IN (\n"
+              "        SELECT g.app_name, g.user_id, g.session_id FROM g)\n"
+              "    ORDER BY s.id FOR UPDATE OF s\n"
+              "), h AS MATERIALIZED (\n"
+              "    SELECT l.id, g.place, g.delta, coalesce(n.n, 0) AS n\n"
+              "    FROM l JOIN g ON g.app_name = l.app_name AND g.user_id = l.user_id\n"
+              "                 AND g.session_id = l.session_id\n"
+              "    LEFT JOIN n ON n.place = g.place\n"
+              "), u AS (\n"
+              "    UPDATE "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "    SET state = CASE\n"
+              "            WHEN h.delta = '{}' AND s.state IS NOT NULL THEN s.state\n"
+              "            ELSE jsonb_set(jsonb_set(\n"
+              "                coalesce(nullif(s.state, 'null'), jsonb_build_object(\n"
+              "                    'id', s.session_id, 'createdAt', s.created_at AT TIME ZONE "
+              "'UTC')),\n"
+              "                '{state}', coalesce(nullif(s.state -> 'state', 'null'), '{}') || "
+              "h.delta),\n"
+              "                '{updatedAt}', to_jsonb(clock_timestamp()))\n"
+              "        END,\n"
+              "        updated_at = greatest(clock_timestamp() AT TIME ZONE 'UTC', s.updated_at + "
+              "interval '1 us')\n"
+              "            + greatest(h.n - 1, 0) * interval '1 us',\n"
+              "        expires_at = CASE WHEN s.expires_at\n"
+              "            BETWEEN (clock_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_PARAM(6),
+    STELE_SQL(" - "),
+    STELE_PARAM(7),
+    STELE_SQL("\n                AND (clock_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_PARAM(6),
+    STELE_SQL("\n            THEN s.expires_at ELSE (clock_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_PARAM(6),
+    STELE_SQL(" END\n"
+              "    FROM h\n"
+              "    WHERE s.id = h.id AND coalesce(jsonb_typeof(s.state), 'null') IN ('object', "
+              "'null')\n"
+              "      AND coalesce(jsonb_typeof(s.state -> 'state'), 'null') IN ('object', "
+              "'null')\n"
+              "    RETURNING h.place, h.n, s.app_name, s.user_id, s.session_id, s.updated_at\n"
+              "), i AS (\n"
+              "    INSERT INTO "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e (app_name, user_id, session_id, event, created_at, updated_at)\n"
+              "    SELECT r.app_name, r.user_id, r.session_id, r.event, r.at, r.at FROM (\n"
+              "        SELECT u.app_name, u.user_id, u.session_id, y.event, y.ord, u.updated_at - "
+              "interval '1 us'\n"
+              "                   * (u.n - row_number() OVER (PARTITION BY y.place ORDER BY "
+              "y.ord)) AS at\n"
+              "        FROM y JOIN u ON u.place = y.place\n"
+              "    ) AS r ORDER BY r.ord\n"
+              ")\n"
+              "SELECT g.place, CASE WHEN u.place IS NOT NULL THEN 1 WHEN h.place IS NOT NULL THEN "
+              "2 ELSE 0 END,\n"
+              "       coalesce(u.n, 0), u.updated_at\n"
+              "FROM g LEFT JOIN h ON h.place = g.place LEFT JOIN u ON u.place = g.place\n"
+              "ORDER BY g.place"),
+};
+
+static const stele_gen_param sessions_append_group_inputs[] = {
+    {"app_names", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, true, 0,
+     offsetof(sessions_append_group_params, app_names), 0, NULL},
+    {"user_ids", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, true, 0,
+     offsetof(sessions_append_group_params, user_ids), 0, NULL},
+    {"session_ids", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, true, 0,
+     offsetof(sessions_append_group_params, session_ids), 0, NULL},
+    {"deltas", STELE_GEN_JSONB | STELE_GEN_ARRAY, STELE_GEN_IN, true, 0,
+     offsetof(sessions_append_group_params, deltas), 0, NULL},
+    {"places", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     offsetof(sessions_append_group_params, places), 0, NULL},
+    {"events", STELE_GEN_JSONB | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     offsetof(sessions_append_group_params, events), 0, NULL},
+    {"ttl", STELE_GEN_INTERVAL, STELE_GEN_IN_N, true, 0,
+     offsetof(sessions_append_group_params, ttl), 0, NULL},
+    {"ttl_slack", STELE_GEN_INTERVAL, STELE_GEN_IN, true, 0,
+     offsetof(sessions_append_group_params, ttl_slack), 0, NULL},
+};
+
+static const stele_gen_column sessions_append_group_columns[] = {
+    {"place", STELE_GEN_INT8, false, offsetof(sessions_append_group_row, place), NULL},
+    {"status", STELE_GEN_INT4, false, offsetof(sessions_append_group_row, status), NULL},
+    {"stored", STELE_GEN_INT8, false, offsetof(sessions_append_group_row, stored), NULL},
+    {"updated_at", STELE_GEN_TIMESTAMP, true, offsetof(sessions_append_group_row, updated_at),
+     NULL},
+};
+
+static const stele_gen_switch sessions_append_group_switches[] = {
+    {"once", offsetof(sessions_append_group_params, once), 2, 0, false},
+};
+
+static const stele_gen_stmt sessions_append_group_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_append_group",
+    .parts = sessions_append_group_parts,
+    .part_count = STELE_COUNT(sessions_append_group_parts),
+    .params = sessions_append_group_inputs,
+    .param_count = STELE_COUNT(sessions_append_group_inputs),
+    .columns = sessions_append_group_columns,
+    .column_count = STELE_COUNT(sessions_append_group_columns),
+    .row_size = sizeof(sessions_append_group_row),
+    .properties = STELE_STMT_QUERY,
+    .switches = sessions_append_group_switches,
+    .switch_count = STELE_COUNT(sessions_append_group_switches),
+};
+
+stele_status sessions_append_group(stele_conn *conn, const sessions_append_group_params *params,
+                                   sessions_append_group_rows **ret_rows, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_append_group_stmt;
+    const void *args[] = {params};
+    void *out = NULL;
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st == STELE_OK)
+        st = stele_gen_rows(conn, stmt, args, flags, &out, err);
+    if (st == STELE_OK)
+        *ret_rows = out;
+    return st;
+}
+
+stele_status sessions_append_group_queue(stele_pipeline *pipeline,
+                                         const sessions_append_group_params *params,
+                                         sessions_append_group_rows **ret_rows, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_append_group_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_LIST};
+    slot.out = ret_rows;
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st != STELE_OK)
+        return st;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part sessions_put_app_states_parts[] = {
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" AS a (app_name, key, value, created_at, updated_at, expires_at)\n"
+              "SELECT "),
+    STELE_PARAM(0),
+    STELE_SQL(", x.key, x.value, (statement_timestamp() AT TIME ZONE 'UTC'), "
+              "(statement_timestamp() AT TIME ZONE 'UTC'),\n"
+              "       (statement_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_PARAM(3),
+    STELE_SQL("\nFROM (\n"
+              "    SELECT DISTINCT ON (v.key COLLATE \"C\") v.key, v.value\n"
+              "    FROM unnest("),
+    STELE_PARAM(1),
+    STELE_SQL("::text[], "),
+    STELE_PARAM(2),
+    STELE_SQL("::text[]) WITH ORDINALITY AS v (key, value, ord)\n"
+              "    ORDER BY v.key COLLATE \"C\", v.ord DESC\n"
+              ") AS x\n"
+              "ON CONFLICT (app_name, key) WHERE deleted_at IS NULL\n"
+              "DO UPDATE SET value = EXCLUDED.value, updated_at = EXCLUDED.updated_at,\n"
+              "              expires_at = EXCLUDED.expires_at"),
+};
+
+static const stele_gen_param sessions_put_app_states_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_put_app_states_params, app_name), 255, NULL},
+    {"keys", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, true, 0,
+     offsetof(sessions_put_app_states_params, keys), 0, NULL},
+    {"values", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, true, 0,
+     offsetof(sessions_put_app_states_params, values), 0, NULL},
+    {"ttl", STELE_GEN_INTERVAL, STELE_GEN_IN_N, true, 0,
+     offsetof(sessions_put_app_states_params, ttl), 0, NULL},
+};
+
+static const stele_gen_stmt sessions_put_app_states_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_put_app_states",
+    .parts = sessions_put_app_states_parts,
+    .part_count = STELE_COUNT(sessions_put_app_states_parts),
+    .params = sessions_put_app_states_inputs,
+    .param_count = STELE_COUNT(sessions_put_app_states_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_put_app_states(stele_conn *conn, const sessions_put_app_states_params *params,
+                                     uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {params};
+    return stele_gen_exec(conn, &sessions_put_app_states_stmt, args, 0, false, ret_count, err);
+}
+
+stele_status sessions_put_app_states_queue(stele_pipeline *pipeline,
+                                           const sessions_put_app_states_params *params,
+                                           uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_put_app_states_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_put_user_states_parts[] = {
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" AS u (app_name, user_id, key, value, created_at, updated_at, expires_at)\n"
+              "SELECT "),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(", x.key, x.value, (statement_timestamp() AT TIME ZONE 'UTC'), "
+              "(statement_timestamp() AT TIME ZONE 'UTC'),\n"
+              "       (statement_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_PARAM(4),
+    STELE_SQL("\nFROM (\n"
+              "    SELECT DISTINCT ON (v.key COLLATE \"C\") v.key, v.value\n"
+              "    FROM unnest("),
+    STELE_PARAM(2),
+    STELE_SQL("::text[], "),
+    STELE_PARAM(3),
+    STELE_SQL("::text[]) WITH ORDINALITY AS v (key, value, ord)\n"
+              "    ORDER BY v.key COLLATE \"C\", v.ord DESC\n"
+              ") AS x\n"
+              "ON CONFLICT (app_name, user_id, key) WHERE deleted_at IS NULL\n"
+              "DO UPDATE SET value = EXCLUDED.value, updated_at = EXCLUDED.updated_at,\n"
+              "              expires_at = EXCLUDED.expires_at"),
+};
+
+static const stele_gen_param sessions_put_user_states_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_put_user_states_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_put_user_states_params, user_id), 255, NULL},
+    {"keys", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, true, 0,
+     offsetof(sessions_put_user_states_params, keys), 0, NULL},
+    {"values", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, true, 0,
+     offsetof(sessions_put_user_states_params, values), 0, NULL},
+    {"ttl", STELE_GEN_INTERVAL, STELE_GEN_IN_N, true, 0,
+     offsetof(sessions_put_user_states_params, ttl), 0, NULL},
+};
+
+static const stele_gen_stmt sessions_put_user_states_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_put_user_states",
+    .parts = sessions_put_user_states_parts,
+    .part_count = STELE_COUNT(sessions_put_user_states_parts),
+    .params = sessions_put_user_states_inputs,
+    .param_count = STELE_COUNT(sessions_put_user_states_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_put_user_states(stele_conn *conn,
+                                      const sessions_put_user_states_params *params,
+                                      uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {params};
+    return stele_gen_exec(conn, &sessions_put_user_states_stmt, args, 0, false, ret_count, err);
+}
+
+stele_status sessions_put_user_states_queue(stele_pipeline *pipeline,
+                                            const sessions_put_user_states_params *params,
+                                            uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_put_user_states_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_list_app_states_parts[] = {
+    STELE_SQL("SELECT a.key, a.value FROM "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" AS a\n"
+              "WHERE a.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND (a.deleted_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC'))) ORDER BY a.key"),
+};
+
+static const stele_gen_param sessions_list_app_states_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_list_app_states_params, app_name), 255, NULL},
+};
+
+static const stele_gen_column sessions_list_app_states_columns[] = {
+    {"key", STELE_GEN_TEXT, false, offsetof(sessions_list_app_states_row, key), NULL},
+    {"value", STELE_GEN_TEXT, true, offsetof(sessions_list_app_states_row, value), NULL},
+};
+
+static const stele_gen_stmt sessions_list_app_states_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_list_app_states",
+    .parts = sessions_list_app_states_parts,
+    .part_count = STELE_COUNT(sessions_list_app_states_parts),
+    .params = sessions_list_app_states_inputs,
+    .param_count = STELE_COUNT(sessions_list_app_states_inputs),
+    .columns = sessions_list_app_states_columns,
+    .column_count = STELE_COUNT(sessions_list_app_states_columns),
+    .row_size = sizeof(sessions_list_app_states_row),
+    .properties = STELE_STMT_QUERY | STELE_STMT_READ,
+};
+
+stele_status sessions_list_app_states(stele_conn *conn,
+                                      const sessions_list_app_states_params *params,
+                                      sessions_list_app_states_rows **ret_rows, stele_error *err)
+{
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_rows(conn, &sessions_list_app_states_stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_rows = out;
+    return st;
+}
+
+stele_status sessions_list_app_states_queue(stele_pipeline *pipeline,
+                                            const sessions_list_app_states_params *params,
+                                            sessions_list_app_states_rows **ret_rows,
+                                            stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_list_app_states_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_LIST};
+    slot.out = ret_rows;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_list_user_states_parts[] = {
+    STELE_SQL("SELECT u.key, u.value FROM "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" AS u\n"
+              "WHERE u.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND u.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND (u.deleted_at IS NULL AND (u.expires_at IS NULL OR u.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC'))) ORDER BY u.key"),
+};
+
+static const stele_gen_param sessions_list_user_states_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_list_user_states_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_list_user_states_params, user_id), 255, NULL},
+};
+
+static const stele_gen_column sessions_list_user_states_columns[] = {
+    {"key", STELE_GEN_TEXT, false, offsetof(sessions_list_user_states_row, key), NULL},
+    {"value", STELE_GEN_TEXT, true, offsetof(sessions_list_user_states_row, value), NULL},
+};
+
+static const stele_gen_stmt sessions_list_user_states_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_list_user_states",
+    .parts = sessions_list_user_states_parts,
+    .part_count = STELE_COUNT(sessions_list_user_states_parts),
+    .params = sessions_list_user_states_inputs,
+    .param_count = STELE_COUNT(sessions_list_user_states_inputs),
+    .columns = sessions_list_user_states_columns,
+    .column_count = STELE_COUNT(sessions_list_user_states_columns),
+    .row_size = sizeof(sessions_list_user_states_row),
+    .properties = STELE_STMT_QUERY | STELE_STMT_READ,
+};
+
+stele_status sessions_list_user_states(stele_conn *conn,
+                                       const sessions_list_user_states_params *params,
+                                       sessions_list_user_states_rows **ret_rows, stele_error *err)
+{
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_rows(conn, &sessions_list_user_states_stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_rows = out;
+    return st;
+}
+
+stele_status sessions_list_user_states_queue(stele_pipeline *pipeline,
+                                             const sessions_list_user_states_params *params,
+                                             sessions_list_user_states_rows **ret_rows,
+                                             stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_list_user_states_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_LIST};
+    slot.out = ret_rows;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_delete_app_state_parts[] = {
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" AS a SET deleted_at = now() AT TIME ZONE 'UTC'\n"
+              "WHERE a.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND a.key = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND a.deleted_at IS NULL"),
+};
+
+static const stele_gen_param sessions_delete_app_state_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_delete_app_state_params, app_name), 255, NULL},
+    {"key", STELE_GEN_TEXT, STELE_GEN_IN, true, 0, offsetof(sessions_delete_app_state_params, key),
+     255, NULL},
+};
+
+static const stele_gen_stmt sessions_delete_app_state_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_delete_app_state",
+    .parts = sessions_delete_app_state_parts,
+    .part_count = STELE_COUNT(sessions_delete_app_state_parts),
+    .params = sessions_delete_app_state_inputs,
+    .param_count = STELE_COUNT(sessions_delete_app_state_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_delete_app_state(stele_conn *conn,
+                                       const sessions_delete_app_state_params *params,
+                                       uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_delete_app_state_stmt;
+    const void *args[] = {params};
+    return stele_gen_exec(conn, stmt, args, 0, false, ret_count, err);
+}
+
+stele_status sessions_delete_app_state_queue(stele_pipeline *pipeline,
+                                             const sessions_delete_app_state_params *params,
+                                             uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_delete_app_state_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_delete_user_state_parts[] = {
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" AS u SET deleted_at = now() AT TIME ZONE 'UTC'\n"
+              "WHERE u.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND u.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND u.key = "),
+    STELE_PARAM(2),
+    STELE_SQL(" AND u.deleted_at IS NULL"),
+};
+
+static const stele_gen_param sessions_delete_user_state_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_delete_user_state_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_delete_user_state_params, user_id), 255, NULL},
+    {"key", STELE_GEN_TEXT, STELE_GEN_IN, true, 0, offsetof(sessions_delete_user_state_params, key),
+     255, NULL},
+};
+
+static const stele_gen_stmt sessions_delete_user_state_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_delete_user_state",
+    .parts = sessions_delete_user_state_parts,
+    .part_count = STELE_COUNT(sessions_delete_user_state_parts),
+    .params = sessions_delete_user_state_inputs,
+    .param_count = STELE_COUNT(sessions_delete_user_state_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_delete_user_state(stele_conn *conn,
+                                        const sessions_delete_user_state_params *params,
+                                        uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_delete_user_state_stmt;
+    const void *args[] = {params};
+    return stele_gen_exec(conn, stmt, args, 0, false, ret_count, err);
+}
+
+stele_status sessions_delete_user_state_queue(stele_pipeline *pipeline,
+                                              const sessions_delete_user_state_params *params,
+                                              uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_delete_user_state_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+/* clang-format off */
+static const stele_gen_part sessions_hard_delete_app_state_parts[] = {
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" AS a WHERE a.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND a.key = "),
+    STELE_PARAM(1),
+};
+
+static const stele_gen_param sessions_hard_delete_app_state_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_delete_app_state_params, app_name), 255, NULL},
+    {"key", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_delete_app_state_params, key), 255, NULL},
+};
+
+static const stele_gen_stmt sessions_hard_delete_app_state_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_hard_delete_app_state",
+    .parts = sessions_hard_delete_app_state_parts,
+    .part_count = STELE_COUNT(sessions_hard_delete_app_state_parts),
+    .params = sessions_hard_delete_app_state_inputs,
+    .param_count = STELE_COUNT(sessions_hard_delete_app_state_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+/* clang-format on */
+
+stele_status sessions_hard_delete_app_state(stele_conn *conn,
+                                            const sessions_hard_delete_app_state_params *params,
+                                            uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_delete_app_state_stmt;
+    const void *args[] = {params};
+    return stele_gen_exec(conn, stmt, args, 0, false, ret_count, err);
+}
+
+stele_status
+sessions_hard_delete_app_state_queue(stele_pipeline *pipeline,
+                                     const sessions_hard_delete_app_state_params *params,
+                                     uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_delete_app_state_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_hard_delete_user_state_parts[] = {
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" AS u\n"
+              "WHERE u.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND u.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND u.key = "),
+    STELE_PARAM(2),
+};
+
+static const stele_gen_param sessions_hard_delete_user_state_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_delete_user_state_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_delete_user_state_params, user_id), 255, NULL},
+    {"key", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_delete_user_state_params, key), 255, NULL},
+};
+
+static const stele_gen_stmt sessions_hard_delete_user_state_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_hard_delete_user_state",
+    .parts = sessions_hard_delete_user_state_parts,
+    .part_count = STELE_COUNT(sessions_hard_delete_user_state_parts),
+    .params = sessions_hard_delete_user_state_inputs,
+    .param_count = STELE_COUNT(sessions_hard_delete_user_state_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_hard_delete_user_state(stele_conn *conn,
+                                             const sessions_hard_delete_user_state_params *params,
+                                             uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_delete_user_state_stmt;
+    const void *args[] = {params};
+    return stele_gen_exec(conn, stmt, args, 0, false, ret_count, err);
+}
+
+stele_status
+sessions_hard_delete_user_state_queue(stele_pipeline *pipeline,
+                                      const sessions_hard_delete_user_state_params *params,
+                                      uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_delete_user_state_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_delete_session_parts[] = {
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s SET deleted_at = now() AT TIME ZONE 'UTC'\n"
+              "WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND s.deleted_at IS NULL"),
+};
+
+static const stele_gen_param sessions_delete_session_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_delete_session_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_delete_session_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_delete_session_params, session_id), 255, NULL},
+};
+
+static const stele_gen_stmt sessions_delete_session_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_delete_session",
+    .parts = sessions_delete_session_parts,
+    .part_count = STELE_COUNT(sessions_delete_session_parts),
+    .params = sessions_delete_session_inputs,
+    .param_count = STELE_COUNT(sessions_delete_session_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_delete_session(stele_conn *conn, const sessions_delete_session_params *params,
+                                     uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {params};
+    return stele_gen_exec(conn, &sessions_delete_session_stmt, args, 0, false, ret_count, err);
+}
+
+stele_status sessions_delete_session_queue(stele_pipeline *pipeline,
+                                           const sessions_delete_session_params *params,
+                                           uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_delete_session_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_delete_session_events_parts[] = {
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e SET deleted_at = now() AT TIME ZONE 'UTC'\n"
+              "WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND e.deleted_at IS NULL AND NOT EXISTS (\n"
+              "      SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "      WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n        AND s.deleted_at IS NULL)"),
+};
+
+static const stele_gen_param sessions_delete_session_events_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_delete_session_events_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_delete_session_events_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_delete_session_events_params, session_id), 255, NULL},
+};
+
+static const stele_gen_stmt sessions_delete_session_events_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_delete_session_events",
+    .parts = sessions_delete_session_events_parts,
+    .part_count = STELE_COUNT(sessions_delete_session_events_parts),
+    .params = sessions_delete_session_events_inputs,
+    .param_count = STELE_COUNT(sessions_delete_session_events_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_delete_session_events(stele_conn *conn,
+                                            const sessions_delete_session_events_params *params,
+                                            uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_delete_session_events_stmt;
+    const void *args[] = {params};
+    return stele_gen_exec(conn, stmt, args, 0, false, ret_count, err);
+}
+
+stele_status
+sessions_delete_session_events_queue(stele_pipeline *pipeline,
+                                     const sessions_delete_session_events_params *params,
+                                     uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_delete_session_events_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_delete_session_tracks_parts[] = {
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS e SET deleted_at = now() AT TIME ZONE 'UTC'\n"
+              "WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND e.deleted_at IS NULL AND NOT EXISTS (\n"
+              "      SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "      WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n        AND s.deleted_at IS NULL)"),
+};
+
+static const stele_gen_param sessions_delete_session_tracks_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_delete_session_tracks_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_delete_session_tracks_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_delete_session_tracks_params, session_id), 255, NULL},
+};
+
+static const stele_gen_stmt sessions_delete_session_tracks_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_delete_session_tracks",
+    .parts = sessions_delete_session_tracks_parts,
+    .part_count = STELE_COUNT(sessions_delete_session_tracks_parts),
+    .params = sessions_delete_session_tracks_inputs,
+    .param_count = STELE_COUNT(sessions_delete_session_tracks_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_delete_session_tracks(stele_conn *conn,
+                                            const sessions_delete_session_tracks_params *params,
+                                            uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_delete_session_tracks_stmt;
+    const void *args[] = {params};
+    return stele_gen_exec(conn, stmt, args, 0, false, ret_count, err);
+}
+
+stele_status
+sessions_delete_session_tracks_queue(stele_pipeline *pipeline,
+                                     const sessions_delete_session_tracks_params *params,
+                                     uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_delete_session_tracks_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_delete_session_summaries_parts[] = {
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS e SET deleted_at = now() AT TIME ZONE 'UTC'\n"
+              "WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND e.deleted_at IS NULL AND NOT EXISTS (\n"
+              "      SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "      WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n        AND s.deleted_at IS NULL)"),
+};
+
+static const stele_gen_param sessions_delete_session_summaries_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_delete_session_summaries_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_delete_session_summaries_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_delete_session_summaries_params, session_id), 255, NULL},
+};
+
+static const stele_gen_stmt sessions_delete_session_summaries_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_delete_session_summaries",
+    .parts = sessions_delete_session_summaries_parts,
+    .part_count = STELE_COUNT(sessions_delete_session_summaries_parts),
+    .params = sessions_delete_session_summaries_inputs,
+    .param_count = STELE_COUNT(sessions_delete_session_summaries_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status
+sessions_delete_session_summaries(stele_conn *conn,
+                                  const sessions_delete_session_summaries_params *params,
+                                  uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_delete_session_summaries_stmt;
+    const void *args[] = {params};
+    return stele_gen_exec(conn, stmt, args, 0, false, ret_count, err);
+}
+
+stele_status
+sessions_delete_session_summaries_queue(stele_pipeline *pipeline,
+                                        const sessions_delete_session_summaries_params *params,
+                                        uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_delete_session_summaries_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_hard_delete_session_parts[] = {
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+};
+
+static const stele_gen_param sessions_hard_delete_session_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_delete_session_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_delete_session_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_delete_session_params, session_id), 255, NULL},
+};
+
+static const stele_gen_stmt sessions_hard_delete_session_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_hard_delete_session",
+    .parts = sessions_hard_delete_session_parts,
+    .part_count = STELE_COUNT(sessions_hard_delete_session_parts),
+    .params = sessions_hard_delete_session_inputs,
+    .param_count = STELE_COUNT(sessions_hard_delete_session_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_hard_delete_session(stele_conn *conn,
+                                          const sessions_hard_delete_session_params *params,
+                                          uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_delete_session_stmt;
+    const void *args[] = {params};
+    return stele_gen_exec(conn, stmt, args, 0, false, ret_count, err);
+}
+
+stele_status sessions_hard_delete_session_queue(stele_pipeline *pipeline,
+                                                const sessions_hard_delete_session_params *params,
+                                                uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_delete_session_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_hard_delete_session_events_parts[] = {
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND NOT EXISTS (\n"
+              "      SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "      WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n        AND s.deleted_at IS NULL)"),
+};
+
+static const stele_gen_param sessions_hard_delete_session_events_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_delete_session_events_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_delete_session_events_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_delete_session_events_params, session_id), 255, NULL},
+};
+
+static const stele_gen_stmt sessions_hard_delete_session_events_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_hard_delete_session_events",
+    .parts = sessions_hard_delete_session_events_parts,
+    .part_count = STELE_COUNT(sessions_hard_delete_session_events_parts),
+    .params = sessions_hard_delete_session_events_inputs,
+    .param_count = STELE_COUNT(sessions_hard_delete_session_events_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status
+sessions_hard_delete_session_events(stele_conn *conn,
+                                    const sessions_hard_delete_session_events_params *params,
+                                    uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_delete_session_events_stmt;
+    const void *args[] = {params};
+    return stele_gen_exec(conn, stmt, args, 0, false, ret_count, err);
+}
+
+stele_status
+sessions_hard_delete_session_events_queue(stele_pipeline *pipeline,
+                                          const sessions_hard_delete_session_events_params *params,
+                                          uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_delete_session_events_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_hard_delete_session_tracks_parts[] = {
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS e\n"
+              "WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND NOT EXISTS (\n"
+              "      SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "      WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n        AND s.deleted_at IS NULL)"),
+};
+
+static const stele_gen_param sessions_hard_delete_session_tracks_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_delete_session_tracks_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_delete_session_tracks_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_delete_session_tracks_params, session_id), 255, NULL},
+};
+
+static const stele_gen_stmt sessions_hard_delete_session_tracks_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_hard_delete_session_tracks",
+    .parts = sessions_hard_delete_session_tracks_parts,
+    .part_count = STELE_COUNT(sessions_hard_delete_session_tracks_parts),
+    .params = sessions_hard_delete_session_tracks_inputs,
+    .param_count = STELE_COUNT(sessions_hard_delete_session_tracks_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status
+sessions_hard_delete_session_tracks(stele_conn *conn,
+                                    const sessions_hard_delete_session_tracks_params *params,
+                                    uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_delete_session_tracks_stmt;
+    const void *args[] = {params};
+    return stele_gen_exec(conn, stmt, args, 0, false, ret_count, err);
+}
+
+stele_status
+sessions_hard_delete_session_tracks_queue(stele_pipeline *pipeline,
+                                          const sessions_hard_delete_session_tracks_params *params,
+                                          uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_delete_session_tracks_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_hard_delete_session_summaries_parts[] = {
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS e\n"
+              "WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND NOT EXISTS (\n"
+              "      SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "      WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n        AND s.deleted_at IS NULL)"),
+};
+
+static const stele_gen_param sessions_hard_delete_session_summaries_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_delete_session_summaries_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_delete_session_summaries_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_delete_session_summaries_params, session_id), 255, NULL},
+};
+
+static const stele_gen_stmt sessions_hard_delete_session_summaries_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_hard_delete_session_summaries",
+    .parts = sessions_hard_delete_session_summaries_parts,
+    .part_count = STELE_COUNT(sessions_hard_delete_session_summaries_parts),
+    .params = sessions_hard_delete_session_summaries_inputs,
+    .param_count = STELE_COUNT(sessions_hard_delete_session_summaries_inputs),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status
+sessions_hard_delete_session_summaries(stele_conn *conn,
+                                       const sessions_hard_delete_session_summaries_params *params,
+                                       uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_delete_session_summaries_stmt;
+    const void *args[] = {params};
+    return stele_gen_exec(conn, stmt, args, 0, false, ret_count, err);
+}
+
+stele_status sessions_hard_delete_session_summaries_queue(
+    stele_pipeline *pipeline, const sessions_hard_delete_session_summaries_params *params,
+    uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_delete_session_summaries_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_restore_session_parts[] = {
+    STELE_SQL("WITH d AS MATERIALIZED (\n"
+              "    SELECT s.id, s.deleted_at FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "    WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND s.deleted_at IS NOT NULL\n"
+              "    ORDER BY s.deleted_at DESC, s.id DESC LIMIT 1 FOR UPDATE\n"
+              "), t AS (\n"
+              "    UPDATE "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "    SET deleted_at = NULL, expires_at = (clock_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_PARAM(3),
+    STELE_SQL("\n    FROM d\n"
+              "    WHERE s.id = d.id AND NOT EXISTS (\n"
+              "        SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS o\n"
+              "        WHERE o.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND o.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND o.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n          AND o.deleted_at IS NULL)\n"
+              "    RETURNING s.id, d.deleted_at\n"
+              "), e AS (\n"
+              "    UPDATE "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e SET deleted_at = NULL FROM t\n"
+              "    WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND e.deleted_at = t.deleted_at RETURNING e.id\n"
+              "), r AS (\n"
+              "    UPDATE "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS r SET deleted_at = NULL FROM t\n"
+              "    WHERE r.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND r.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND r.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND r.deleted_at = t.deleted_at RETURNING r.id\n"
+              "), y AS (\n"
+              "    UPDATE "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS y SET deleted_at = NULL FROM t\n"
+              "    WHERE y.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND y.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND y.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND y.deleted_at = t.deleted_at RETURNING y.id\n"
+              ")\n"
+              "SELECT t.id, (SELECT count(*) FROM e), (SELECT count(*) FROM r), (SELECT count(*) "
+              "FROM y) FROM t"),
+};
+
+static const stele_gen_param sessions_restore_session_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_restore_session_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_restore_session_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_restore_session_params, session_id), 255, NULL},
+    {"ttl", STELE_GEN_INTERVAL, STELE_GEN_IN_N, true, 0,
+     offsetof(sessions_restore_session_params, ttl), 0, NULL},
+};
+
+static const stele_gen_column sessions_restore_session_columns[] = {
+    {"id", STELE_GEN_INT8, false, offsetof(sessions_restore_session_row, id), NULL},
+    {"events", STELE_GEN_INT8, false, offsetof(sessions_restore_session_row, events), NULL},
+    {"tracks", STELE_GEN_INT8, false, offsetof(sessions_restore_session_row, tracks), NULL},
+    {"summaries", STELE_GEN_INT8, false, offsetof(sessions_restore_session_row, summaries), NULL},
+};
+
+static const stele_gen_stmt sessions_restore_session_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_restore_session",
+    .parts = sessions_restore_session_parts,
+    .part_count = STELE_COUNT(sessions_restore_session_parts),
+    .params = sessions_restore_session_inputs,
+    .param_count = STELE_COUNT(sessions_restore_session_inputs),
+    .columns = sessions_restore_session_columns,
+    .column_count = STELE_COUNT(sessions_restore_session_columns),
+    .row_size = sizeof(sessions_restore_session_row),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_restore_session(stele_conn *conn,
+                                      const sessions_restore_session_params *params,
+                                      sessions_restore_session_row **ret_row, stele_error *err)
+{
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_maybe(conn, &sessions_restore_session_stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_row = out;
+    return st;
+}
+
+stele_status sessions_restore_session_queue(stele_pipeline *pipeline,
+                                            const sessions_restore_session_params *params,
+                                            sessions_restore_session_row **ret_row,
+                                            stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_restore_session_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_truncate_session_parts[] = {
+    STELE_SQL("WITH a AS MATERIALIZED (\n"
+              "    SELECT x.created_at, x.id FROM (\n"
+              "        "),
+    STELE_IF_CHOICE(1, 0),
+    STELE_SQL("SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at\n"
+              "        FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n          AND e.deleted_at IS NULL AND e.event ->> 'id' = "),
+    STELE_PARAM(3),
+    STELE_SQL("\n        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES"),
+    STELE_END,
+    STELE_IF_CHOICE(1, 1),
+    STELE_SQL("SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at\n"
+              "        FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL(" AND e.event ->> 'id' = "),
+    STELE_PARAM(3),
+    STELE_SQL(" OFFSET 0"),
+    STELE_END,
+    STELE_SQL("\n    ) AS x WHERE x.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND x.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND x.deleted_at IS NULL\n"
+              "    ORDER BY x.created_at DESC, x.id DESC LIMIT 1\n"
+              "), t AS (\n"
+              "    UPDATE "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "    SET updated_at = greatest(clock_timestamp() AT TIME ZONE 'UTC', s.updated_at + "
+              "interval '1 us'),\n"
+              "        expires_at = CASE WHEN s.expires_at\n"
+              "            BETWEEN (clock_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_PARAM(4),
+    STELE_SQL(" - "),
+    STELE_PARAM(5),
+    STELE_SQL("\n                AND (clock_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_PARAM(4),
+    STELE_SQL("\n            THEN s.expires_at ELSE (clock_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_PARAM(4),
+    STELE_SQL(" END\n"
+              "    WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND s.deleted_at IS NULL\n"
+              "      "),
+    STELE_IF_CHOICE(6, 0),
+    STELE_SQL("AND EXISTS (SELECT FROM a)"),
+    STELE_END,
+    STELE_IF_CHOICE(6, 2),
+    STELE_SQL("AND EXISTS (SELECT FROM a)"),
+    STELE_END,
+    STELE_SQL("\n    RETURNING s.updated_at\n"
+              ")\n"
+              "SELECT 1, t.updated_at FROM t\n"
+              "UNION ALL\n"
+              "SELECT 2, NULL FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND s.deleted_at IS NULL\n"
+              "  "),
+    STELE_IF_CHOICE(6, 0),
+    STELE_SQL("AND NOT EXISTS (SELECT FROM a)"),
+    STELE_END,
+    STELE_IF_CHOICE(6, 2),
+    STELE_SQL("AND NOT EXISTS (SELECT FROM a)"),
+    STELE_END,
+    STELE_IF_CHOICE(6, 4),
+    STELE_SQL("AND false"),
+    STELE_END,
+};
+
+static const stele_gen_param sessions_truncate_session_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_truncate_session_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_truncate_session_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_truncate_session_params, session_id), 255, NULL},
+    {"event_id", STELE_GEN_TEXT, STELE_GEN_IN, false, 0,
+     offsetof(sessions_truncate_session_params, event_id), 0, NULL},
+    {"ttl", STELE_GEN_INTERVAL, STELE_GEN_IN_N, true, 0,
+     offsetof(sessions_truncate_session_params, ttl), 0, NULL},
+    {"ttl_slack", STELE_GEN_INTERVAL, STELE_GEN_IN, true, 0,
+     offsetof(sessions_truncate_session_params, ttl_slack), 0, NULL},
+};
+
+static const stele_gen_column sessions_truncate_session_columns[] = {
+    {"status", STELE_GEN_INT4, false, offsetof(sessions_truncate_session_row, status), NULL},
+    {"updated_at", STELE_GEN_TIMESTAMP, true, offsetof(sessions_truncate_session_row, updated_at),
+     NULL},
+};
+
+static const stele_gen_switch sessions_truncate_session_switches[] = {
+    {"find", offsetof(sessions_truncate_session_params, find), 2, 0, false},
+    {"cut", offsetof(sessions_truncate_session_params, cut), 3, 1, false},
+};
+
+static const stele_gen_stmt sessions_truncate_session_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_truncate_session",
+    .parts = sessions_truncate_session_parts,
+    .part_count = STELE_COUNT(sessions_truncate_session_parts),
+    .params = sessions_truncate_session_inputs,
+    .param_count = STELE_COUNT(sessions_truncate_session_inputs),
+    .columns = sessions_truncate_session_columns,
+    .column_count = STELE_COUNT(sessions_truncate_session_columns),
+    .row_size = sizeof(sessions_truncate_session_row),
+    .properties = STELE_STMT_QUERY,
+    .switches = sessions_truncate_session_switches,
+    .switch_count = STELE_COUNT(sessions_truncate_session_switches),
+};
+
+stele_status sessions_truncate_session(stele_conn *conn,
+                                       const sessions_truncate_session_params *params,
+                                       sessions_truncate_session_row **ret_row, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_truncate_session_stmt;
+    const void *args[] = {params};
+    void *out = NULL;
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st == STELE_OK)
+        st = stele_gen_maybe(conn, stmt, args, flags, &out, err);
+    if (st == STELE_OK)
+        *ret_row = out;
+    return st;
+}
+
+stele_status sessions_truncate_session_queue(stele_pipeline *pipeline,
+                                             const sessions_truncate_session_params *params,
+                                             sessions_truncate_session_row **ret_row,
+                                             stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_truncate_session_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st != STELE_OK)
+        return st;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part sessions_truncate_summaries_parts[] = {
+    STELE_SQL("WITH z AS MATERIALIZED (\n"
+              "    -- Times that the server can read: one that it cannot would fail the whole "
+              "statement.\n"
+              "    SELECT '^(?!0000)([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])'\n"
+              "           '|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))'\n"
+              "           "
+              "'|([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)'\n"
+              "           'T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?'\n"
+              "           '(Z|[+-](0[0-9]|1[0-5]):[0-5][0-9])$' AS time\n"
+              "), a AS MATERIALIZED (\n"
+              "    SELECT x.created_at, x.id FROM (\n"
+              "        "),
+    STELE_IF_CHOICE(1, 0),
+    STELE_SQL("SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at\n"
+              "        FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n          AND e.deleted_at IS NULL AND e.event ->> 'id' = "),
+    STELE_PARAM(3),
+    STELE_SQL("\n        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES"),
+    STELE_END,
+    STELE_IF_CHOICE(1, 1),
+    STELE_SQL("SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at\n"
+              "        FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL(" AND e.event ->> 'id' = "),
+    STELE_PARAM(3),
+    STELE_SQL(" OFFSET 0"),
+    STELE_END,
+    STELE_SQL("\n    ) AS x WHERE x.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND x.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND x.deleted_at IS NULL\n"
+              "    ORDER BY x.created_at DESC, x.id DESC LIMIT 1\n"
+              "), g AS MATERIALIZED (\n"
+              "    SELECT e.event ->> 'id' AS event_id,\n"
+              "           CASE WHEN e.event ->> 'timestamp' ~ (SELECT z.time FROM z)\n"
+              "                THEN (e.event ->> 'timestamp')::timestamptz AT TIME ZONE 'UTC'\n"
+              "                ELSE e.created_at END AS at\n"
+              "    FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "    WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND e.deleted_at IS NULL "),
+    STELE_IF_CHOICE(6, 0),
+    STELE_SQL("AND e.created_at >= (SELECT a.created_at FROM a)\n"
+              "      AND (e.created_at, e.id) > (SELECT a.created_at, a.id FROM a)"),
+    STELE_END,
+    STELE_IF_CHOICE(6, 2),
+    STELE_SQL("AND e.created_at >= (SELECT a.created_at FROM a)\n"
+              "      AND (e.created_at, e.id) >= (SELECT a.created_at, a.id FROM a)"),
+    STELE_END,
+    STELE_SQL("\n)\n"
+              "UPDATE "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS y SET deleted_at = now() AT TIME ZONE 'UTC'\n"
+              "WHERE y.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND y.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND y.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND y.deleted_at IS NULL\n"
+              "  "),
+    STELE_IF_CHOICE(6, 0),
+    STELE_SQL("AND CASE WHEN coalesce(y.summary #>> '{boundary,last_event_id}', '') <> ''\n"
+              "           THEN y.summary #>> '{boundary,last_event_id}' IN (SELECT g.event_id FROM "
+              "g)\n"
+              "           ELSE y.updated_at >= (SELECT min(g.at) FROM g) END"),
+    STELE_END,
+    STELE_IF_CHOICE(6, 2),
+    STELE_SQL("AND CASE WHEN coalesce(y.summary #>> '{boundary,last_event_id}', '') <> ''\n"
+              "           THEN y.summary #>> '{boundary,last_event_id}' IN (SELECT g.event_id FROM "
+              "g)\n"
+              "           ELSE y.updated_at >= (SELECT min(g.at) FROM g) END"),
+    STELE_END,
+    STELE_SQL("\n  AND EXISTS (\n"
+              "      SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "      WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n        AND s.deleted_at IS NULL AND s.xmin = pg_current_xact_id()::xid)"),
+};
+
+static const stele_gen_param sessions_truncate_summaries_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_truncate_summaries_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_truncate_summaries_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_truncate_summaries_params, session_id), 255, NULL},
+    {"event_id", STELE_GEN_TEXT, STELE_GEN_IN, false, 0,
+     offsetof(sessions_truncate_summaries_params, event_id), 0, NULL},
+};
+
+static const stele_gen_switch sessions_truncate_summaries_switches[] = {
+    {"find", offsetof(sessions_truncate_summaries_params, find), 2, 0, false},
+    {"cut", offsetof(sessions_truncate_summaries_params, cut), 3, 1, false},
+};
+
+static const stele_gen_stmt sessions_truncate_summaries_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_truncate_summaries",
+    .parts = sessions_truncate_summaries_parts,
+    .part_count = STELE_COUNT(sessions_truncate_summaries_parts),
+    .params = sessions_truncate_summaries_inputs,
+    .param_count = STELE_COUNT(sessions_truncate_summaries_inputs),
+    .properties = STELE_STMT_QUERY,
+    .switches = sessions_truncate_summaries_switches,
+    .switch_count = STELE_COUNT(sessions_truncate_summaries_switches),
+};
+
+stele_status sessions_truncate_summaries(stele_conn *conn,
+                                         const sessions_truncate_summaries_params *params,
+                                         uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_truncate_summaries_stmt;
+    const void *args[] = {params};
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st != STELE_OK)
+        return st;
+    return stele_gen_exec(conn, stmt, args, flags, false, ret_count, err);
+}
+
+stele_status sessions_truncate_summaries_queue(stele_pipeline *pipeline,
+                                               const sessions_truncate_summaries_params *params,
+                                               uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_truncate_summaries_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st != STELE_OK)
+        return st;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part sessions_truncate_events_parts[] = {
+    STELE_SQL("WITH a AS MATERIALIZED (\n"
+              "    SELECT x.created_at, x.id FROM (\n"
+              "        "),
+    STELE_IF_CHOICE(1, 0),
+    STELE_SQL("SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at\n"
+              "        FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n          AND e.deleted_at IS NULL AND e.event ->> 'id' = "),
+    STELE_PARAM(3),
+    STELE_SQL("\n        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES"),
+    STELE_END,
+    STELE_IF_CHOICE(1, 1),
+    STELE_SQL("SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at\n"
+              "        FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL(" AND e.event ->> 'id' = "),
+    STELE_PARAM(3),
+    STELE_SQL(" OFFSET 0"),
+    STELE_END,
+    STELE_SQL("\n    ) AS x WHERE x.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND x.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND x.deleted_at IS NULL\n"
+              "    ORDER BY x.created_at DESC, x.id DESC LIMIT 1\n"
+              ")\n"
+              "UPDATE "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e SET deleted_at = now() AT TIME ZONE 'UTC'\n"
+              "WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND e.deleted_at IS NULL "),
+    STELE_IF_CHOICE(6, 0),
+    STELE_SQL("AND e.created_at >= (SELECT a.created_at FROM a)\n"
+              "      AND (e.created_at, e.id) > (SELECT a.created_at, a.id FROM a)"),
+    STELE_END,
+    STELE_IF_CHOICE(6, 2),
+    STELE_SQL("AND e.created_at >= (SELECT a.created_at FROM a)\n"
+              "      AND (e.created_at, e.id) >= (SELECT a.created_at, a.id FROM a)"),
+    STELE_END,
+    STELE_SQL("\n  AND EXISTS (\n"
+              "      SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "      WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n        AND s.deleted_at IS NULL AND s.xmin = pg_current_xact_id()::xid)"),
+};
+
+static const stele_gen_param sessions_truncate_events_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_truncate_events_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_truncate_events_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_truncate_events_params, session_id), 255, NULL},
+    {"event_id", STELE_GEN_TEXT, STELE_GEN_IN, false, 0,
+     offsetof(sessions_truncate_events_params, event_id), 0, NULL},
+};
+
+static const stele_gen_switch sessions_truncate_events_switches[] = {
+    {"find", offsetof(sessions_truncate_events_params, find), 2, 0, false},
+    {"cut", offsetof(sessions_truncate_events_params, cut), 3, 1, false},
+};
+
+static const stele_gen_stmt sessions_truncate_events_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_truncate_events",
+    .parts = sessions_truncate_events_parts,
+    .part_count = STELE_COUNT(sessions_truncate_events_parts),
+    .params = sessions_truncate_events_inputs,
+    .param_count = STELE_COUNT(sessions_truncate_events_inputs),
+    .properties = STELE_STMT_QUERY,
+    .switches = sessions_truncate_events_switches,
+    .switch_count = STELE_COUNT(sessions_truncate_events_switches),
+};
+
+stele_status sessions_truncate_events(stele_conn *conn,
+                                      const sessions_truncate_events_params *params,
+                                      uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_truncate_events_stmt;
+    const void *args[] = {params};
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st != STELE_OK)
+        return st;
+    return stele_gen_exec(conn, stmt, args, flags, false, ret_count, err);
+}
+
+stele_status sessions_truncate_events_queue(stele_pipeline *pipeline,
+                                            const sessions_truncate_events_params *params,
+                                            uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_truncate_events_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st != STELE_OK)
+        return st;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part sessions_hard_truncate_summaries_parts[] = {
+    STELE_SQL("WITH z AS MATERIALIZED (\n"
+              "    -- Times that the server can read: one that it cannot would fail the whole "
+              "statement.\n"
+              "    SELECT '^(?!0000)([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])'\n"
+              "           '|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))'\n"
+              "           "
+              "'|([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)'\n"
+              "           'T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?'\n"
+              "           '(Z|[+-](0[0-9]|1[0-5]):[0-5][0-9])$' AS time\n"
+              "), a AS MATERIALIZED (\n"
+              "    SELECT x.created_at, x.id FROM (\n"
+              "        "),
+    STELE_IF_CHOICE(1, 0),
+    STELE_SQL("SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at\n"
+              "        FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n          AND e.deleted_at IS NULL AND e.event ->> 'id' = "),
+    STELE_PARAM(3),
+    STELE_SQL("\n        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES"),
+    STELE_END,
+    STELE_IF_CHOICE(1, 1),
+    STELE_SQL("SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at\n"
+              "        FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL(" AND e.event ->> 'id' = "),
+    STELE_PARAM(3),
+    STELE_SQL(" OFFSET 0"),
+    STELE_END,
+    STELE_SQL("\n    ) AS x WHERE x.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND x.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND x.deleted_at IS NULL\n"
+              "    ORDER BY x.created_at DESC, x.id DESC LIMIT 1\n"
+              "), g AS MATERIALIZED (\n"
+              "    SELECT e.event ->> 'id' AS event_id,\n"
+              "           CASE WHEN e.event ->> 'timestamp' ~ (SELECT z.time FROM z)\n"
+              "                THEN (e.event ->> 'timestamp')::timestamptz AT TIME ZONE 'UTC'\n"
+              "                ELSE e.created_at END AS at\n"
+              "    FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "    WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND e.deleted_at IS NULL "),
+    STELE_IF_CHOICE(6, 0),
+    STELE_SQL("AND e.created_at >= (SELECT a.created_at FROM a)\n"
+              "      AND (e.created_at, e.id) > (SELECT a.created_at, a.id FROM a)"),
+    STELE_END,
+    STELE_IF_CHOICE(6, 2),
+    STELE_SQL("AND e.created_at >= (SELECT a.created_at FROM a)\n"
+              "      AND (e.created_at, e.id) >= (SELECT a.created_at, a.id FROM a)"),
+    STELE_END,
+    STELE_SQL("\n)\n"
+              "DELETE FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS y\n"
+              "WHERE y.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND y.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND y.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND y.deleted_at IS NULL\n"
+              "  "),
+    STELE_IF_CHOICE(6, 0),
+    STELE_SQL("AND CASE WHEN coalesce(y.summary #>> '{boundary,last_event_id}', '') <> ''\n"
+              "           THEN y.summary #>> '{boundary,last_event_id}' IN (SELECT g.event_id FROM "
+              "g)\n"
+              "           ELSE y.updated_at >= (SELECT min(g.at) FROM g) END"),
+    STELE_END,
+    STELE_IF_CHOICE(6, 2),
+    STELE_SQL("AND CASE WHEN coalesce(y.summary #>> '{boundary,last_event_id}', '') <> ''\n"
+              "           THEN y.summary #>> '{boundary,last_event_id}' IN (SELECT g.event_id FROM "
+              "g)\n"
+              "           ELSE y.updated_at >= (SELECT min(g.at) FROM g) END"),
+    STELE_END,
+    STELE_SQL("\n  AND EXISTS (\n"
+              "      SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "      WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n        AND s.deleted_at IS NULL AND s.xmin = pg_current_xact_id()::xid)"),
+};
+
+static const stele_gen_param sessions_hard_truncate_summaries_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_truncate_summaries_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_truncate_summaries_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_truncate_summaries_params, session_id), 255, NULL},
+    {"event_id", STELE_GEN_TEXT, STELE_GEN_IN, false, 0,
+     offsetof(sessions_hard_truncate_summaries_params, event_id), 0, NULL},
+};
+
+static const stele_gen_switch sessions_hard_truncate_summaries_switches[] = {
+    {"find", offsetof(sessions_hard_truncate_summaries_params, find), 2, 0, false},
+    {"cut", offsetof(sessions_hard_truncate_summaries_params, cut), 3, 1, false},
+};
+
+static const stele_gen_stmt sessions_hard_truncate_summaries_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_hard_truncate_summaries",
+    .parts = sessions_hard_truncate_summaries_parts,
+    .part_count = STELE_COUNT(sessions_hard_truncate_summaries_parts),
+    .params = sessions_hard_truncate_summaries_inputs,
+    .param_count = STELE_COUNT(sessions_hard_truncate_summaries_inputs),
+    .properties = STELE_STMT_QUERY,
+    .switches = sessions_hard_truncate_summaries_switches,
+    .switch_count = STELE_COUNT(sessions_hard_truncate_summaries_switches),
+};
+
+stele_status sessions_hard_truncate_summaries(stele_conn *conn,
+                                              const sessions_hard_truncate_summaries_params *params,
+                                              uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_truncate_summaries_stmt;
+    const void *args[] = {params};
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st != STELE_OK)
+        return st;
+    return stele_gen_exec(conn, stmt, args, flags, false, ret_count, err);
+}
+
+stele_status
+sessions_hard_truncate_summaries_queue(stele_pipeline *pipeline,
+                                       const sessions_hard_truncate_summaries_params *params,
+                                       uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_truncate_summaries_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st != STELE_OK)
+        return st;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part sessions_hard_truncate_events_parts[] = {
+    STELE_SQL("WITH a AS MATERIALIZED (\n"
+              "    SELECT x.created_at, x.id FROM (\n"
+              "        "),
+    STELE_IF_CHOICE(1, 0),
+    STELE_SQL("SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at\n"
+              "        FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n          AND e.deleted_at IS NULL AND e.event ->> 'id' = "),
+    STELE_PARAM(3),
+    STELE_SQL("\n        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES"),
+    STELE_END,
+    STELE_IF_CHOICE(1, 1),
+    STELE_SQL("SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at\n"
+              "        FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL(" AND e.event ->> 'id' = "),
+    STELE_PARAM(3),
+    STELE_SQL(" OFFSET 0"),
+    STELE_END,
+    STELE_SQL("\n    ) AS x WHERE x.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND x.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND x.deleted_at IS NULL\n"
+              "    ORDER BY x.created_at DESC, x.id DESC LIMIT 1\n"
+              ")\n"
+              "DELETE FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND e.deleted_at IS NULL "),
+    STELE_IF_CHOICE(6, 0),
+    STELE_SQL("AND e.created_at >= (SELECT a.created_at FROM a)\n"
+              "      AND (e.created_at, e.id) > (SELECT a.created_at, a.id FROM a)"),
+    STELE_END,
+    STELE_IF_CHOICE(6, 2),
+    STELE_SQL("AND e.created_at >= (SELECT a.created_at FROM a)\n"
+              "      AND (e.created_at, e.id) >= (SELECT a.created_at, a.id FROM a)"),
+    STELE_END,
+    STELE_SQL("\n  AND EXISTS (\n"
+              "      SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "      WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n        AND s.deleted_at IS NULL AND s.xmin = pg_current_xact_id()::xid)"),
+};
+
+static const stele_gen_param sessions_hard_truncate_events_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_truncate_events_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_truncate_events_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_truncate_events_params, session_id), 255, NULL},
+    {"event_id", STELE_GEN_TEXT, STELE_GEN_IN, false, 0,
+     offsetof(sessions_hard_truncate_events_params, event_id), 0, NULL},
+};
+
+static const stele_gen_switch sessions_hard_truncate_events_switches[] = {
+    {"find", offsetof(sessions_hard_truncate_events_params, find), 2, 0, false},
+    {"cut", offsetof(sessions_hard_truncate_events_params, cut), 3, 1, false},
+};
+
+static const stele_gen_stmt sessions_hard_truncate_events_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_hard_truncate_events",
+    .parts = sessions_hard_truncate_events_parts,
+    .part_count = STELE_COUNT(sessions_hard_truncate_events_parts),
+    .params = sessions_hard_truncate_events_inputs,
+    .param_count = STELE_COUNT(sessions_hard_truncate_events_inputs),
+    .properties = STELE_STMT_QUERY,
+    .switches = sessions_hard_truncate_events_switches,
+    .switch_count = STELE_COUNT(sessions_hard_truncate_events_switches),
+};
+
+stele_status sessions_hard_truncate_events(stele_conn *conn,
+                                           const sessions_hard_truncate_events_params *params,
+                                           uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_truncate_events_stmt;
+    const void *args[] = {params};
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st != STELE_OK)
+        return st;
+    return stele_gen_exec(conn, stmt, args, flags, false, ret_count, err);
+}
+
+stele_status sessions_hard_truncate_events_queue(stele_pipeline *pipeline,
+                                                 const sessions_hard_truncate_events_params *params,
+                                                 uint64_t *ret_count, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_truncate_events_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st != STELE_OK)
+        return st;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part sessions_put_summary_parts[] = {
+    STELE_SQL("WITH l AS MATERIALIZED (\n"
+              "    SELECT s.created_at FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "    WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND s.deleted_at IS NULL FOR NO KEY UPDATE\n"
+              "), k AS MATERIALIZED (\n"
+              "    SELECT l.created_at FROM l"),
+    STELE_IF_SET(6),
+    STELE_SQL("\n    WHERE EXISTS (\n"
+              "        SELECT FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE e.id = "),
+    STELE_PARAM(6),
+    STELE_SQL(" AND e.deleted_at IS NULL AND e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL("\n          AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL(")"),
+    STELE_END,
+    STELE_SQL("\n), i AS (\n"
+              "    INSERT INTO "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS y\n"
+              "        (app_name, user_id, session_id, filter_key, summary, updated_at, "
+              "expires_at)\n"
+              "    SELECT "),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(", "),
+    STELE_PARAM(2),
+    STELE_SQL(", "),
+    STELE_PARAM(3),
+    STELE_SQL(", "),
+    STELE_PARAM(4),
+    STELE_SQL(",\n"
+              "           greatest("),
+    STELE_PARAM(5),
+    STELE_SQL(", k.created_at), NULL\n"
+              "    FROM k\n"
+              "    ON CONFLICT (app_name, user_id, session_id, filter_key) WHERE deleted_at IS "
+              "NULL\n"
+              "    DO UPDATE SET summary = EXCLUDED.summary, updated_at = EXCLUDED.updated_at,\n"
+              "                  expires_at = EXCLUDED.expires_at\n"
+              "    WHERE y.updated_at <= EXCLUDED.updated_at\n"
+              "    RETURNING y.updated_at\n"
+              ")\n"
+              "SELECT CASE WHEN EXISTS (SELECT FROM i) THEN 1 WHEN EXISTS (SELECT FROM k) THEN 2 "
+              "ELSE 3 END,\n"
+              "       (SELECT i.updated_at FROM i)\n"
+              "FROM l"),
+};
+
+static const stele_gen_param sessions_put_summary_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_put_summary_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_put_summary_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_put_summary_params, session_id), 255, NULL},
+    {"filter_key", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_put_summary_params, filter_key), 255, NULL},
+    {"summary", STELE_GEN_JSONB, STELE_GEN_IN, true, 0,
+     offsetof(sessions_put_summary_params, summary), 0, NULL},
+    {"cutoff", STELE_GEN_TIMESTAMP, STELE_GEN_IN, true, 0,
+     offsetof(sessions_put_summary_params, cutoff), 0, NULL},
+    {"last_row", STELE_GEN_INT8, STELE_GEN_IN, false, 0,
+     offsetof(sessions_put_summary_params, last_row), 0, NULL},
+};
+
+static const stele_gen_column sessions_put_summary_columns[] = {
+    {"status", STELE_GEN_INT4, false, offsetof(sessions_put_summary_row, status), NULL},
+    {"updated_at", STELE_GEN_TIMESTAMP, true, offsetof(sessions_put_summary_row, updated_at), NULL},
+};
+
+static const stele_gen_stmt sessions_put_summary_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_put_summary",
+    .parts = sessions_put_summary_parts,
+    .part_count = STELE_COUNT(sessions_put_summary_parts),
+    .params = sessions_put_summary_inputs,
+    .param_count = STELE_COUNT(sessions_put_summary_inputs),
+    .columns = sessions_put_summary_columns,
+    .column_count = STELE_COUNT(sessions_put_summary_columns),
+    .row_size = sizeof(sessions_put_summary_row),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_put_summary(stele_conn *conn, const sessions_put_summary_params *params,
+                                  sessions_put_summary_row **ret_row, stele_error *err)
+{
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_maybe(conn, &sessions_put_summary_stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_row = out;
+    return st;
+}
+
+stele_status sessions_put_summary_queue(stele_pipeline *pipeline,
+                                        const sessions_put_summary_params *params,
+                                        sessions_put_summary_row **ret_row, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_put_summary_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_get_summary_parts[] = {
+    STELE_SQL("SELECT x.filter_key, x.summary ->> 'summary', x.updated_at, x.summary::text FROM "
+              "(\n"
+              "    SELECT y.filter_key, y.summary, y.updated_at\n"
+              "    FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s JOIN "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS y\n"
+              "      ON y.app_name = s.app_name AND y.user_id = s.user_id AND y.session_id = "
+              "s.session_id\n"
+              "    WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND (s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC'))) AND (y.deleted_at IS NULL AND "
+              "(y.expires_at IS NULL OR y.expires_at > (statement_timestamp() AT TIME ZONE "
+              "'UTC'))) AND y.updated_at >= s.created_at\n"
+              "      AND y.filter_key IN ("),
+    STELE_PARAM(3),
+    STELE_SQL(", '') AND coalesce(y.summary ->> 'summary', '') <> ''\n"
+              "    ORDER BY y.filter_key = '' LIMIT 1\n"
+              ") AS x"),
+};
+
+static const stele_gen_param sessions_get_summary_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_get_summary_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_get_summary_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_get_summary_params, session_id), 255, NULL},
+    {"filter_key", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_get_summary_params, filter_key), 255, NULL},
+};
+
+static const stele_gen_column sessions_get_summary_columns[] = {
+    {"filter_key", STELE_GEN_TEXT, false, offsetof(sessions_get_summary_row, filter_key), NULL},
+    {"text", STELE_GEN_TEXT, false, offsetof(sessions_get_summary_row, text), NULL},
+    {"updated_at", STELE_GEN_TIMESTAMP, false, offsetof(sessions_get_summary_row, updated_at),
+     NULL},
+    {"summary", STELE_GEN_TEXT, false, offsetof(sessions_get_summary_row, summary), NULL},
+};
+
+static const stele_gen_stmt sessions_get_summary_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_get_summary",
+    .parts = sessions_get_summary_parts,
+    .part_count = STELE_COUNT(sessions_get_summary_parts),
+    .params = sessions_get_summary_inputs,
+    .param_count = STELE_COUNT(sessions_get_summary_inputs),
+    .columns = sessions_get_summary_columns,
+    .column_count = STELE_COUNT(sessions_get_summary_columns),
+    .row_size = sizeof(sessions_get_summary_row),
+    .properties = STELE_STMT_QUERY | STELE_STMT_READ,
+};
+
+stele_status sessions_get_summary(stele_conn *conn, const sessions_get_summary_params *params,
+                                  sessions_get_summary_row **ret_row, stele_error *err)
+{
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_maybe(conn, &sessions_get_summary_stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_row = out;
+    return st;
+}
+
+stele_status sessions_get_summary_queue(stele_pipeline *pipeline,
+                                        const sessions_get_summary_params *params,
+                                        sessions_get_summary_row **ret_row, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_get_summary_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_events_to_summarize_parts[] = {
+    STELE_SQL("WITH z AS MATERIALIZED (\n"
+              "    -- Times that the server can read: one that it cannot would fail the whole "
+              "statement.\n"
+              "    SELECT '^(?!0000)([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])'\n"
+              "           '|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))'\n"
+              "           "
+              "'|([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)'\n"
+              "           'T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?'\n"
+              "           '(Z|[+-](0[0-9]|1[0-5]):[0-5][0-9])$' AS time\n"
+              "), s AS MATERIALIZED (\n"
+              "    SELECT s.created_at FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "    WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND s.deleted_at IS NULL\n"
+              "), b AS MATERIALIZED (\n"
+              "    SELECT y.id, y.updated_at, y.summary,\n"
+              "           nullif(y.summary #>> '{boundary,last_event_id}', '') AS last,\n"
+              "           CASE WHEN y.summary #>> '{boundary,cutoff_at}' ~ (SELECT z.time FROM "
+              "z)\n"
+              "                THEN (y.summary #>> '{boundary,cutoff_at}')::timestamptz AT TIME "
+              "ZONE 'UTC'\n"
+              "                ELSE y.updated_at END AS cutoff\n"
+              "    FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS y\n"
+              "    WHERE y.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND y.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND y.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND y.filter_key = "),
+    STELE_PARAM(3),
+    STELE_SQL(" AND (y.deleted_at IS NULL AND (y.expires_at IS NULL OR y.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC'))) AND y.updated_at >= (SELECT "
+              "s.created_at FROM s)\n"
+              "), c AS MATERIALIZED (\n"
+              "    SELECT x.created_at, x.id FROM (\n"
+              "        "),
+    STELE_IF_CHOICE(1, 0),
+    STELE_SQL("SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at\n"
+              "        FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n"
+              "          AND e.deleted_at IS NULL AND e.event ->> 'id' = (SELECT b.last FROM b)\n"
+              "        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES"),
+    STELE_END,
+    STELE_IF_CHOICE(1, 1),
+    STELE_SQL("SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at\n"
+              "        FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL(" AND e.event ->> 'id' = (SELECT b.last FROM b)\n"
+              "        OFFSET 0"),
+    STELE_END,
+    STELE_SQL("\n    ) AS x WHERE x.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND x.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND x.deleted_at IS NULL\n"
+              "    ORDER BY x.created_at DESC, x.id DESC LIMIT 1\n"
+              ")\n"
+              "SELECT 0, b.id, b.updated_at, b.summary::text FROM b\n"
+              "UNION ALL\n"
+              "SELECT 1, x.id, x.created_at, x.event::text FROM (\n"
+              "    SELECT z.id, z.created_at, z.event FROM (\n"
+              "        SELECT e.id, e.created_at, e.event FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n          AND e.deleted_at IS NULL AND EXISTS (SELECT FROM s)\n"
+              "          AND e.created_at >= coalesce((SELECT c.created_at FROM c),\n"
+              "                                       (SELECT b.cutoff - interval '5 minutes' FROM "
+              "b), '-infinity')\n"
+              "          AND CASE WHEN EXISTS (SELECT FROM c)\n"
+              "                   THEN (e.created_at, e.id) > (SELECT c.created_at, c.id FROM "
+              "c)\n"
+              "                   WHEN EXISTS (SELECT FROM b)\n"
+              "                   THEN CASE WHEN e.event ->> 'timestamp' ~ (SELECT z.time FROM "
+              "z)\n"
+              "                THEN (e.event ->> 'timestamp')::timestamptz AT TIME ZONE 'UTC'\n"
+              "                ELSE e.created_at END >= (SELECT b.cutoff FROM b)\n"
+              "                   ELSE true END\n"
+              "          AND ("),
+    STELE_PARAM(3),
+    STELE_SQL(" = '' OR (\n"
+              "              SELECT k.key = '' OR starts_with("),
+    STELE_PARAM(3),
+    STELE_SQL(" || '/', k.key || '/')\n"
+              "                  OR starts_with(k.key || '/', "),
+    STELE_PARAM(3),
+    STELE_SQL(" || '/')\n"
+              "              FROM (SELECT coalesce(e.event ->> CASE WHEN e.event ->> 'version' = "
+              "'1'\n"
+              "                                                     THEN 'filterKey' ELSE 'branch' "
+              "END, '')\n"
+              "                   ) AS k (key)))\n"
+              "        ORDER BY e.created_at FETCH FIRST ("),
+    STELE_PARAM(4),
+    STELE_SQL(") ROWS WITH TIES\n"
+              "    ) AS z ORDER BY z.created_at, z.id LIMIT "),
+    STELE_PARAM(4),
+    STELE_SQL("\n) AS x"),
+};
+
+static const stele_gen_param sessions_events_to_summarize_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_events_to_summarize_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_events_to_summarize_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_events_to_summarize_params, session_id), 255, NULL},
+    {"filter_key", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_events_to_summarize_params, filter_key), 255, NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_IN_N, true, 0,
+     offsetof(sessions_events_to_summarize_params, limit), 0, NULL},
+};
+
+static const stele_gen_column sessions_events_to_summarize_columns[] = {
+    {"kind", STELE_GEN_INT4, false, offsetof(sessions_events_to_summarize_row, kind), NULL},
+    {"id", STELE_GEN_INT8, true, offsetof(sessions_events_to_summarize_row, id), NULL},
+    {"at", STELE_GEN_TIMESTAMP, true, offsetof(sessions_events_to_summarize_row, at), NULL},
+    {"body", STELE_GEN_TEXT, true, offsetof(sessions_events_to_summarize_row, body), NULL},
+};
+
+static const stele_gen_switch sessions_events_to_summarize_switches[] = {
+    {"find", offsetof(sessions_events_to_summarize_params, find), 2, 0, false},
+};
+
+static const stele_gen_stmt sessions_events_to_summarize_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_events_to_summarize",
+    .parts = sessions_events_to_summarize_parts,
+    .part_count = STELE_COUNT(sessions_events_to_summarize_parts),
+    .params = sessions_events_to_summarize_inputs,
+    .param_count = STELE_COUNT(sessions_events_to_summarize_inputs),
+    .columns = sessions_events_to_summarize_columns,
+    .column_count = STELE_COUNT(sessions_events_to_summarize_columns),
+    .row_size = sizeof(sessions_events_to_summarize_row),
+    .properties = STELE_STMT_QUERY,
+    .switches = sessions_events_to_summarize_switches,
+    .switch_count = STELE_COUNT(sessions_events_to_summarize_switches),
+};
+
+stele_status sessions_events_to_summarize(stele_conn *conn,
+                                          const sessions_events_to_summarize_params *params,
+                                          sessions_events_to_summarize_rows **ret_rows,
+                                          stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_events_to_summarize_stmt;
+    const void *args[] = {params};
+    void *out = NULL;
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st == STELE_OK)
+        st = stele_gen_rows(conn, stmt, args, flags, &out, err);
+    if (st == STELE_OK)
+        *ret_rows = out;
+    return st;
+}
+
+stele_status sessions_events_to_summarize_queue(stele_pipeline *pipeline,
+                                                const sessions_events_to_summarize_params *params,
+                                                sessions_events_to_summarize_rows **ret_rows,
+                                                stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_events_to_summarize_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_LIST};
+    slot.out = ret_rows;
+    uint32_t flags;
+    stele_status st = stele_gen_flags(stmt, params, &flags, err);
+    if (st != STELE_OK)
+        return st;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part sessions_repair_events_parts[] = {
+    STELE_SQL("WITH RECURSIVE k (app_name, user_id, session_id, n) AS (\n"
+              "    (SELECT e.app_name, e.user_id, e.session_id, 1 FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "     WHERE (e.app_name, e.user_id, e.session_id) > ("),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(", "),
+    STELE_PARAM(2),
+    STELE_SQL(")\n"
+              "     ORDER BY e.app_name, e.user_id, e.session_id LIMIT 1)\n"
+              "    UNION ALL\n"
+              "    SELECT x.app_name, x.user_id, x.session_id, k.n + 1\n"
+              "    FROM k CROSS JOIN LATERAL (\n"
+              "        SELECT e.app_name, e.user_id, e.session_id FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE (e.app_name, e.user_id, e.session_id) > (k.app_name, k.user_id, "
+              "k.session_id)\n"
+              "        ORDER BY e.app_name, e.user_id, e.session_id LIMIT 1\n"
+              "    ) AS x\n"
+              "    WHERE k.n < "),
+    STELE_PARAM(3),
+    STELE_SQL("\n), o AS MATERIALIZED (\n"
+              "    SELECT k.app_name, k.user_id, k.session_id FROM k\n"
+              "    WHERE NOT EXISTS (\n"
+              "        SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "        WHERE s.app_name = k.app_name AND s.user_id = k.user_id AND s.session_id = "
+              "k.session_id\n"
+              "          AND s.deleted_at IS NULL)\n"
+              "), l AS MATERIALIZED (\n"
+              "    SELECT e.id FROM o JOIN "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "      ON e.app_name = o.app_name AND e.user_id = o.user_id AND e.session_id = "
+              "o.session_id\n"
+              "    WHERE e.deleted_at IS NULL FOR UPDATE OF e SKIP LOCKED\n"
+              "), d AS (\n"
+              "    UPDATE "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e SET deleted_at = now() AT TIME ZONE 'UTC'\n"
+              "    FROM l WHERE e.id = l.id RETURNING e.id\n"
+              ")\n"
+              "SELECT z.app_name, z.user_id, z.session_id, (SELECT count(*) FROM d)\n"
+              "FROM (SELECT k.app_name, k.user_id, k.session_id FROM k ORDER BY k.n DESC LIMIT 1) "
+              "AS z"),
+};
+
+static const stele_gen_param sessions_repair_events_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_repair_events_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_repair_events_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_repair_events_params, session_id), 255, NULL},
+    {"sessions", STELE_GEN_INT8, STELE_GEN_IN, true, 0,
+     offsetof(sessions_repair_events_params, sessions), 0, NULL},
+};
+
+static const stele_gen_column sessions_repair_events_columns[] = {
+    {"app_name", STELE_GEN_TEXT, false, offsetof(sessions_repair_events_row, app_name), NULL},
+    {"user_id", STELE_GEN_TEXT, false, offsetof(sessions_repair_events_row, user_id), NULL},
+    {"session_id", STELE_GEN_TEXT, false, offsetof(sessions_repair_events_row, session_id), NULL},
+    {"deleted", STELE_GEN_INT8, false, offsetof(sessions_repair_events_row, deleted), NULL},
+};
+
+static const stele_gen_stmt sessions_repair_events_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_repair_events",
+    .parts = sessions_repair_events_parts,
+    .part_count = STELE_COUNT(sessions_repair_events_parts),
+    .params = sessions_repair_events_inputs,
+    .param_count = STELE_COUNT(sessions_repair_events_inputs),
+    .columns = sessions_repair_events_columns,
+    .column_count = STELE_COUNT(sessions_repair_events_columns),
+    .row_size = sizeof(sessions_repair_events_row),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_repair_events(stele_conn *conn, const sessions_repair_events_params *params,
+                                    sessions_repair_events_row **ret_row, stele_error *err)
+{
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_maybe(conn, &sessions_repair_events_stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_row = out;
+    return st;
+}
+
+stele_status sessions_repair_events_queue(stele_pipeline *pipeline,
+                                          const sessions_repair_events_params *params,
+                                          sessions_repair_events_row **ret_row, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_repair_events_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_repair_tracks_parts[] = {
+    STELE_SQL("WITH RECURSIVE k (app_name, user_id, session_id, n) AS (\n"
+              "    (SELECT t.app_name, t.user_id, t.session_id, 1 FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "     WHERE (t.app_name, t.user_id, t.session_id) > ("),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(", "),
+    STELE_PARAM(2),
+    STELE_SQL(")\n"
+              "     ORDER BY t.app_name, t.user_id, t.session_id LIMIT 1)\n"
+              "    UNION ALL\n"
+              "    SELECT x.app_name, x.user_id, x.session_id, k.n + 1\n"
+              "    FROM k CROSS JOIN LATERAL (\n"
+              "        SELECT t.app_name, t.user_id, t.session_id FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "        WHERE (t.app_name, t.user_id, t.session_id) > (k.app_name, k.user_id, "
+              "k.session_id)\n"
+              "        ORDER BY t.app_name, t.user_id, t.session_id LIMIT 1\n"
+              "    ) AS x\n"
+              "    WHERE k.n < "),
+    STELE_PARAM(3),
+    STELE_SQL("\n), o AS MATERIALIZED (\n"
+              "    SELECT k.app_name, k.user_id, k.session_id FROM k\n"
+              "    WHERE NOT EXISTS (\n"
+              "        SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "        WHERE s.app_name = k.app_name AND s.user_id = k.user_id AND s.session_id = "
+              "k.session_id\n"
+              "          AND s.deleted_at IS NULL)\n"
+              "), l AS MATERIALIZED (\n"
+              "    SELECT t.id FROM o JOIN "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "      ON t.app_name = o.app_name AND t.user_id = o.user_id AND t.session_id = "
+              "o.session_id\n"
+              "    WHERE t.deleted_at IS NULL FOR UPDATE OF t SKIP LOCKED\n"
+              "), d AS (\n"
+              "    UPDATE "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t SET deleted_at = now() AT TIME ZONE 'UTC'\n"
+              "    FROM l WHERE t.id = l.id RETURNING t.id\n"
+              ")\n"
+              "SELECT z.app_name, z.user_id, z.session_id, (SELECT count(*) FROM d)\n"
+              "FROM (SELECT k.app_name, k.user_id, k.session_id FROM k ORDER BY k.n DESC LIMIT 1) "
+              "AS z"),
+};
+
+static const stele_gen_param sessions_repair_tracks_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_repair_tracks_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_repair_tracks_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_repair_tracks_params, session_id), 255, NULL},
+    {"sessions", STELE_GEN_INT8, STELE_GEN_IN, true, 0,
+     offsetof(sessions_repair_tracks_params, sessions), 0, NULL},
+};
+
+static const stele_gen_column sessions_repair_tracks_columns[] = {
+    {"app_name", STELE_GEN_TEXT, false, offsetof(sessions_repair_tracks_row, app_name), NULL},
+    {"user_id", STELE_GEN_TEXT, false, offsetof(sessions_repair_tracks_row, user_id), NULL},
+    {"session_id", STELE_GEN_TEXT, false, offsetof(sessions_repair_tracks_row, session_id), NULL},
+    {"deleted", STELE_GEN_INT8, false, offsetof(sessions_repair_tracks_row, deleted), NULL},
+};
+
+static const stele_gen_stmt sessions_repair_tracks_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_repair_tracks",
+    .parts = sessions_repair_tracks_parts,
+    .part_count = STELE_COUNT(sessions_repair_tracks_parts),
+    .params = sessions_repair_tracks_inputs,
+    .param_count = STELE_COUNT(sessions_repair_tracks_inputs),
+    .columns = sessions_repair_tracks_columns,
+    .column_count = STELE_COUNT(sessions_repair_tracks_columns),
+    .row_size = sizeof(sessions_repair_tracks_row),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_repair_tracks(stele_conn *conn, const sessions_repair_tracks_params *params,
+                                    sessions_repair_tracks_row **ret_row, stele_error *err)
+{
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_maybe(conn, &sessions_repair_tracks_stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_row = out;
+    return st;
+}
+
+stele_status sessions_repair_tracks_queue(stele_pipeline *pipeline,
+                                          const sessions_repair_tracks_params *params,
+                                          sessions_repair_tracks_row **ret_row, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_repair_tracks_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_repair_summaries_parts[] = {
+    STELE_SQL("WITH RECURSIVE k (app_name, user_id, session_id, n) AS (\n"
+              "    (SELECT y.app_name, y.user_id, y.session_id, 1 FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS y\n"
+              "     WHERE y.deleted_at IS NULL\n"
+              "       AND (y.app_name, y.user_id, y.session_id) > ("),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(", "),
+    STELE_PARAM(2),
+    STELE_SQL(")\n"
+              "     ORDER BY y.app_name, y.user_id, y.session_id LIMIT 1)\n"
+              "    UNION ALL\n"
+              "    SELECT x.app_name, x.user_id, x.session_id, k.n + 1\n"
+              "    FROM k CROSS JOIN LATERAL (\n"
+              "        SELECT y.app_name, y.user_id, y.session_id FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS y\n"
+              "        WHERE y.deleted_at IS NULL\n"
+              "          AND (y.app_name, y.user_id, y.session_id) > (k.app_name, k.user_id, "
+              "k.session_id)\n"
+              "        ORDER BY y.app_name, y.user_id, y.session_id LIMIT 1\n"
+              "    ) AS x\n"
+              "    WHERE k.n < "),
+    STELE_PARAM(3),
+    STELE_SQL("\n), o AS MATERIALIZED (\n"
+              "    SELECT k.app_name, k.user_id, k.session_id FROM k\n"
+              "    WHERE NOT EXISTS (\n"
+              "        SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "        WHERE s.app_name = k.app_name AND s.user_id = k.user_id AND s.session_id = "
+              "k.session_id\n"
+              "          AND s.deleted_at IS NULL)\n"
+              "), l AS MATERIALIZED (\n"
+              "    SELECT y.id FROM o JOIN "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS y\n"
+              "      ON y.app_name = o.app_name AND y.user_id = o.user_id AND y.session_id = "
+              "o.session_id\n"
+              "    WHERE y.deleted_at IS NULL FOR UPDATE OF y SKIP LOCKED\n"
+              "), d AS (\n"
+              "    UPDATE "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS y SET deleted_at = now() AT TIME ZONE 'UTC'\n"
+              "    FROM l WHERE y.id = l.id RETURNING y.id\n"
+              ")\n"
+              "SELECT z.app_name, z.user_id, z.session_id, (SELECT count(*) FROM d)\n"
+              "FROM (SELECT k.app_name, k.user_id, k.session_id FROM k ORDER BY k.n DESC LIMIT 1) "
+              "AS z"),
+};
+
+static const stele_gen_param sessions_repair_summaries_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_repair_summaries_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_repair_summaries_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_repair_summaries_params, session_id), 255, NULL},
+    {"sessions", STELE_GEN_INT8, STELE_GEN_IN, true, 0,
+     offsetof(sessions_repair_summaries_params, sessions), 0, NULL},
+};
+
+static const stele_gen_column sessions_repair_summaries_columns[] = {
+    {"app_name", STELE_GEN_TEXT, false, offsetof(sessions_repair_summaries_row, app_name), NULL},
+    {"user_id", STELE_GEN_TEXT, false, offsetof(sessions_repair_summaries_row, user_id), NULL},
+    {"session_id", STELE_GEN_TEXT, false, offsetof(sessions_repair_summaries_row, session_id),
+     NULL},
+    {"deleted", STELE_GEN_INT8, false, offsetof(sessions_repair_summaries_row, deleted), NULL},
+};
+
+static const stele_gen_stmt sessions_repair_summaries_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_repair_summaries",
+    .parts = sessions_repair_summaries_parts,
+    .part_count = STELE_COUNT(sessions_repair_summaries_parts),
+    .params = sessions_repair_summaries_inputs,
+    .param_count = STELE_COUNT(sessions_repair_summaries_inputs),
+    .columns = sessions_repair_summaries_columns,
+    .column_count = STELE_COUNT(sessions_repair_summaries_columns),
+    .row_size = sizeof(sessions_repair_summaries_row),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_repair_summaries(stele_conn *conn,
+                                       const sessions_repair_summaries_params *params,
+                                       sessions_repair_summaries_row **ret_row, stele_error *err)
+{
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_maybe(conn, &sessions_repair_summaries_stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_row = out;
+    return st;
+}
+
+stele_status sessions_repair_summaries_queue(stele_pipeline *pipeline,
+                                             const sessions_repair_summaries_params *params,
+                                             sessions_repair_summaries_row **ret_row,
+                                             stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_repair_summaries_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_hard_repair_events_parts[] = {
+    STELE_SQL("WITH RECURSIVE k (app_name, user_id, session_id, n) AS (\n"
+              "    (SELECT e.app_name, e.user_id, e.session_id, 1 FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "     WHERE (e.app_name, e.user_id, e.session_id) > ("),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(", "),
+    STELE_PARAM(2),
+    STELE_SQL(")\n"
+              "     ORDER BY e.app_name, e.user_id, e.session_id LIMIT 1)\n"
+              "    UNION ALL\n"
+              "    SELECT x.app_name, x.user_id, x.session_id, k.n + 1\n"
+              "    FROM k CROSS JOIN LATERAL (\n"
+              "        SELECT e.app_name, e.user_id, e.session_id FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "        WHERE (e.app_name, e.user_id, e.session_id) > (k.app_name, k.user_id, "
+              "k.session_id)\n"
+              "        ORDER BY e.app_name, e.user_id, e.session_id LIMIT 1\n"
+              "    ) AS x\n"
+              "    WHERE k.n < "),
+    STELE_PARAM(3),
+    STELE_SQL("\n), o AS MATERIALIZED (\n"
+              "    SELECT k.app_name, k.user_id, k.session_id FROM k\n"
+              "    WHERE NOT EXISTS (\n"
+              "        SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "        WHERE s.app_name = k.app_name AND s.user_id = k.user_id AND s.session_id = "
+              "k.session_id\n"
+              "          AND s.deleted_at IS NULL)\n"
+              "), l AS MATERIALIZED (\n"
+              "    SELECT e.id FROM o JOIN "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "      ON e.app_name = o.app_name AND e.user_id = o.user_id AND e.session_id = "
+              "o.session_id\n"
+              "    WHERE e.deleted_at IS NULL FOR UPDATE OF e SKIP LOCKED\n"
+              "), d AS (\n"
+              "    DELETE FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e USING l WHERE e.id = l.id RETURNING e.id\n"
+              ")\n"
+              "SELECT z.app_name, z.user_id, z.session_id, (SELECT count(*) FROM d)\n"
+              "FROM (SELECT k.app_name, k.user_id, k.session_id FROM k ORDER BY k.n DESC LIMIT 1) "
+              "AS z"),
+};
+
+static const stele_gen_param sessions_hard_repair_events_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_repair_events_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_repair_events_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_repair_events_params, session_id), 255, NULL},
+    {"sessions", STELE_GEN_INT8, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_repair_events_params, sessions), 0, NULL},
+};
+
+static const stele_gen_column sessions_hard_repair_events_columns[] = {
+    {"app_name", STELE_GEN_TEXT, false, offsetof(sessions_hard_repair_events_row, app_name), NULL},
+    {"user_id", STELE_GEN_TEXT, false, offsetof(sessions_hard_repair_events_row, user_id), NULL},
+    {"session_id", STELE_GEN_TEXT, false, offsetof(sessions_hard_repair_events_row, session_id),
+     NULL},
+    {"deleted", STELE_GEN_INT8, false, offsetof(sessions_hard_repair_events_row, deleted), NULL},
+};
+
+static const stele_gen_stmt sessions_hard_repair_events_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_hard_repair_events",
+    .parts = sessions_hard_repair_events_parts,
+    .part_count = STELE_COUNT(sessions_hard_repair_events_parts),
+    .params = sessions_hard_repair_events_inputs,
+    .param_count = STELE_COUNT(sessions_hard_repair_events_inputs),
+    .columns = sessions_hard_repair_events_columns,
+    .column_count = STELE_COUNT(sessions_hard_repair_events_columns),
+    .row_size = sizeof(sessions_hard_repair_events_row),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_hard_repair_events(stele_conn *conn,
+                                         const sessions_hard_repair_events_params *params,
+                                         sessions_hard_repair_events_row **ret_row,
+                                         stele_error *err)
+{
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_maybe(conn, &sessions_hard_repair_events_stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_row = out;
+    return st;
+}
+
+stele_status sessions_hard_repair_events_queue(stele_pipeline *pipeline,
+                                               const sessions_hard_repair_events_params *params,
+                                               sessions_hard_repair_events_row **ret_row,
+                                               stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_repair_events_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_hard_repair_tracks_parts[] = {
+    STELE_SQL("WITH RECURSIVE k (app_name, user_id, session_id, n) AS (\n"
+              "    (SELECT t.app_name, t.user_id, t.session_id, 1 FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "     WHERE (t.app_name, t.user_id, t.session_id) > ("),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(", "),
+    STELE_PARAM(2),
+    STELE_SQL(")\n"
+              "     ORDER BY t.app_name, t.user_id, t.session_id LIMIT 1)\n"
+              "    UNION ALL\n"
+              "    SELECT x.app_name, x.user_id, x.session_id, k.n + 1\n"
+              "    FROM k CROSS JOIN LATERAL (\n"
+              "        SELECT t.app_name, t.user_id, t.session_id FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "        WHERE (t.app_name, t.user_id, t.session_id) > (k.app_name, k.user_id, "
+              "k.session_id)\n"
+              "        ORDER BY t.app_name, t.user_id, t.session_id LIMIT 1\n"
+              "    ) AS x\n"
+              "    WHERE k.n < "),
+    STELE_PARAM(3),
+    STELE_SQL("\n), o AS MATERIALIZED (\n"
+              "    SELECT k.app_name, k.user_id, k.session_id FROM k\n"
+              "    WHERE NOT EXISTS (\n"
+              "        SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "        WHERE s.app_name = k.app_name AND s.user_id = k.user_id AND s.session_id = "
+              "k.session_id\n"
+              "          AND s.deleted_at IS NULL)\n"
+              "), l AS MATERIALIZED (\n"
+              "    SELECT t.id FROM o JOIN "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t\n"
+              "      ON t.app_name = o.app_name AND t.user_id = o.user_id AND t.session_id = "
+              "o.session_id\n"
+              "    WHERE t.deleted_at IS NULL FOR UPDATE OF t SKIP LOCKED\n"
+              "), d AS (\n"
+              "    DELETE FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t USING l WHERE t.id = l.id RETURNING t.id\n"
+              ")\n"
+              "SELECT z.app_name, z.user_id, z.session_id, (SELECT count(*) FROM d)\n"
+              "FROM (SELECT k.app_name, k.user_id, k.session_id FROM k ORDER BY k.n DESC LIMIT 1) "
+              "AS z"),
+};
+
+static const stele_gen_param sessions_hard_repair_tracks_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_repair_tracks_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_repair_tracks_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_repair_tracks_params, session_id), 255, NULL},
+    {"sessions", STELE_GEN_INT8, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_repair_tracks_params, sessions), 0, NULL},
+};
+
+static const stele_gen_column sessions_hard_repair_tracks_columns[] = {
+    {"app_name", STELE_GEN_TEXT, false, offsetof(sessions_hard_repair_tracks_row, app_name), NULL},
+    {"user_id", STELE_GEN_TEXT, false, offsetof(sessions_hard_repair_tracks_row, user_id), NULL},
+    {"session_id", STELE_GEN_TEXT, false, offsetof(sessions_hard_repair_tracks_row, session_id),
+     NULL},
+    {"deleted", STELE_GEN_INT8, false, offsetof(sessions_hard_repair_tracks_row, deleted), NULL},
+};
+
+static const stele_gen_stmt sessions_hard_repair_tracks_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_hard_repair_tracks",
+    .parts = sessions_hard_repair_tracks_parts,
+    .part_count = STELE_COUNT(sessions_hard_repair_tracks_parts),
+    .params = sessions_hard_repair_tracks_inputs,
+    .param_count = STELE_COUNT(sessions_hard_repair_tracks_inputs),
+    .columns = sessions_hard_repair_tracks_columns,
+    .column_count = STELE_COUNT(sessions_hard_repair_tracks_columns),
+    .row_size = sizeof(sessions_hard_repair_tracks_row),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_hard_repair_tracks(stele_conn *conn,
+                                         const sessions_hard_repair_tracks_params *params,
+                                         sessions_hard_repair_tracks_row **ret_row,
+                                         stele_error *err)
+{
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_maybe(conn, &sessions_hard_repair_tracks_stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_row = out;
+    return st;
+}
+
+stele_status sessions_hard_repair_tracks_queue(stele_pipeline *pipeline,
+                                               const sessions_hard_repair_tracks_params *params,
+                                               sessions_hard_repair_tracks_row **ret_row,
+                                               stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_repair_tracks_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_hard_repair_summaries_parts[] = {
+    STELE_SQL("WITH RECURSIVE k (app_name, user_id, session_id, n) AS (\n"
+              "    (SELECT y.app_name, y.user_id, y.session_id, 1 FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS y\n"
+              "     WHERE y.deleted_at IS NULL\n"
+              "       AND (y.app_name, y.user_id, y.session_id) > ("),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(", "),
+    STELE_PARAM(2),
+    STELE_SQL(")\n"
+              "     ORDER BY y.app_name, y.user_id, y.session_id LIMIT 1)\n"
+              "    UNION ALL\n"
+              "    SELECT x.app_name, x.user_id, x.session_id, k.n + 1\n"
+              "    FROM k CROSS JOIN LATERAL (\n"
+              "        SELECT y.app_name, y.user_id, y.session_id FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS y\n"
+              "        WHERE y.deleted_at IS NULL\n"
+              "          AND (y.app_name, y.user_id, y.session_id) > (k.app_name, k.user_id, "
+              "k.session_id)\n"
+              "        ORDER BY y.app_name, y.user_id, y.session_id LIMIT 1\n"
+              "    ) AS x\n"
+              "    WHERE k.n < "),
+    STELE_PARAM(3),
+    STELE_SQL("\n), o AS MATERIALIZED (\n"
+              "    SELECT k.app_name, k.user_id, k.session_id FROM k\n"
+              "    WHERE NOT EXISTS (\n"
+              "        SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "        WHERE s.app_name = k.app_name AND s.user_id = k.user_id AND s.session_id = "
+              "k.session_id\n"
+              "          AND s.deleted_at IS NULL)\n"
+              "), l AS MATERIALIZED (\n"
+              "    SELECT y.id FROM o JOIN "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS y\n"
+              "      ON y.app_name = o.app_name AND y.user_id = o.user_id AND y.session_id = "
+              "o.session_id\n"
+              "    WHERE y.deleted_at IS NULL FOR UPDATE OF y SKIP LOCKED\n"
+              "), d AS (\n"
+              "    DELETE FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS y USING l WHERE y.id = l.id RETURNING y.id\n"
+              ")\n"
+              "SELECT z.app_name, z.user_id, z.session_id, (SELECT count(*) FROM d)\n"
+              "FROM (SELECT k.app_name, k.user_id, k.session_id FROM k ORDER BY k.n DESC LIMIT 1) "
+              "AS z"),
+};
+
+static const stele_gen_param sessions_hard_repair_summaries_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_repair_summaries_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_repair_summaries_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_repair_summaries_params, session_id), 255, NULL},
+    {"sessions", STELE_GEN_INT8, STELE_GEN_IN, true, 0,
+     offsetof(sessions_hard_repair_summaries_params, sessions), 0, NULL},
+};
+
+static const stele_gen_column sessions_hard_repair_summaries_columns[] = {
+    {"app_name", STELE_GEN_TEXT, false, offsetof(sessions_hard_repair_summaries_row, app_name),
+     NULL},
+    {"user_id", STELE_GEN_TEXT, false, offsetof(sessions_hard_repair_summaries_row, user_id), NULL},
+    {"session_id", STELE_GEN_TEXT, false, offsetof(sessions_hard_repair_summaries_row, session_id),
+     NULL},
+    {"deleted", STELE_GEN_INT8, false, offsetof(sessions_hard_repair_summaries_row, deleted), NULL},
+};
+
+static const stele_gen_stmt sessions_hard_repair_summaries_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_hard_repair_summaries",
+    .parts = sessions_hard_repair_summaries_parts,
+    .part_count = STELE_COUNT(sessions_hard_repair_summaries_parts),
+    .params = sessions_hard_repair_summaries_inputs,
+    .param_count = STELE_COUNT(sessions_hard_repair_summaries_inputs),
+    .columns = sessions_hard_repair_summaries_columns,
+    .column_count = STELE_COUNT(sessions_hard_repair_summaries_columns),
+    .row_size = sizeof(sessions_hard_repair_summaries_row),
+    .properties = STELE_STMT_QUERY,
+};
+
+stele_status sessions_hard_repair_summaries(stele_conn *conn,
+                                            const sessions_hard_repair_summaries_params *params,
+                                            sessions_hard_repair_summaries_row **ret_row,
+                                            stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_repair_summaries_stmt;
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_maybe(conn, stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_row = out;
+    return st;
+}
+
+stele_status
+sessions_hard_repair_summaries_queue(stele_pipeline *pipeline,
+                                     const sessions_hard_repair_summaries_params *params,
+                                     sessions_hard_repair_summaries_row **ret_row, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_hard_repair_summaries_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_stats_parts[] = {
+    STELE_SQL("SELECT s.live, s.expired, s.deleted, e.live, e.deleted, t.live, t.deleted, y.live, "
+              "y.deleted,\n"
+              "       a.live, u.live\n"
+              "FROM (SELECT count(*) FILTER (WHERE (s.deleted_at IS NULL AND (s.expires_at IS NULL "
+              "OR s.expires_at > (statement_timestamp() AT TIME ZONE 'UTC')))) AS live,\n"
+              "             count(*) FILTER (WHERE s.deleted_at IS NULL AND NOT (s.deleted_at IS "
+              "NULL AND (s.expires_at IS NULL OR s.expires_at > (statement_timestamp() AT TIME "
+              "ZONE 'UTC')))) AS expired,\n"
+              "             count(*) FILTER (WHERE s.deleted_at IS NOT NULL) AS deleted\n"
+              "      FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(") AS s,\n"
+              "     (SELECT count(*) FILTER (WHERE e.deleted_at IS NULL) AS live,\n"
+              "             count(*) FILTER (WHERE e.deleted_at IS NOT NULL) AS deleted\n"
+              "      FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(") AS e,\n"
+              "     (SELECT count(*) FILTER (WHERE (t.deleted_at IS NULL AND (t.expires_at IS NULL "
+              "OR t.expires_at > (statement_timestamp() AT TIME ZONE 'UTC')))) AS live,\n"
+              "             count(*) FILTER (WHERE t.deleted_at IS NOT NULL) AS deleted\n"
+              "      FROM "),
+    STELE_TABLE("session_track_events"),
+    STELE_SQL(" AS t WHERE t.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(") AS t,\n"
+              "     (SELECT count(*) FILTER (WHERE (y.deleted_at IS NULL AND (y.expires_at IS NULL "
+              "OR y.expires_at > (statement_timestamp() AT TIME ZONE 'UTC')))) AS live,\n"
+              "             count(*) FILTER (WHERE y.deleted_at IS NOT NULL) AS deleted\n"
+              "      FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS y WHERE y.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(") AS y,\n"
+              "     (SELECT count(*) AS live FROM "),
+    STELE_TABLE("app_states"),
+    STELE_SQL(" AS a\n"
+              "      WHERE (a.deleted_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC'))) AND a.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(") AS a,\n"
+              "     (SELECT count(*) AS live FROM "),
+    STELE_TABLE("user_states"),
+    STELE_SQL(" AS u\n"
+              "      WHERE (u.deleted_at IS NULL AND (u.expires_at IS NULL OR u.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC'))) AND u.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(") AS u"),
+};
+
+static const stele_gen_param sessions_stats_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0, offsetof(sessions_stats_params, app_name),
+     255, NULL},
+};
+
+static const stele_gen_column sessions_stats_columns[] = {
+    {"sessions", STELE_GEN_INT8, false, offsetof(sessions_stats_row, sessions), NULL},
+    {"expired_sessions", STELE_GEN_INT8, false, offsetof(sessions_stats_row, expired_sessions),
+     NULL},
+    {"deleted_sessions", STELE_GEN_INT8, false, offsetof(sessions_stats_row, deleted_sessions),
+     NULL},
+    {"events", STELE_GEN_INT8, false, offsetof(sessions_stats_row, events), NULL},
+    {"deleted_events", STELE_GEN_INT8, false, offsetof(sessions_stats_row, deleted_events), NULL},
+    {"tracks", STELE_GEN_INT8, false, offsetof(sessions_stats_row, tracks), NULL},
+    {"deleted_tracks", STELE_GEN_INT8, false, offsetof(sessions_stats_row, deleted_tracks), NULL},
+    {"summaries", STELE_GEN_INT8, false, offsetof(sessions_stats_row, summaries), NULL},
+    {"deleted_summaries", STELE_GEN_INT8, false, offsetof(sessions_stats_row, deleted_summaries),
+     NULL},
+    {"app_states", STELE_GEN_INT8, false, offsetof(sessions_stats_row, app_states), NULL},
+    {"user_states", STELE_GEN_INT8, false, offsetof(sessions_stats_row, user_states), NULL},
+};
+
+static const stele_gen_stmt sessions_stats_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_stats",
+    .parts = sessions_stats_parts,
+    .part_count = STELE_COUNT(sessions_stats_parts),
+    .params = sessions_stats_inputs,
+    .param_count = STELE_COUNT(sessions_stats_inputs),
+    .columns = sessions_stats_columns,
+    .column_count = STELE_COUNT(sessions_stats_columns),
+    .row_size = sizeof(sessions_stats_row),
+    .properties = STELE_STMT_QUERY | STELE_STMT_READ,
+};
+
+stele_status sessions_stats(stele_conn *conn, const sessions_stats_params *params,
+                            sessions_stats_row **ret_row, stele_error *err)
+{
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_one(conn, &sessions_stats_stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_row = out;
+    return st;
+}
+
+stele_status sessions_stats_queue(stele_pipeline *pipeline, const sessions_stats_params *params,
+                                  sessions_stats_row **ret_row, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_stats_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
 /* ---- sessions ---- */
 
 static const stele_gen_catalog_column session_states_catalog[] = {

@@ -2729,6 +2729,2119 @@ user_states_page_token(const user_states_page *page, char *buf, size_t size, ste
     return stele_page_token((const stele_page *)page, buf, size, err);
 }
 
+/* ---- queries ---- */
+
+/** Parameters of sessions_create(). */
+typedef struct sessions_create_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+    stele_in_str state;      /* required, jsonb */
+    stele_in_interval_n ttl; /* required */
+} sessions_create_params;
+
+/** A row of sessions_create(). */
+typedef struct sessions_create_row {
+    int64_t id;
+    stele_ts created_at;
+} sessions_create_row;
+
+/**
+ * Creates a session, or takes over the row of one that has expired: then its former events, tracks
+ * and summaries are cleared by clear_former_…() in the same pipeline. No row: it exists and lives.
+ *
+ * Owns:   the caller, on success: sessions_create_row_free().
+ * NULL:   *ret_row when there is no row.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_create(stele_conn *conn,
+                                              const sessions_create_params *params,
+                                              sessions_create_row **ret_row, stele_error *err);
+
+/**
+ * sessions_create() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * Without a row there is NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_create_queue(stele_pipeline *pipeline,
+                                                    const sessions_create_params *params,
+                                                    sessions_create_row **ret_row,
+                                                    stele_error *err);
+
+/** Frees a row. NULL is ignored. */
+static inline void sessions_create_row_free(sessions_create_row *row)
+{
+    stele_gen_free(row);
+}
+
+/** For STELE_AUTO(sessions_create_row). */
+static inline void sessions_create_row_autofree(sessions_create_row **row)
+{
+    stele_gen_free(*row);
+}
+
+/** Parameters of sessions_clear_former_events(). */
+typedef struct sessions_clear_former_events_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+} sessions_clear_former_events_params;
+
+/**
+ * After create(), in its transaction: former events of the session. Nothing if it did not create.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status
+sessions_clear_former_events(stele_conn *conn, const sessions_clear_former_events_params *params,
+                             uint64_t *ret_count, stele_error *err);
+
+/**
+ * sessions_clear_former_events() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_clear_former_events_queue(
+    stele_pipeline *pipeline, const sessions_clear_former_events_params *params,
+    uint64_t *ret_count, stele_error *err);
+
+/** Parameters of sessions_clear_former_tracks(). */
+typedef struct sessions_clear_former_tracks_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+} sessions_clear_former_tracks_params;
+
+/**
+ * The same for events of its tracks.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status
+sessions_clear_former_tracks(stele_conn *conn, const sessions_clear_former_tracks_params *params,
+                             uint64_t *ret_count, stele_error *err);
+
+/**
+ * sessions_clear_former_tracks() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_clear_former_tracks_queue(
+    stele_pipeline *pipeline, const sessions_clear_former_tracks_params *params,
+    uint64_t *ret_count, stele_error *err);
+
+/** Parameters of sessions_clear_former_summaries(). */
+typedef struct sessions_clear_former_summaries_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+} sessions_clear_former_summaries_params;
+
+/**
+ * The same for its summaries.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_clear_former_summaries(
+    stele_conn *conn, const sessions_clear_former_summaries_params *params, uint64_t *ret_count,
+    stele_error *err);
+
+/**
+ * sessions_clear_former_summaries() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_clear_former_summaries_queue(
+    stele_pipeline *pipeline, const sessions_clear_former_summaries_params *params,
+    uint64_t *ret_count, stele_error *err);
+
+/** Parameters of sessions_hard_clear_former_events(). */
+typedef struct sessions_hard_clear_former_events_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+} sessions_hard_clear_former_events_params;
+
+/**
+ * clear_former_events() for good.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_clear_former_events(
+    stele_conn *conn, const sessions_hard_clear_former_events_params *params, uint64_t *ret_count,
+    stele_error *err);
+
+/**
+ * sessions_hard_clear_former_events() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_clear_former_events_queue(
+    stele_pipeline *pipeline, const sessions_hard_clear_former_events_params *params,
+    uint64_t *ret_count, stele_error *err);
+
+/** Parameters of sessions_hard_clear_former_tracks(). */
+typedef struct sessions_hard_clear_former_tracks_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+} sessions_hard_clear_former_tracks_params;
+
+/**
+ * clear_former_tracks() for good.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_clear_former_tracks(
+    stele_conn *conn, const sessions_hard_clear_former_tracks_params *params, uint64_t *ret_count,
+    stele_error *err);
+
+/**
+ * sessions_hard_clear_former_tracks() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_clear_former_tracks_queue(
+    stele_pipeline *pipeline, const sessions_hard_clear_former_tracks_params *params,
+    uint64_t *ret_count, stele_error *err);
+
+/** Parameters of sessions_hard_clear_former_summaries(). */
+typedef struct sessions_hard_clear_former_summaries_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+} sessions_hard_clear_former_summaries_params;
+
+/**
+ * clear_former_summaries() for good.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_clear_former_summaries(
+    stele_conn *conn, const sessions_hard_clear_former_summaries_params *params,
+    uint64_t *ret_count, stele_error *err);
+
+/**
+ * sessions_hard_clear_former_summaries() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_clear_former_summaries_queue(
+    stele_pipeline *pipeline, const sessions_hard_clear_former_summaries_params *params,
+    uint64_t *ret_count, stele_error *err);
+
+/** What sessions_get() offers as tracks. */
+typedef enum sessions_get_tracks {
+    SESSIONS_GET_TRACKS_ALL = 0,
+    SESSIONS_GET_TRACKS_LAST,
+    SESSIONS_GET_TRACKS_NAMED,
+    SESSIONS_GET_TRACKS_NONE
+} sessions_get_tracks;
+
+/** Parameters of sessions_get(). */
+typedef struct sessions_get_params {
+    stele_in_str app_name;          /* required */
+    stele_in_str user_id;           /* required */
+    stele_in_str session_id;        /* required */
+    stele_in_i64_n event_num;       /* required */
+    stele_in_ts event_time;         /* optional */
+    stele_in_ts track_time;         /* optional */
+    stele_in_i64_n track_num;       /* optional */
+    stele_in_str_array track_names; /* optional */
+    sessions_get_tracks tracks;     /* all unless set */
+} sessions_get_params;
+
+/** A row of sessions_get(). */
+typedef struct sessions_get_row {
+    int32_t kind;
+    stele_str name; /* may be NULL */
+    stele_opt_i64 id;
+    stele_opt_ts created_at;
+    stele_opt_ts updated_at;
+    stele_str body; /* may be NULL */
+} sessions_get_row;
+
+/** Rows of sessions_get(), in one block. */
+typedef struct sessions_get_rows {
+    const sessions_get_row *rows;
+    size_t count;
+} sessions_get_rows;
+
+/**
+ * A session with all that belongs to it, from one snapshot; no row if there is none. Kinds: 0 the
+ * session (body: its envelope), 1 state of the application and 2 of the user (name: key), 3 the
+ * last message of the user where it stands before the window, 4 events of the window, oldest first,
+ * 5 summaries (name: filter key), 6 events of tracks (name: track), each track's oldest first.
+ * `event_num` NULL: no limit. With `event_time` the window begins at the first event whose own time
+ * is not before it; that time and created_at may differ by up to five minutes. `tracks` LAST gives
+ * the newest `track_num` of each track, NAMED those of `track_names` only; NULL: no limit.
+ * `track_time` is exclusive, and may be -infinity.
+ *
+ * Owns:   the caller, on success: sessions_get_rows_free().
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_get(stele_conn *conn, const sessions_get_params *params,
+                                           sessions_get_rows **ret_rows, stele_error *err);
+
+/** sessions_get() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds. */
+STELE_MUST_CHECK stele_status sessions_get_queue(stele_pipeline *pipeline,
+                                                 const sessions_get_params *params,
+                                                 sessions_get_rows **ret_rows, stele_error *err);
+
+/** Frees rows. NULL is ignored. */
+static inline void sessions_get_rows_free(sessions_get_rows *rows)
+{
+    stele_gen_free(rows);
+}
+
+/** For STELE_AUTO(sessions_get_rows). */
+static inline void sessions_get_rows_autofree(sessions_get_rows **rows)
+{
+    stele_gen_free(*rows);
+}
+
+/** What sessions_get_page() offers as tracks. */
+typedef enum sessions_get_page_tracks {
+    SESSIONS_GET_PAGE_TRACKS_ALL = 0,
+    SESSIONS_GET_PAGE_TRACKS_NONE
+} sessions_get_page_tracks;
+
+/** Parameters of sessions_get_page(). */
+typedef struct sessions_get_page_params {
+    stele_in_str app_name;           /* required */
+    stele_in_str user_id;            /* required */
+    stele_in_str session_id;         /* required */
+    stele_in_ts since;               /* required */
+    stele_in_ts before;              /* optional */
+    stele_in_i64 before_id;          /* optional */
+    stele_in_i64 offset;             /* required */
+    stele_in_i64 limit;              /* required */
+    stele_in_ts track_time;          /* optional */
+    sessions_get_page_tracks tracks; /* all unless set */
+} sessions_get_page_params;
+
+/** A row of sessions_get_page(). */
+typedef struct sessions_get_page_row {
+    int32_t kind;
+    stele_str name; /* may be NULL */
+    stele_opt_i64 id;
+    stele_opt_ts created_at;
+    stele_opt_ts updated_at;
+    stele_str body; /* may be NULL */
+} sessions_get_page_row;
+
+/** Rows of sessions_get_page(), in one block. */
+typedef struct sessions_get_page_rows {
+    const sessions_get_page_row *rows;
+    size_t count;
+} sessions_get_page_rows;
+
+/**
+ * A session as get() gives it, with one page of its events instead of a window: those of `since`
+ * (or -infinity) or later, newest first from `before` (created_at and id of the oldest one seen) or
+ * from the newest, after `offset` more. The page is given oldest first, and keeps what the user did
+ * not begin.
+ *
+ * Owns:   the caller, on success: sessions_get_page_rows_free().
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_get_page(stele_conn *conn,
+                                                const sessions_get_page_params *params,
+                                                sessions_get_page_rows **ret_rows,
+                                                stele_error *err);
+
+/**
+ * sessions_get_page() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ */
+STELE_MUST_CHECK stele_status sessions_get_page_queue(stele_pipeline *pipeline,
+                                                      const sessions_get_page_params *params,
+                                                      sessions_get_page_rows **ret_rows,
+                                                      stele_error *err);
+
+/** Frees rows. NULL is ignored. */
+static inline void sessions_get_page_rows_free(sessions_get_page_rows *rows)
+{
+    stele_gen_free(rows);
+}
+
+/** For STELE_AUTO(sessions_get_page_rows). */
+static inline void sessions_get_page_rows_autofree(sessions_get_page_rows **rows)
+{
+    stele_gen_free(*rows);
+}
+
+/** Parameters of sessions_list_meta(). */
+typedef struct sessions_list_meta_params {
+    stele_in_str app_name;  /* required */
+    stele_in_str user_id;   /* required */
+    stele_in_ts before;     /* optional */
+    stele_in_str before_id; /* optional */
+    stele_in_i64_n limit;   /* required */
+    stele_in_i64 offset;    /* required */
+} sessions_list_meta_params;
+
+/** A row of sessions_list_meta(). */
+typedef struct sessions_list_meta_row {
+    int32_t kind;
+    stele_str session_id; /* may be NULL */
+    stele_str name;       /* may be NULL */
+    stele_opt_i64 id;
+    stele_opt_ts created_at;
+    stele_opt_ts updated_at;
+    stele_str body; /* may be NULL */
+} sessions_list_meta_row;
+
+/** Rows of sessions_list_meta(), in one block. */
+typedef struct sessions_list_meta_rows {
+    const sessions_list_meta_row *rows;
+    size_t count;
+} sessions_list_meta_rows;
+
+/**
+ * Sessions of a user, last changed first, without their events. Kinds as of get(): 0, 1 and 2.
+ * `limit` NULL: all. `before` and `before_id`: updated_at and session_id of the last one seen.
+ *
+ * Owns:   the caller, on success: sessions_list_meta_rows_free().
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_list_meta(stele_conn *conn,
+                                                 const sessions_list_meta_params *params,
+                                                 sessions_list_meta_rows **ret_rows,
+                                                 stele_error *err);
+
+/**
+ * sessions_list_meta() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ */
+STELE_MUST_CHECK stele_status sessions_list_meta_queue(stele_pipeline *pipeline,
+                                                       const sessions_list_meta_params *params,
+                                                       sessions_list_meta_rows **ret_rows,
+                                                       stele_error *err);
+
+/** Frees rows. NULL is ignored. */
+static inline void sessions_list_meta_rows_free(sessions_list_meta_rows *rows)
+{
+    stele_gen_free(rows);
+}
+
+/** For STELE_AUTO(sessions_list_meta_rows). */
+static inline void sessions_list_meta_rows_autofree(sessions_list_meta_rows **rows)
+{
+    stele_gen_free(*rows);
+}
+
+/** What sessions_list() offers as tracks. */
+typedef enum sessions_list_tracks {
+    SESSIONS_LIST_TRACKS_ALL = 0,
+    SESSIONS_LIST_TRACKS_LAST,
+    SESSIONS_LIST_TRACKS_NONE
+} sessions_list_tracks;
+
+/** Parameters of sessions_list(). */
+typedef struct sessions_list_params {
+    stele_in_str app_name;       /* required */
+    stele_in_str user_id;        /* required */
+    stele_in_ts before;          /* optional */
+    stele_in_str before_id;      /* optional */
+    stele_in_i64_n limit;        /* required */
+    stele_in_i64 offset;         /* required */
+    stele_in_i64_n event_num;    /* required */
+    stele_in_ts event_time;      /* optional */
+    stele_in_ts track_time;      /* optional */
+    stele_in_i64_n track_num;    /* optional */
+    sessions_list_tracks tracks; /* all unless set */
+} sessions_list_params;
+
+/** A row of sessions_list(). */
+typedef struct sessions_list_row {
+    int32_t kind;
+    stele_str session_id; /* may be NULL */
+    stele_str name;       /* may be NULL */
+    stele_opt_i64 id;
+    stele_opt_ts created_at;
+    stele_opt_ts updated_at;
+    stele_str body; /* may be NULL */
+} sessions_list_row;
+
+/** Rows of sessions_list(), in one block. */
+typedef struct sessions_list_rows {
+    const sessions_list_row *rows;
+    size_t count;
+} sessions_list_rows;
+
+/**
+ * Sessions of a user, last changed first, each with what get() gives of it: the same kinds, limits
+ * and windows, and session_id in each row that belongs to one session.
+ *
+ * Owns:   the caller, on success: sessions_list_rows_free().
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_list(stele_conn *conn, const sessions_list_params *params,
+                                            sessions_list_rows **ret_rows, stele_error *err);
+
+/** sessions_list() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds. */
+STELE_MUST_CHECK stele_status sessions_list_queue(stele_pipeline *pipeline,
+                                                  const sessions_list_params *params,
+                                                  sessions_list_rows **ret_rows, stele_error *err);
+
+/** Frees rows. NULL is ignored. */
+static inline void sessions_list_rows_free(sessions_list_rows *rows)
+{
+    stele_gen_free(rows);
+}
+
+/** For STELE_AUTO(sessions_list_rows). */
+static inline void sessions_list_rows_autofree(sessions_list_rows **rows)
+{
+    stele_gen_free(*rows);
+}
+
+/** Parameters of sessions_get_track_events(). */
+typedef struct sessions_get_track_events_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+    stele_in_str track;      /* required */
+    stele_in_ts since;       /* optional */
+    stele_in_i64_n limit;    /* required */
+} sessions_get_track_events_params;
+
+/** A row of sessions_get_track_events(). */
+typedef struct sessions_get_track_events_row {
+    int64_t id;
+    stele_ts created_at;
+    stele_str event;
+} sessions_get_track_events_row;
+
+/** Rows of sessions_get_track_events(), in one block. */
+typedef struct sessions_get_track_events_rows {
+    const sessions_get_track_events_row *rows;
+    size_t count;
+} sessions_get_track_events_rows;
+
+/**
+ * Events of one track, oldest first: the newest `limit` (NULL: all) of those later than `since`.
+ * The session need not exist.
+ *
+ * Owns:   the caller, on success: sessions_get_track_events_rows_free().
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status
+sessions_get_track_events(stele_conn *conn, const sessions_get_track_events_params *params,
+                          sessions_get_track_events_rows **ret_rows, stele_error *err);
+
+/**
+ * sessions_get_track_events() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status sessions_get_track_events_queue(
+    stele_pipeline *pipeline, const sessions_get_track_events_params *params,
+    sessions_get_track_events_rows **ret_rows, stele_error *err);
+
+/** Frees rows. NULL is ignored. */
+static inline void sessions_get_track_events_rows_free(sessions_get_track_events_rows *rows)
+{
+    stele_gen_free(rows);
+}
+
+/** For STELE_AUTO(sessions_get_track_events_rows). */
+static inline void sessions_get_track_events_rows_autofree(sessions_get_track_events_rows **rows)
+{
+    stele_gen_free(*rows);
+}
+
+/** What sessions_get_window() offers as find. */
+typedef enum sessions_get_window_find {
+    SESSIONS_GET_WINDOW_FIND_SCAN = 0,
+    SESSIONS_GET_WINDOW_FIND_INDEX
+} sessions_get_window_find;
+
+/** Parameters of sessions_get_window(). */
+typedef struct sessions_get_window_params {
+    stele_in_str app_name;         /* required */
+    stele_in_str user_id;          /* required */
+    stele_in_str session_id;       /* required */
+    stele_in_str event_id;         /* optional */
+    stele_in_str_array roles;      /* required */
+    stele_in_i64 before;           /* required */
+    stele_in_i64 after;            /* required */
+    sessions_get_window_find find; /* scan unless set */
+} sessions_get_window_params;
+
+/** A row of sessions_get_window(). */
+typedef struct sessions_get_window_row {
+    int32_t side;
+    int64_t id;
+    stele_ts created_at;
+    stele_str event;
+} sessions_get_window_row;
+
+/** Rows of sessions_get_window(), in one block. */
+typedef struct sessions_get_window_rows {
+    const sessions_get_window_row *rows;
+    size_t count;
+} sessions_get_window_rows;
+
+/**
+ * Events around one, oldest first; side is -1 before it, 0 for itself, 1 after it. What counts is
+ * text of the given roles (user, assistant, tool) in the first choice, no calls of tools. No row:
+ * there is no such session, or no such event that counts. `find` INDEX needs the optional index
+ * session_events.event_id, and reads that; SCAN reads the session from its beginning.
+ *
+ * Owns:   the caller, on success: sessions_get_window_rows_free().
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_get_window(stele_conn *conn,
+                                                  const sessions_get_window_params *params,
+                                                  sessions_get_window_rows **ret_rows,
+                                                  stele_error *err);
+
+/**
+ * sessions_get_window() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ */
+STELE_MUST_CHECK stele_status sessions_get_window_queue(stele_pipeline *pipeline,
+                                                        const sessions_get_window_params *params,
+                                                        sessions_get_window_rows **ret_rows,
+                                                        stele_error *err);
+
+/** Frees rows. NULL is ignored. */
+static inline void sessions_get_window_rows_free(sessions_get_window_rows *rows)
+{
+    stele_gen_free(rows);
+}
+
+/** For STELE_AUTO(sessions_get_window_rows). */
+static inline void sessions_get_window_rows_autofree(sessions_get_window_rows **rows)
+{
+    stele_gen_free(*rows);
+}
+
+/** Parameters of sessions_lock_session(). */
+typedef struct sessions_lock_session_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+} sessions_lock_session_params;
+
+/** A row of sessions_lock_session(). */
+typedef struct sessions_lock_session_row {
+    int64_t id;
+} sessions_lock_session_row;
+
+/**
+ * Locks a session's row until the transaction ends; what follows in a pipeline sees all that was
+ * written to it before.
+ *
+ * Owns:   the caller, on success: sessions_lock_session_row_free().
+ * NULL:   *ret_row when there is no row.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_lock_session(stele_conn *conn,
+                                                    const sessions_lock_session_params *params,
+                                                    sessions_lock_session_row **ret_row,
+                                                    stele_error *err);
+
+/**
+ * sessions_lock_session() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. Without a row there is NULL.
+ */
+STELE_MUST_CHECK stele_status
+sessions_lock_session_queue(stele_pipeline *pipeline, const sessions_lock_session_params *params,
+                            sessions_lock_session_row **ret_row, stele_error *err);
+
+/** Frees a row. NULL is ignored. */
+static inline void sessions_lock_session_row_free(sessions_lock_session_row *row)
+{
+    stele_gen_free(row);
+}
+
+/** For STELE_AUTO(sessions_lock_session_row). */
+static inline void sessions_lock_session_row_autofree(sessions_lock_session_row **row)
+{
+    stele_gen_free(*row);
+}
+
+/** Parameters of sessions_lock_sessions(). */
+typedef struct sessions_lock_sessions_params {
+    stele_in_str_array app_names;   /* required */
+    stele_in_str_array user_ids;    /* required */
+    stele_in_str_array session_ids; /* required */
+} sessions_lock_sessions_params;
+
+/**
+ * The same for many, in an order that all use.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_lock_sessions(stele_conn *conn,
+                                                     const sessions_lock_sessions_params *params,
+                                                     uint64_t *ret_count, stele_error *err);
+
+/**
+ * sessions_lock_sessions() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status
+sessions_lock_sessions_queue(stele_pipeline *pipeline, const sessions_lock_sessions_params *params,
+                             uint64_t *ret_count, stele_error *err);
+
+/** Parameters of sessions_update_state(). */
+typedef struct sessions_update_state_params {
+    stele_in_str app_name;       /* required */
+    stele_in_str user_id;        /* required */
+    stele_in_str session_id;     /* required */
+    stele_in_str delta;          /* required, jsonb */
+    stele_in_str_array removed;  /* required */
+    stele_in_interval_n ttl;     /* required */
+    stele_in_interval ttl_slack; /* required */
+} sessions_update_state_params;
+
+/** A row of sessions_update_state(). */
+typedef struct sessions_update_state_row {
+    int32_t status;
+    stele_opt_ts updated_at;
+} sessions_update_state_row;
+
+/**
+ * Merges `delta` into a session's state, without `removed` keys; revives one that has expired. Also
+ * what appending comes to when the event itself is not stored. Status 1: done; 2: its stored state
+ * cannot be changed, as it is no object. No row: there is no such session. It expires after `ttl`
+ * (NULL: never), counted from now; but as long as no more than `ttl_slack` of it is used up,
+ * expires_at stays as it is, so that no index has to change.
+ *
+ * Owns:   the caller, on success: sessions_update_state_row_free().
+ * NULL:   *ret_row when there is no row.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_update_state(stele_conn *conn,
+                                                    const sessions_update_state_params *params,
+                                                    sessions_update_state_row **ret_row,
+                                                    stele_error *err);
+
+/**
+ * sessions_update_state() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. Without a row there is NULL.
+ */
+STELE_MUST_CHECK stele_status
+sessions_update_state_queue(stele_pipeline *pipeline, const sessions_update_state_params *params,
+                            sessions_update_state_row **ret_row, stele_error *err);
+
+/** Frees a row. NULL is ignored. */
+static inline void sessions_update_state_row_free(sessions_update_state_row *row)
+{
+    stele_gen_free(row);
+}
+
+/** For STELE_AUTO(sessions_update_state_row). */
+static inline void sessions_update_state_row_autofree(sessions_update_state_row **row)
+{
+    stele_gen_free(*row);
+}
+
+/** Parameters of sessions_append_event(). */
+typedef struct sessions_append_event_params {
+    stele_in_str app_name;       /* required */
+    stele_in_str user_id;        /* required */
+    stele_in_str session_id;     /* required */
+    stele_in_str event;          /* required, jsonb */
+    stele_in_str event_id;       /* optional */
+    stele_in_str delta;          /* required, jsonb */
+    stele_in_interval_n ttl;     /* required */
+    stele_in_interval ttl_slack; /* required */
+} sessions_append_event_params;
+
+/** A row of sessions_append_event(). */
+typedef struct sessions_append_event_row {
+    int32_t status;
+    stele_opt_i64 id;
+    stele_opt_ts created_at;
+} sessions_append_event_row;
+
+/**
+ * Stores an event, and merges `delta` into the session's state as update_state() does. Status 1:
+ * done; 2: the stored state is no object; 3: an event with `event_id` is there already: its id and
+ * time, nothing is changed. No row: there is no such session. With `event_id`, lock_session() must
+ * go before in the same pipeline, and the optional index session_events.event_id must be there:
+ * without it the whole table is read.
+ *
+ * Owns:   the caller, on success: sessions_append_event_row_free().
+ * NULL:   *ret_row when there is no row.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_append_event(stele_conn *conn,
+                                                    const sessions_append_event_params *params,
+                                                    sessions_append_event_row **ret_row,
+                                                    stele_error *err);
+
+/**
+ * sessions_append_event() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. Without a row there is NULL.
+ */
+STELE_MUST_CHECK stele_status
+sessions_append_event_queue(stele_pipeline *pipeline, const sessions_append_event_params *params,
+                            sessions_append_event_row **ret_row, stele_error *err);
+
+/** Frees a row. NULL is ignored. */
+static inline void sessions_append_event_row_free(sessions_append_event_row *row)
+{
+    stele_gen_free(row);
+}
+
+/** For STELE_AUTO(sessions_append_event_row). */
+static inline void sessions_append_event_row_autofree(sessions_append_event_row **row)
+{
+    stele_gen_free(*row);
+}
+
+/** Parameters of sessions_append_track_event(). */
+typedef struct sessions_append_track_event_params {
+    stele_in_str app_name;         /* required */
+    stele_in_str user_id;          /* required */
+    stele_in_str session_id;       /* required */
+    stele_in_str track;            /* required */
+    stele_in_str event;            /* required, jsonb */
+    stele_in_ts_n at;              /* required */
+    stele_in_interval_n ttl;       /* required */
+    stele_in_interval ttl_slack;   /* required */
+    stele_in_interval_n track_ttl; /* required */
+} sessions_append_track_event_params;
+
+/** A row of sessions_append_track_event(). */
+typedef struct sessions_append_track_event_row {
+    int32_t status;
+    stele_opt_i64 id;
+    stele_opt_ts created_at;
+} sessions_append_track_event_row;
+
+/**
+ * Stores an event of a track and registers the track in the session's state. `at` is the event's
+ * own time; NULL: now. Status 1: done; 2: the stored state is no object, or its list of tracks no
+ * array. A list that cannot be decoded is an error of class 22. No row: there is no such session.
+ *
+ * Owns:   the caller, on success: sessions_append_track_event_row_free().
+ * NULL:   *ret_row when there is no row.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status
+sessions_append_track_event(stele_conn *conn, const sessions_append_track_event_params *params,
+                            sessions_append_track_event_row **ret_row, stele_error *err);
+
+/**
+ * sessions_append_track_event() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. Without a row there is NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_append_track_event_queue(
+    stele_pipeline *pipeline, const sessions_append_track_event_params *params,
+    sessions_append_track_event_row **ret_row, stele_error *err);
+
+/** Frees a row. NULL is ignored. */
+static inline void sessions_append_track_event_row_free(sessions_append_track_event_row *row)
+{
+    stele_gen_free(row);
+}
+
+/** For STELE_AUTO(sessions_append_track_event_row). */
+static inline void sessions_append_track_event_row_autofree(sessions_append_track_event_row **row)
+{
+    stele_gen_free(*row);
+}
+
+/** What sessions_append_group() offers as once. */
+typedef enum sessions_append_group_once {
+    SESSIONS_APPEND_GROUP_ONCE_NO = 0,
+    SESSIONS_APPEND_GROUP_ONCE_YES
+} sessions_append_group_once;
+
+/** Parameters of sessions_append_group(). */
+typedef struct sessions_append_group_params {
+    stele_in_str_array app_names;    /* required */
+    stele_in_str_array user_ids;     /* required */
+    stele_in_str_array session_ids;  /* required */
+    stele_in_str_array deltas;       /* required */
+    stele_in_i64_array places;       /* optional */
+    stele_in_str_array events;       /* optional */
+    stele_in_interval_n ttl;         /* required */
+    stele_in_interval ttl_slack;     /* required */
+    sessions_append_group_once once; /* no unless set */
+} sessions_append_group_params;
+
+/** A row of sessions_append_group(). */
+typedef struct sessions_append_group_row {
+    int64_t place;
+    int32_t status;
+    int64_t stored;
+    stele_opt_ts updated_at;
+} sessions_append_group_row;
+
+/** Rows of sessions_append_group(), in one block. */
+typedef struct sessions_append_group_rows {
+    const sessions_append_group_row *rows;
+    size_t count;
+} sessions_append_group_rows;
+
+/**
+ * Appends to many sessions at once. Each session stands once in the first four arrays, with its
+ * deltas merged; `places` says for each event, in order, which of them (from 1) it belongs to. A
+ * row for each session: status 0: there is none; 1: done; 2: its stored state is no object. Its
+ * events end at updated_at, a microsecond apart. `once` YES leaves out events whose id is there
+ * already; lock_sessions() must go before in the same pipeline, and the optional index
+ * session_events.event_id be there.
+ *
+ * Owns:   the caller, on success: sessions_append_group_rows_free().
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_append_group(stele_conn *conn,
+                                                    const sessions_append_group_params *params,
+                                                    sessions_append_group_rows **ret_rows,
+                                                    stele_error *err);
+
+/**
+ * sessions_append_group() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status
+sessions_append_group_queue(stele_pipeline *pipeline, const sessions_append_group_params *params,
+                            sessions_append_group_rows **ret_rows, stele_error *err);
+
+/** Frees rows. NULL is ignored. */
+static inline void sessions_append_group_rows_free(sessions_append_group_rows *rows)
+{
+    stele_gen_free(rows);
+}
+
+/** For STELE_AUTO(sessions_append_group_rows). */
+static inline void sessions_append_group_rows_autofree(sessions_append_group_rows **rows)
+{
+    stele_gen_free(*rows);
+}
+
+/** Parameters of sessions_put_app_states(). */
+typedef struct sessions_put_app_states_params {
+    stele_in_str app_name;     /* required */
+    stele_in_str_array keys;   /* required */
+    stele_in_str_array values; /* required */
+    stele_in_interval_n ttl;   /* required */
+} sessions_put_app_states_params;
+
+/**
+ * Stores values of an application's state, all or none; of equal keys the last one counts.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_put_app_states(stele_conn *conn,
+                                                      const sessions_put_app_states_params *params,
+                                                      uint64_t *ret_count, stele_error *err);
+
+/**
+ * sessions_put_app_states() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_put_app_states_queue(
+    stele_pipeline *pipeline, const sessions_put_app_states_params *params, uint64_t *ret_count,
+    stele_error *err);
+
+/** Parameters of sessions_put_user_states(). */
+typedef struct sessions_put_user_states_params {
+    stele_in_str app_name;     /* required */
+    stele_in_str user_id;      /* required */
+    stele_in_str_array keys;   /* required */
+    stele_in_str_array values; /* required */
+    stele_in_interval_n ttl;   /* required */
+} sessions_put_user_states_params;
+
+/**
+ * Stores values of a user's state, all or none; of equal keys the last one counts.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status
+sessions_put_user_states(stele_conn *conn, const sessions_put_user_states_params *params,
+                         uint64_t *ret_count, stele_error *err);
+
+/**
+ * sessions_put_user_states() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_put_user_states_queue(
+    stele_pipeline *pipeline, const sessions_put_user_states_params *params, uint64_t *ret_count,
+    stele_error *err);
+
+/** Parameters of sessions_list_app_states(). */
+typedef struct sessions_list_app_states_params {
+    stele_in_str app_name; /* required */
+} sessions_list_app_states_params;
+
+/** A row of sessions_list_app_states(). */
+typedef struct sessions_list_app_states_row {
+    stele_str key;
+    stele_str value; /* may be NULL */
+} sessions_list_app_states_row;
+
+/** Rows of sessions_list_app_states(), in one block. */
+typedef struct sessions_list_app_states_rows {
+    const sessions_list_app_states_row *rows;
+    size_t count;
+} sessions_list_app_states_rows;
+
+/**
+ * Query list_app_states.
+ *
+ * Owns:   the caller, on success: sessions_list_app_states_rows_free().
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status
+sessions_list_app_states(stele_conn *conn, const sessions_list_app_states_params *params,
+                         sessions_list_app_states_rows **ret_rows, stele_error *err);
+
+/**
+ * sessions_list_app_states() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status sessions_list_app_states_queue(
+    stele_pipeline *pipeline, const sessions_list_app_states_params *params,
+    sessions_list_app_states_rows **ret_rows, stele_error *err);
+
+/** Frees rows. NULL is ignored. */
+static inline void sessions_list_app_states_rows_free(sessions_list_app_states_rows *rows)
+{
+    stele_gen_free(rows);
+}
+
+/** For STELE_AUTO(sessions_list_app_states_rows). */
+static inline void sessions_list_app_states_rows_autofree(sessions_list_app_states_rows **rows)
+{
+    stele_gen_free(*rows);
+}
+
+/** Parameters of sessions_list_user_states(). */
+typedef struct sessions_list_user_states_params {
+    stele_in_str app_name; /* required */
+    stele_in_str user_id;  /* required */
+} sessions_list_user_states_params;
+
+/** A row of sessions_list_user_states(). */
+typedef struct sessions_list_user_states_row {
+    stele_str key;
+    stele_str value; /* may be NULL */
+} sessions_list_user_states_row;
+
+/** Rows of sessions_list_user_states(), in one block. */
+typedef struct sessions_list_user_states_rows {
+    const sessions_list_user_states_row *rows;
+    size_t count;
+} sessions_list_user_states_rows;
+
+/**
+ * Query list_user_states.
+ *
+ * Owns:   the caller, on success: sessions_list_user_states_rows_free().
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status
+sessions_list_user_states(stele_conn *conn, const sessions_list_user_states_params *params,
+                          sessions_list_user_states_rows **ret_rows, stele_error *err);
+
+/**
+ * sessions_list_user_states() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status sessions_list_user_states_queue(
+    stele_pipeline *pipeline, const sessions_list_user_states_params *params,
+    sessions_list_user_states_rows **ret_rows, stele_error *err);
+
+/** Frees rows. NULL is ignored. */
+static inline void sessions_list_user_states_rows_free(sessions_list_user_states_rows *rows)
+{
+    stele_gen_free(rows);
+}
+
+/** For STELE_AUTO(sessions_list_user_states_rows). */
+static inline void sessions_list_user_states_rows_autofree(sessions_list_user_states_rows **rows)
+{
+    stele_gen_free(*rows);
+}
+
+/** Parameters of sessions_delete_app_state(). */
+typedef struct sessions_delete_app_state_params {
+    stele_in_str app_name; /* required */
+    stele_in_str key;      /* required */
+} sessions_delete_app_state_params;
+
+/**
+ * Query delete_app_state.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status
+sessions_delete_app_state(stele_conn *conn, const sessions_delete_app_state_params *params,
+                          uint64_t *ret_count, stele_error *err);
+
+/**
+ * sessions_delete_app_state() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_delete_app_state_queue(
+    stele_pipeline *pipeline, const sessions_delete_app_state_params *params, uint64_t *ret_count,
+    stele_error *err);
+
+/** Parameters of sessions_delete_user_state(). */
+typedef struct sessions_delete_user_state_params {
+    stele_in_str app_name; /* required */
+    stele_in_str user_id;  /* required */
+    stele_in_str key;      /* required */
+} sessions_delete_user_state_params;
+
+/**
+ * Query delete_user_state.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status
+sessions_delete_user_state(stele_conn *conn, const sessions_delete_user_state_params *params,
+                           uint64_t *ret_count, stele_error *err);
+
+/**
+ * sessions_delete_user_state() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_delete_user_state_queue(
+    stele_pipeline *pipeline, const sessions_delete_user_state_params *params, uint64_t *ret_count,
+    stele_error *err);
+
+/** Parameters of sessions_hard_delete_app_state(). */
+typedef struct sessions_hard_delete_app_state_params {
+    stele_in_str app_name; /* required */
+    stele_in_str key;      /* required */
+} sessions_hard_delete_app_state_params;
+
+/**
+ * For good, and what was deleted softly before.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_delete_app_state(
+    stele_conn *conn, const sessions_hard_delete_app_state_params *params, uint64_t *ret_count,
+    stele_error *err);
+
+/**
+ * sessions_hard_delete_app_state() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_delete_app_state_queue(
+    stele_pipeline *pipeline, const sessions_hard_delete_app_state_params *params,
+    uint64_t *ret_count, stele_error *err);
+
+/** Parameters of sessions_hard_delete_user_state(). */
+typedef struct sessions_hard_delete_user_state_params {
+    stele_in_str app_name; /* required */
+    stele_in_str user_id;  /* required */
+    stele_in_str key;      /* required */
+} sessions_hard_delete_user_state_params;
+
+/**
+ * For good, and what was deleted softly before.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_delete_user_state(
+    stele_conn *conn, const sessions_hard_delete_user_state_params *params, uint64_t *ret_count,
+    stele_error *err);
+
+/**
+ * sessions_hard_delete_user_state() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_delete_user_state_queue(
+    stele_pipeline *pipeline, const sessions_hard_delete_user_state_params *params,
+    uint64_t *ret_count, stele_error *err);
+
+/** Parameters of sessions_delete_session(). */
+typedef struct sessions_delete_session_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+} sessions_delete_session_params;
+
+/**
+ * The session's own row. Its events, tracks and summaries follow in the same pipeline.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_delete_session(stele_conn *conn,
+                                                      const sessions_delete_session_params *params,
+                                                      uint64_t *ret_count, stele_error *err);
+
+/**
+ * sessions_delete_session() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_delete_session_queue(
+    stele_pipeline *pipeline, const sessions_delete_session_params *params, uint64_t *ret_count,
+    stele_error *err);
+
+/** Parameters of sessions_delete_session_events(). */
+typedef struct sessions_delete_session_events_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+} sessions_delete_session_events_params;
+
+/**
+ * After delete_session(), in its transaction. Nothing while there is a session.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_delete_session_events(
+    stele_conn *conn, const sessions_delete_session_events_params *params, uint64_t *ret_count,
+    stele_error *err);
+
+/**
+ * sessions_delete_session_events() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_delete_session_events_queue(
+    stele_pipeline *pipeline, const sessions_delete_session_events_params *params,
+    uint64_t *ret_count, stele_error *err);
+
+/** Parameters of sessions_delete_session_tracks(). */
+typedef struct sessions_delete_session_tracks_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+} sessions_delete_session_tracks_params;
+
+/**
+ * After delete_session(), in its transaction. Nothing while there is a session.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_delete_session_tracks(
+    stele_conn *conn, const sessions_delete_session_tracks_params *params, uint64_t *ret_count,
+    stele_error *err);
+
+/**
+ * sessions_delete_session_tracks() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_delete_session_tracks_queue(
+    stele_pipeline *pipeline, const sessions_delete_session_tracks_params *params,
+    uint64_t *ret_count, stele_error *err);
+
+/** Parameters of sessions_delete_session_summaries(). */
+typedef struct sessions_delete_session_summaries_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+} sessions_delete_session_summaries_params;
+
+/**
+ * After delete_session(), in its transaction. Nothing while there is a session.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_delete_session_summaries(
+    stele_conn *conn, const sessions_delete_session_summaries_params *params, uint64_t *ret_count,
+    stele_error *err);
+
+/**
+ * sessions_delete_session_summaries() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_delete_session_summaries_queue(
+    stele_pipeline *pipeline, const sessions_delete_session_summaries_params *params,
+    uint64_t *ret_count, stele_error *err);
+
+/** Parameters of sessions_hard_delete_session(). */
+typedef struct sessions_hard_delete_session_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+} sessions_hard_delete_session_params;
+
+/**
+ * The session's own row for good, and those that were deleted softly before. Its events, tracks and
+ * summaries follow in the same pipeline.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status
+sessions_hard_delete_session(stele_conn *conn, const sessions_hard_delete_session_params *params,
+                             uint64_t *ret_count, stele_error *err);
+
+/**
+ * sessions_hard_delete_session() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_delete_session_queue(
+    stele_pipeline *pipeline, const sessions_hard_delete_session_params *params,
+    uint64_t *ret_count, stele_error *err);
+
+/** Parameters of sessions_hard_delete_session_events(). */
+typedef struct sessions_hard_delete_session_events_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+} sessions_hard_delete_session_events_params;
+
+/**
+ * After hard_delete_session(), in its transaction. Nothing while there is a session.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_delete_session_events(
+    stele_conn *conn, const sessions_hard_delete_session_events_params *params, uint64_t *ret_count,
+    stele_error *err);
+
+/**
+ * sessions_hard_delete_session_events() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_delete_session_events_queue(
+    stele_pipeline *pipeline, const sessions_hard_delete_session_events_params *params,
+    uint64_t *ret_count, stele_error *err);
+
+/** Parameters of sessions_hard_delete_session_tracks(). */
+typedef struct sessions_hard_delete_session_tracks_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+} sessions_hard_delete_session_tracks_params;
+
+/**
+ * After hard_delete_session(), in its transaction. Nothing while there is a session.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_delete_session_tracks(
+    stele_conn *conn, const sessions_hard_delete_session_tracks_params *params, uint64_t *ret_count,
+    stele_error *err);
+
+/**
+ * sessions_hard_delete_session_tracks() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_delete_session_tracks_queue(
+    stele_pipeline *pipeline, const sessions_hard_delete_session_tracks_params *params,
+    uint64_t *ret_count, stele_error *err);
+
+/** Parameters of sessions_hard_delete_session_summaries(). */
+typedef struct sessions_hard_delete_session_summaries_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+} sessions_hard_delete_session_summaries_params;
+
+/**
+ * After hard_delete_session(), in its transaction. Nothing while there is a session.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_delete_session_summaries(
+    stele_conn *conn, const sessions_hard_delete_session_summaries_params *params,
+    uint64_t *ret_count, stele_error *err);
+
+/**
+ * sessions_hard_delete_session_summaries() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_delete_session_summaries_queue(
+    stele_pipeline *pipeline, const sessions_hard_delete_session_summaries_params *params,
+    uint64_t *ret_count, stele_error *err);
+
+/** Parameters of sessions_restore_session(). */
+typedef struct sessions_restore_session_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+    stele_in_interval_n ttl; /* required */
+} sessions_restore_session_params;
+
+/** A row of sessions_restore_session(). */
+typedef struct sessions_restore_session_row {
+    int64_t id;
+    int64_t events;
+    int64_t tracks;
+    int64_t summaries;
+} sessions_restore_session_row;
+
+/**
+ * Takes back the last soft deletion of a session, and of what was deleted with it. Nothing if there
+ * is none, or if a session lives under this identity. It expires after `ttl`, counted from now.
+ *
+ * Owns:   the caller, on success: sessions_restore_session_row_free().
+ * NULL:   *ret_row when there is no row.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status
+sessions_restore_session(stele_conn *conn, const sessions_restore_session_params *params,
+                         sessions_restore_session_row **ret_row, stele_error *err);
+
+/**
+ * sessions_restore_session() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. Without a row there is NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_restore_session_queue(
+    stele_pipeline *pipeline, const sessions_restore_session_params *params,
+    sessions_restore_session_row **ret_row, stele_error *err);
+
+/** Frees a row. NULL is ignored. */
+static inline void sessions_restore_session_row_free(sessions_restore_session_row *row)
+{
+    stele_gen_free(row);
+}
+
+/** For STELE_AUTO(sessions_restore_session_row). */
+static inline void sessions_restore_session_row_autofree(sessions_restore_session_row **row)
+{
+    stele_gen_free(*row);
+}
+
+/** What sessions_truncate_session() offers as find. */
+typedef enum sessions_truncate_session_find {
+    SESSIONS_TRUNCATE_SESSION_FIND_SCAN = 0,
+    SESSIONS_TRUNCATE_SESSION_FIND_INDEX
+} sessions_truncate_session_find;
+
+/** What sessions_truncate_session() offers as cut. */
+typedef enum sessions_truncate_session_cut {
+    SESSIONS_TRUNCATE_SESSION_CUT_AFTER = 0,
+    SESSIONS_TRUNCATE_SESSION_CUT_FROM,
+    SESSIONS_TRUNCATE_SESSION_CUT_ALL
+} sessions_truncate_session_cut;
+
+/** Parameters of sessions_truncate_session(). */
+typedef struct sessions_truncate_session_params {
+    stele_in_str app_name;               /* required */
+    stele_in_str user_id;                /* required */
+    stele_in_str session_id;             /* required */
+    stele_in_str event_id;               /* optional */
+    stele_in_interval_n ttl;             /* required */
+    stele_in_interval ttl_slack;         /* required */
+    sessions_truncate_session_find find; /* scan unless set */
+    sessions_truncate_session_cut cut;   /* after unless set */
+} sessions_truncate_session_params;
+
+/** A row of sessions_truncate_session(). */
+typedef struct sessions_truncate_session_row {
+    int32_t status;
+    stele_opt_ts updated_at;
+} sessions_truncate_session_row;
+
+/**
+ * First of a pipeline that cuts a session off behind an event; then truncate_summaries() and
+ * truncate_events() with the same `cut` and `find`. `cut` AFTER keeps the event, FROM removes it
+ * too, ALL removes every event. State is not undone. Status 1: go on; 2: there is no such event. No
+ * row: there is no such session.
+ *
+ * Owns:   the caller, on success: sessions_truncate_session_row_free().
+ * NULL:   *ret_row when there is no row.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status
+sessions_truncate_session(stele_conn *conn, const sessions_truncate_session_params *params,
+                          sessions_truncate_session_row **ret_row, stele_error *err);
+
+/**
+ * sessions_truncate_session() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. Without a row there is NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_truncate_session_queue(
+    stele_pipeline *pipeline, const sessions_truncate_session_params *params,
+    sessions_truncate_session_row **ret_row, stele_error *err);
+
+/** Frees a row. NULL is ignored. */
+static inline void sessions_truncate_session_row_free(sessions_truncate_session_row *row)
+{
+    stele_gen_free(row);
+}
+
+/** For STELE_AUTO(sessions_truncate_session_row). */
+static inline void sessions_truncate_session_row_autofree(sessions_truncate_session_row **row)
+{
+    stele_gen_free(*row);
+}
+
+/** What sessions_truncate_summaries() offers as find. */
+typedef enum sessions_truncate_summaries_find {
+    SESSIONS_TRUNCATE_SUMMARIES_FIND_SCAN = 0,
+    SESSIONS_TRUNCATE_SUMMARIES_FIND_INDEX
+} sessions_truncate_summaries_find;
+
+/** What sessions_truncate_summaries() offers as cut. */
+typedef enum sessions_truncate_summaries_cut {
+    SESSIONS_TRUNCATE_SUMMARIES_CUT_AFTER = 0,
+    SESSIONS_TRUNCATE_SUMMARIES_CUT_FROM,
+    SESSIONS_TRUNCATE_SUMMARIES_CUT_ALL
+} sessions_truncate_summaries_cut;
+
+/** Parameters of sessions_truncate_summaries(). */
+typedef struct sessions_truncate_summaries_params {
+    stele_in_str app_name;                 /* required */
+    stele_in_str user_id;                  /* required */
+    stele_in_str session_id;               /* required */
+    stele_in_str event_id;                 /* optional */
+    sessions_truncate_summaries_find find; /* scan unless set */
+    sessions_truncate_summaries_cut cut;   /* after unless set */
+} sessions_truncate_summaries_params;
+
+/**
+ * After truncate_session(), in its transaction, and before truncate_events(): summaries that cover
+ * an event which goes.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status
+sessions_truncate_summaries(stele_conn *conn, const sessions_truncate_summaries_params *params,
+                            uint64_t *ret_count, stele_error *err);
+
+/**
+ * sessions_truncate_summaries() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_truncate_summaries_queue(
+    stele_pipeline *pipeline, const sessions_truncate_summaries_params *params, uint64_t *ret_count,
+    stele_error *err);
+
+/** What sessions_truncate_events() offers as find. */
+typedef enum sessions_truncate_events_find {
+    SESSIONS_TRUNCATE_EVENTS_FIND_SCAN = 0,
+    SESSIONS_TRUNCATE_EVENTS_FIND_INDEX
+} sessions_truncate_events_find;
+
+/** What sessions_truncate_events() offers as cut. */
+typedef enum sessions_truncate_events_cut {
+    SESSIONS_TRUNCATE_EVENTS_CUT_AFTER = 0,
+    SESSIONS_TRUNCATE_EVENTS_CUT_FROM,
+    SESSIONS_TRUNCATE_EVENTS_CUT_ALL
+} sessions_truncate_events_cut;
+
+/** Parameters of sessions_truncate_events(). */
+typedef struct sessions_truncate_events_params {
+    stele_in_str app_name;              /* required */
+    stele_in_str user_id;               /* required */
+    stele_in_str session_id;            /* required */
+    stele_in_str event_id;              /* optional */
+    sessions_truncate_events_find find; /* scan unless set */
+    sessions_truncate_events_cut cut;   /* after unless set */
+} sessions_truncate_events_params;
+
+/**
+ * After truncate_session(), in its transaction, and last of all.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status
+sessions_truncate_events(stele_conn *conn, const sessions_truncate_events_params *params,
+                         uint64_t *ret_count, stele_error *err);
+
+/**
+ * sessions_truncate_events() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_truncate_events_queue(
+    stele_pipeline *pipeline, const sessions_truncate_events_params *params, uint64_t *ret_count,
+    stele_error *err);
+
+/** What sessions_hard_truncate_summaries() offers as find. */
+typedef enum sessions_hard_truncate_summaries_find {
+    SESSIONS_HARD_TRUNCATE_SUMMARIES_FIND_SCAN = 0,
+    SESSIONS_HARD_TRUNCATE_SUMMARIES_FIND_INDEX
+} sessions_hard_truncate_summaries_find;
+
+/** What sessions_hard_truncate_summaries() offers as cut. */
+typedef enum sessions_hard_truncate_summaries_cut {
+    SESSIONS_HARD_TRUNCATE_SUMMARIES_CUT_AFTER = 0,
+    SESSIONS_HARD_TRUNCATE_SUMMARIES_CUT_FROM,
+    SESSIONS_HARD_TRUNCATE_SUMMARIES_CUT_ALL
+} sessions_hard_truncate_summaries_cut;
+
+/** Parameters of sessions_hard_truncate_summaries(). */
+typedef struct sessions_hard_truncate_summaries_params {
+    stele_in_str app_name;                      /* required */
+    stele_in_str user_id;                       /* required */
+    stele_in_str session_id;                    /* required */
+    stele_in_str event_id;                      /* optional */
+    sessions_hard_truncate_summaries_find find; /* scan unless set */
+    sessions_hard_truncate_summaries_cut cut;   /* after unless set */
+} sessions_hard_truncate_summaries_params;
+
+/**
+ * truncate_summaries() for good.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_truncate_summaries(
+    stele_conn *conn, const sessions_hard_truncate_summaries_params *params, uint64_t *ret_count,
+    stele_error *err);
+
+/**
+ * sessions_hard_truncate_summaries() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_truncate_summaries_queue(
+    stele_pipeline *pipeline, const sessions_hard_truncate_summaries_params *params,
+    uint64_t *ret_count, stele_error *err);
+
+/** What sessions_hard_truncate_events() offers as find. */
+typedef enum sessions_hard_truncate_events_find {
+    SESSIONS_HARD_TRUNCATE_EVENTS_FIND_SCAN = 0,
+    SESSIONS_HARD_TRUNCATE_EVENTS_FIND_INDEX
+} sessions_hard_truncate_events_find;
+
+/** What sessions_hard_truncate_events() offers as cut. */
+typedef enum sessions_hard_truncate_events_cut {
+    SESSIONS_HARD_TRUNCATE_EVENTS_CUT_AFTER = 0,
+    SESSIONS_HARD_TRUNCATE_EVENTS_CUT_FROM,
+    SESSIONS_HARD_TRUNCATE_EVENTS_CUT_ALL
+} sessions_hard_truncate_events_cut;
+
+/** Parameters of sessions_hard_truncate_events(). */
+typedef struct sessions_hard_truncate_events_params {
+    stele_in_str app_name;                   /* required */
+    stele_in_str user_id;                    /* required */
+    stele_in_str session_id;                 /* required */
+    stele_in_str event_id;                   /* optional */
+    sessions_hard_truncate_events_find find; /* scan unless set */
+    sessions_hard_truncate_events_cut cut;   /* after unless set */
+} sessions_hard_truncate_events_params;
+
+/**
+ * truncate_events() for good.
+ *
+ * NULL:   `ret_count` may be NULL.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status
+sessions_hard_truncate_events(stele_conn *conn, const sessions_hard_truncate_events_params *params,
+                              uint64_t *ret_count, stele_error *err);
+
+/**
+ * sessions_hard_truncate_events() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_truncate_events_queue(
+    stele_pipeline *pipeline, const sessions_hard_truncate_events_params *params,
+    uint64_t *ret_count, stele_error *err);
+
+/** Parameters of sessions_put_summary(). */
+typedef struct sessions_put_summary_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+    stele_in_str filter_key; /* required */
+    stele_in_str summary;    /* required, jsonb */
+    stele_in_ts cutoff;      /* required */
+    stele_in_i64 last_row;   /* optional */
+} sessions_put_summary_params;
+
+/** A row of sessions_put_summary(). */
+typedef struct sessions_put_summary_row {
+    int32_t status;
+    stele_opt_ts updated_at;
+} sessions_put_summary_row;
+
+/**
+ * Stores the summary of a filter key. `cutoff` is the time of the last event it covers; stored as
+ * updated_at, but never before the session's creation. Status 1: done; 2: a newer one is there; 3:
+ * the last event covered is gone, with its session or cut off. No row: there is no such session.
+ * With `last_row`, the id of that event's row, lock_session() must go before in the same pipeline;
+ * 3 cannot be told without it.
+ *
+ * Owns:   the caller, on success: sessions_put_summary_row_free().
+ * NULL:   *ret_row when there is no row.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_put_summary(stele_conn *conn,
+                                                   const sessions_put_summary_params *params,
+                                                   sessions_put_summary_row **ret_row,
+                                                   stele_error *err);
+
+/**
+ * sessions_put_summary() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * Without a row there is NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_put_summary_queue(stele_pipeline *pipeline,
+                                                         const sessions_put_summary_params *params,
+                                                         sessions_put_summary_row **ret_row,
+                                                         stele_error *err);
+
+/** Frees a row. NULL is ignored. */
+static inline void sessions_put_summary_row_free(sessions_put_summary_row *row)
+{
+    stele_gen_free(row);
+}
+
+/** For STELE_AUTO(sessions_put_summary_row). */
+static inline void sessions_put_summary_row_autofree(sessions_put_summary_row **row)
+{
+    stele_gen_free(*row);
+}
+
+/** Parameters of sessions_get_summary(). */
+typedef struct sessions_get_summary_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+    stele_in_str filter_key; /* required */
+} sessions_get_summary_params;
+
+/** A row of sessions_get_summary(). */
+typedef struct sessions_get_summary_row {
+    stele_str filter_key;
+    stele_str text;
+    stele_ts updated_at;
+    stele_str summary;
+} sessions_get_summary_row;
+
+/**
+ * The summary of a filter key, or else that of the whole session. One that is older than the
+ * session or has no text counts for nothing.
+ *
+ * Owns:   the caller, on success: sessions_get_summary_row_free().
+ * NULL:   *ret_row when there is no row.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_get_summary(stele_conn *conn,
+                                                   const sessions_get_summary_params *params,
+                                                   sessions_get_summary_row **ret_row,
+                                                   stele_error *err);
+
+/**
+ * sessions_get_summary() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * Without a row there is NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_get_summary_queue(stele_pipeline *pipeline,
+                                                         const sessions_get_summary_params *params,
+                                                         sessions_get_summary_row **ret_row,
+                                                         stele_error *err);
+
+/** Frees a row. NULL is ignored. */
+static inline void sessions_get_summary_row_free(sessions_get_summary_row *row)
+{
+    stele_gen_free(row);
+}
+
+/** For STELE_AUTO(sessions_get_summary_row). */
+static inline void sessions_get_summary_row_autofree(sessions_get_summary_row **row)
+{
+    stele_gen_free(*row);
+}
+
+/** What sessions_events_to_summarize() offers as find. */
+typedef enum sessions_events_to_summarize_find {
+    SESSIONS_EVENTS_TO_SUMMARIZE_FIND_SCAN = 0,
+    SESSIONS_EVENTS_TO_SUMMARIZE_FIND_INDEX
+} sessions_events_to_summarize_find;
+
+/** Parameters of sessions_events_to_summarize(). */
+typedef struct sessions_events_to_summarize_params {
+    stele_in_str app_name;                  /* required */
+    stele_in_str user_id;                   /* required */
+    stele_in_str session_id;                /* required */
+    stele_in_str filter_key;                /* required */
+    stele_in_i64_n limit;                   /* required */
+    sessions_events_to_summarize_find find; /* scan unless set */
+} sessions_events_to_summarize_params;
+
+/** A row of sessions_events_to_summarize(). */
+typedef struct sessions_events_to_summarize_row {
+    int32_t kind;
+    stele_opt_i64 id;
+    stele_opt_ts at;
+    stele_str body; /* may be NULL */
+} sessions_events_to_summarize_row;
+
+/** Rows of sessions_events_to_summarize(), in one block. */
+typedef struct sessions_events_to_summarize_rows {
+    const sessions_events_to_summarize_row *rows;
+    size_t count;
+} sessions_events_to_summarize_rows;
+
+/**
+ * What a summary of `filter_key` does not cover yet. Kinds: 0 the summary that is there; 1 events
+ * behind it that the key matches, oldest first, at most `limit` (NULL: all). Keys match when one is
+ * the other's beginning up to a slash, or one is empty. No row of kind 1: nothing to do.
+ *
+ * Owns:   the caller, on success: sessions_events_to_summarize_rows_free().
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status
+sessions_events_to_summarize(stele_conn *conn, const sessions_events_to_summarize_params *params,
+                             sessions_events_to_summarize_rows **ret_rows, stele_error *err);
+
+/**
+ * sessions_events_to_summarize() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status sessions_events_to_summarize_queue(
+    stele_pipeline *pipeline, const sessions_events_to_summarize_params *params,
+    sessions_events_to_summarize_rows **ret_rows, stele_error *err);
+
+/** Frees rows. NULL is ignored. */
+static inline void sessions_events_to_summarize_rows_free(sessions_events_to_summarize_rows *rows)
+{
+    stele_gen_free(rows);
+}
+
+/** For STELE_AUTO(sessions_events_to_summarize_rows). */
+static inline void
+sessions_events_to_summarize_rows_autofree(sessions_events_to_summarize_rows **rows)
+{
+    stele_gen_free(*rows);
+}
+
+/** Parameters of sessions_repair_events(). */
+typedef struct sessions_repair_events_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+    stele_in_i64 sessions;   /* required */
+} sessions_repair_events_params;
+
+/** A row of sessions_repair_events(). */
+typedef struct sessions_repair_events_row {
+    stele_str app_name;
+    stele_str user_id;
+    stele_str session_id;
+    int64_t deleted;
+} sessions_repair_events_row;
+
+/**
+ * Deletes events whose session is gone, as a peer's cleaner may leave them: of the next `sessions`
+ * sessions that have any, behind the one named (empty: from the first). The row names the last one
+ * looked at, for the next call; no row: that was all. Rows that others have locked are passed over.
+ *
+ * Owns:   the caller, on success: sessions_repair_events_row_free().
+ * NULL:   *ret_row when there is no row.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_repair_events(stele_conn *conn,
+                                                     const sessions_repair_events_params *params,
+                                                     sessions_repair_events_row **ret_row,
+                                                     stele_error *err);
+
+/**
+ * sessions_repair_events() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. Without a row there is NULL.
+ */
+STELE_MUST_CHECK stele_status
+sessions_repair_events_queue(stele_pipeline *pipeline, const sessions_repair_events_params *params,
+                             sessions_repair_events_row **ret_row, stele_error *err);
+
+/** Frees a row. NULL is ignored. */
+static inline void sessions_repair_events_row_free(sessions_repair_events_row *row)
+{
+    stele_gen_free(row);
+}
+
+/** For STELE_AUTO(sessions_repair_events_row). */
+static inline void sessions_repair_events_row_autofree(sessions_repair_events_row **row)
+{
+    stele_gen_free(*row);
+}
+
+/** Parameters of sessions_repair_tracks(). */
+typedef struct sessions_repair_tracks_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+    stele_in_i64 sessions;   /* required */
+} sessions_repair_tracks_params;
+
+/** A row of sessions_repair_tracks(). */
+typedef struct sessions_repair_tracks_row {
+    stele_str app_name;
+    stele_str user_id;
+    stele_str session_id;
+    int64_t deleted;
+} sessions_repair_tracks_row;
+
+/**
+ * The same for events of tracks.
+ *
+ * Owns:   the caller, on success: sessions_repair_tracks_row_free().
+ * NULL:   *ret_row when there is no row.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_repair_tracks(stele_conn *conn,
+                                                     const sessions_repair_tracks_params *params,
+                                                     sessions_repair_tracks_row **ret_row,
+                                                     stele_error *err);
+
+/**
+ * sessions_repair_tracks() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. Without a row there is NULL.
+ */
+STELE_MUST_CHECK stele_status
+sessions_repair_tracks_queue(stele_pipeline *pipeline, const sessions_repair_tracks_params *params,
+                             sessions_repair_tracks_row **ret_row, stele_error *err);
+
+/** Frees a row. NULL is ignored. */
+static inline void sessions_repair_tracks_row_free(sessions_repair_tracks_row *row)
+{
+    stele_gen_free(row);
+}
+
+/** For STELE_AUTO(sessions_repair_tracks_row). */
+static inline void sessions_repair_tracks_row_autofree(sessions_repair_tracks_row **row)
+{
+    stele_gen_free(*row);
+}
+
+/** Parameters of sessions_repair_summaries(). */
+typedef struct sessions_repair_summaries_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+    stele_in_i64 sessions;   /* required */
+} sessions_repair_summaries_params;
+
+/** A row of sessions_repair_summaries(). */
+typedef struct sessions_repair_summaries_row {
+    stele_str app_name;
+    stele_str user_id;
+    stele_str session_id;
+    int64_t deleted;
+} sessions_repair_summaries_row;
+
+/**
+ * The same for summaries.
+ *
+ * Owns:   the caller, on success: sessions_repair_summaries_row_free().
+ * NULL:   *ret_row when there is no row.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status
+sessions_repair_summaries(stele_conn *conn, const sessions_repair_summaries_params *params,
+                          sessions_repair_summaries_row **ret_row, stele_error *err);
+
+/**
+ * sessions_repair_summaries() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. Without a row there is NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_repair_summaries_queue(
+    stele_pipeline *pipeline, const sessions_repair_summaries_params *params,
+    sessions_repair_summaries_row **ret_row, stele_error *err);
+
+/** Frees a row. NULL is ignored. */
+static inline void sessions_repair_summaries_row_free(sessions_repair_summaries_row *row)
+{
+    stele_gen_free(row);
+}
+
+/** For STELE_AUTO(sessions_repair_summaries_row). */
+static inline void sessions_repair_summaries_row_autofree(sessions_repair_summaries_row **row)
+{
+    stele_gen_free(*row);
+}
+
+/** Parameters of sessions_hard_repair_events(). */
+typedef struct sessions_hard_repair_events_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+    stele_in_i64 sessions;   /* required */
+} sessions_hard_repair_events_params;
+
+/** A row of sessions_hard_repair_events(). */
+typedef struct sessions_hard_repair_events_row {
+    stele_str app_name;
+    stele_str user_id;
+    stele_str session_id;
+    int64_t deleted;
+} sessions_hard_repair_events_row;
+
+/**
+ * repair_events() for good.
+ *
+ * Owns:   the caller, on success: sessions_hard_repair_events_row_free().
+ * NULL:   *ret_row when there is no row.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status
+sessions_hard_repair_events(stele_conn *conn, const sessions_hard_repair_events_params *params,
+                            sessions_hard_repair_events_row **ret_row, stele_error *err);
+
+/**
+ * sessions_hard_repair_events() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. Without a row there is NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_repair_events_queue(
+    stele_pipeline *pipeline, const sessions_hard_repair_events_params *params,
+    sessions_hard_repair_events_row **ret_row, stele_error *err);
+
+/** Frees a row. NULL is ignored. */
+static inline void sessions_hard_repair_events_row_free(sessions_hard_repair_events_row *row)
+{
+    stele_gen_free(row);
+}
+
+/** For STELE_AUTO(sessions_hard_repair_events_row). */
+static inline void sessions_hard_repair_events_row_autofree(sessions_hard_repair_events_row **row)
+{
+    stele_gen_free(*row);
+}
+
+/** Parameters of sessions_hard_repair_tracks(). */
+typedef struct sessions_hard_repair_tracks_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+    stele_in_i64 sessions;   /* required */
+} sessions_hard_repair_tracks_params;
+
+/** A row of sessions_hard_repair_tracks(). */
+typedef struct sessions_hard_repair_tracks_row {
+    stele_str app_name;
+    stele_str user_id;
+    stele_str session_id;
+    int64_t deleted;
+} sessions_hard_repair_tracks_row;
+
+/**
+ * repair_tracks() for good.
+ *
+ * Owns:   the caller, on success: sessions_hard_repair_tracks_row_free().
+ * NULL:   *ret_row when there is no row.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status
+sessions_hard_repair_tracks(stele_conn *conn, const sessions_hard_repair_tracks_params *params,
+                            sessions_hard_repair_tracks_row **ret_row, stele_error *err);
+
+/**
+ * sessions_hard_repair_tracks() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. Without a row there is NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_repair_tracks_queue(
+    stele_pipeline *pipeline, const sessions_hard_repair_tracks_params *params,
+    sessions_hard_repair_tracks_row **ret_row, stele_error *err);
+
+/** Frees a row. NULL is ignored. */
+static inline void sessions_hard_repair_tracks_row_free(sessions_hard_repair_tracks_row *row)
+{
+    stele_gen_free(row);
+}
+
+/** For STELE_AUTO(sessions_hard_repair_tracks_row). */
+static inline void sessions_hard_repair_tracks_row_autofree(sessions_hard_repair_tracks_row **row)
+{
+    stele_gen_free(*row);
+}
+
+/** Parameters of sessions_hard_repair_summaries(). */
+typedef struct sessions_hard_repair_summaries_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+    stele_in_i64 sessions;   /* required */
+} sessions_hard_repair_summaries_params;
+
+/** A row of sessions_hard_repair_summaries(). */
+typedef struct sessions_hard_repair_summaries_row {
+    stele_str app_name;
+    stele_str user_id;
+    stele_str session_id;
+    int64_t deleted;
+} sessions_hard_repair_summaries_row;
+
+/**
+ * repair_summaries() for good.
+ *
+ * Owns:   the caller, on success: sessions_hard_repair_summaries_row_free().
+ * NULL:   *ret_row when there is no row.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_repair_summaries(
+    stele_conn *conn, const sessions_hard_repair_summaries_params *params,
+    sessions_hard_repair_summaries_row **ret_row, stele_error *err);
+
+/**
+ * sessions_hard_repair_summaries() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. Without a row there is NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_hard_repair_summaries_queue(
+    stele_pipeline *pipeline, const sessions_hard_repair_summaries_params *params,
+    sessions_hard_repair_summaries_row **ret_row, stele_error *err);
+
+/** Frees a row. NULL is ignored. */
+static inline void sessions_hard_repair_summaries_row_free(sessions_hard_repair_summaries_row *row)
+{
+    stele_gen_free(row);
+}
+
+/** For STELE_AUTO(sessions_hard_repair_summaries_row). */
+static inline void
+sessions_hard_repair_summaries_row_autofree(sessions_hard_repair_summaries_row **row)
+{
+    stele_gen_free(*row);
+}
+
+/** Parameters of sessions_stats(). */
+typedef struct sessions_stats_params {
+    stele_in_str app_name; /* required */
+} sessions_stats_params;
+
+/** A row of sessions_stats(). */
+typedef struct sessions_stats_row {
+    int64_t sessions;
+    int64_t expired_sessions;
+    int64_t deleted_sessions;
+    int64_t events;
+    int64_t deleted_events;
+    int64_t tracks;
+    int64_t deleted_tracks;
+    int64_t summaries;
+    int64_t deleted_summaries;
+    int64_t app_states;
+    int64_t user_states;
+} sessions_stats_row;
+
+/**
+ * How much an application has of everything. It reads all of that.
+ *
+ * Owns:   the caller, on success: sessions_stats_row_free().
+ * Errors: STELE_E_NOT_FOUND; STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_stats(stele_conn *conn, const sessions_stats_params *params,
+                                             sessions_stats_row **ret_row, stele_error *err);
+
+/**
+ * sessions_stats() in a pipeline: what it gives is there when stele_pipeline_sync() succeeds.
+ * Without a row there is NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_stats_queue(stele_pipeline *pipeline,
+                                                   const sessions_stats_params *params,
+                                                   sessions_stats_row **ret_row, stele_error *err);
+
+/** Frees a row. NULL is ignored. */
+static inline void sessions_stats_row_free(sessions_stats_row *row)
+{
+    stele_gen_free(row);
+}
+
+/** For STELE_AUTO(sessions_stats_row). */
+static inline void sessions_stats_row_autofree(sessions_stats_row **row)
+{
+    stele_gen_free(*row);
+}
+
 STELE_END_DECLS
 #pragma GCC visibility pop
 
