@@ -43,7 +43,7 @@ class _Spec:
 _NEW: Final = ("kind:TEXT", "key:TEXT", "args:JSONB", "max_attempts:INT4", "priority:INT2")
 _HELD: Final = ("ids:INT8[]", "tokens:INT8[]")
 _FAILED: Final = ("id:INT8", "token:INT8", "gen:INT8")
-_ENDED: Final = ("id:INT8", "again:BOOL")
+_ENDED: Final = ("id:INT8", "ended:BOOL", "again:BOOL", "held:BOOL")
 
 # The rows that someone has: those locked meanwhile are left out.
 _MINE: Final = """\
@@ -59,6 +59,13 @@ UPDATE {{t}} AS t
 SET state = CASE WHEN t.gen > %s THEN 'available' ELSE 'done' END, done_gen = %s,
   finished_at = CASE WHEN t.gen > %s THEN NULL ELSE {_NOW} END,
   attempt = CASE WHEN t.gen > %s THEN 0 ELSE t.attempt END, lease_until = NULL, last_error = NULL"""
+# Which of them ended; and of the others, which are still had, so that it can be tried again.
+_TOLD: Final = """\
+SELECT u.id, e.id IS NOT NULL AS ended, coalesce(e.again, false) AS again,
+  e.id IS NULL AND EXISTS (SELECT FROM {{t}} AS t
+    WHERE t.id = u.id AND t.token = u.token AND t.state = 'running') AS held
+FROM {of}
+LEFT JOIN ended AS e ON e.id = u.id"""
 # A generation that is newer than the one that failed has its attempts before it.
 _DIES: Final = "t.gen = {gen} AND ({dead} OR {counts} AND t.attempt >= t.max_attempts)"
 
@@ -108,9 +115,10 @@ _SPECS: Final = (
     _Spec(
         "finish",
         _MINE.format(more=", u.gen", gens=", {gens}", gen=", gen")
-        + "\n"
+        + ", ended AS (\n"
         + _FINISH.replace("%s", "m.gen")
-        + "\nFROM mine AS m\nWHERE t.id = m.id\nRETURNING t.id, t.state = 'available' AS again",
+        + "\nFROM mine AS m\nWHERE t.id = m.id\nRETURNING t.id, t.state = 'available' AS again\n)\n"
+        + _TOLD.format(of="unnest({ids}, {tokens}) AS u(id, token)"),
         "held",
         (*_HELD, "gens:INT8[]"),
         "job_ended",
@@ -120,7 +128,7 @@ _SPECS: Final = (
         "finish_one",
         _FINISH.replace("%s", "{gen}")
         + "\nWHERE t.id = {id} AND t.token = {token} AND t.state = 'running'\n"
-        "RETURNING t.id, t.state = 'available' AS again",
+        "RETURNING t.id, true AS ended, t.state = 'available' AS again, false AS held",
         "failed",
         _FAILED,
         "job_ended",
@@ -128,14 +136,17 @@ _SPECS: Final = (
     ),
     _Spec(
         "fail",
-        "UPDATE {t} AS t\n"
+        "WITH mine AS MATERIALIZED (\nSELECT t.id FROM {t} AS t\n"
+        "WHERE t.id = {id} AND t.token = {token} AND t.state = 'running'\n"
+        "FOR UPDATE OF t SKIP LOCKED\n), ended AS (\nUPDATE {t} AS t\n"
         f"SET state = CASE WHEN {_DIES} THEN 'dead' ELSE 'available' END,\n"
         f"  run_at = CASE WHEN {_DIES} THEN t.run_at\n    ELSE {_NOW} + {{delay_ms}} * {_MS} END,\n"
         f"  finished_at = CASE WHEN {_DIES} THEN {_NOW} END,\n"
         "  attempt = CASE WHEN {counts} THEN t.attempt ELSE greatest(t.attempt - 1, 0) END,\n"
         "  last_error = coalesce({message}, t.last_error), lease_until = NULL\n"
-        "WHERE t.id = {id} AND t.token = {token} AND t.state = 'running'\n"
-        "RETURNING t.id, t.state = 'available' AS again",
+        "WHERE t.id = ANY (ARRAY(SELECT m.id FROM mine AS m))\n"
+        "RETURNING t.id, t.state = 'available' AS again\n)\n"
+        + _TOLD.format(of="(SELECT {id} AS id, {token} AS token) AS u"),
         "failed",
         (*_FAILED, "delay_ms:INT8", "counts:BOOL", "dead:BOOL", "message:TEXT"),
         "job_ended",

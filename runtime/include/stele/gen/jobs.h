@@ -60,7 +60,9 @@ typedef struct stele_gen_jobs_held {
 /** What became of one of them. */
 typedef struct stele_gen_job_ended {
     int64_t id;
-    bool again; /* enqueued meanwhile: it waits */
+    bool ended;
+    bool again; /* it waits: enqueued meanwhile, or for its next attempt */
+    bool held;  /* it did not end, as somebody else has locked the row for the moment */
 } stele_gen_job_ended;
 
 /** Whether one of them was renewed, and if not whether it is still had. */

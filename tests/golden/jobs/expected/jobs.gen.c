@@ -1364,7 +1364,9 @@ static const stele_gen_stmt errands_jobs_claim_stmt = {
 
 static const stele_gen_column errands_jobs_finish_columns[] = {
     {"id", STELE_GEN_INT8, false, offsetof(stele_gen_job_ended, id), NULL},
+    {"ended", STELE_GEN_BOOL, false, offsetof(stele_gen_job_ended, ended), NULL},
     {"again", STELE_GEN_BOOL, false, offsetof(stele_gen_job_ended, again), NULL},
+    {"held", STELE_GEN_BOOL, false, offsetof(stele_gen_job_ended, held), NULL},
 };
 
 static const stele_gen_param errands_jobs_finish_params[] = {
@@ -1391,7 +1393,7 @@ static const stele_gen_part errands_jobs_finish_parts[] = {
     STELE_SQL(" AS t ON t.id = u.id AND t.token = u.token\n"
               "WHERE t.state = 'running'\n"
               "FOR UPDATE OF t SKIP LOCKED\n"
-              ")\n"
+              "), ended AS (\n"
               "UPDATE "),
     STELE_TABLE("errands"),
     STELE_SQL(" AS t\n"
@@ -1403,7 +1405,19 @@ static const stele_gen_part errands_jobs_finish_parts[] = {
               "last_error = NULL\n"
               "FROM mine AS m\n"
               "WHERE t.id = m.id\n"
-              "RETURNING t.id, t.state = 'available' AS again"),
+              "RETURNING t.id, t.state = 'available' AS again\n"
+              ")\n"
+              "SELECT u.id, e.id IS NOT NULL AS ended, coalesce(e.again, false) AS again,\n"
+              "  e.id IS NULL AND EXISTS (SELECT FROM "),
+    STELE_TABLE("errands"),
+    STELE_SQL(" AS t\n"
+              "    WHERE t.id = u.id AND t.token = u.token AND t.state = 'running') AS held\n"
+              "FROM unnest("),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(") AS u(id, token)\n"
+              "LEFT JOIN ended AS e ON e.id = u.id"),
 };
 
 static const stele_gen_stmt errands_jobs_finish_stmt = {
@@ -1447,7 +1461,7 @@ static const stele_gen_part errands_jobs_finish_one_parts[] = {
     STELE_SQL(" AND t.token = "),
     STELE_PARAM(1),
     STELE_SQL(" AND t.state = 'running'\n"
-              "RETURNING t.id, t.state = 'available' AS again"),
+              "RETURNING t.id, true AS ended, t.state = 'available' AS again, false AS held"),
 };
 
 static const stele_gen_stmt errands_jobs_finish_one_stmt = {
@@ -1480,7 +1494,18 @@ static const stele_gen_param errands_jobs_fail_params[] = {
 };
 
 static const stele_gen_part errands_jobs_fail_parts[] = {
-    STELE_SQL("UPDATE "),
+    STELE_SQL("WITH mine AS MATERIALIZED (\n"
+              "SELECT t.id FROM "),
+    STELE_TABLE("errands"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.id = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND t.token = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND t.state = 'running'\n"
+              "FOR UPDATE OF t SKIP LOCKED\n"
+              "), ended AS (\n"
+              "UPDATE "),
     STELE_TABLE("errands"),
     STELE_SQL(" AS t\n"
               "SET state = CASE WHEN t.gen = "),
@@ -1513,12 +1538,20 @@ static const stele_gen_part errands_jobs_fail_parts[] = {
               "  last_error = coalesce("),
     STELE_PARAM(6),
     STELE_SQL(", t.last_error), lease_until = NULL\n"
-              "WHERE t.id = "),
+              "WHERE t.id = ANY (ARRAY(SELECT m.id FROM mine AS m))\n"
+              "RETURNING t.id, t.state = 'available' AS again\n"
+              ")\n"
+              "SELECT u.id, e.id IS NOT NULL AS ended, coalesce(e.again, false) AS again,\n"
+              "  e.id IS NULL AND EXISTS (SELECT FROM "),
+    STELE_TABLE("errands"),
+    STELE_SQL(" AS t\n"
+              "    WHERE t.id = u.id AND t.token = u.token AND t.state = 'running') AS held\n"
+              "FROM (SELECT "),
     STELE_PARAM(0),
-    STELE_SQL(" AND t.token = "),
+    STELE_SQL(" AS id, "),
     STELE_PARAM(1),
-    STELE_SQL(" AND t.state = 'running'\n"
-              "RETURNING t.id, t.state = 'available' AS again"),
+    STELE_SQL(" AS token) AS u\n"
+              "LEFT JOIN ended AS e ON e.id = u.id"),
 };
 
 static const stele_gen_stmt errands_jobs_fail_stmt = {
