@@ -5,8 +5,6 @@
 #ifndef STELE_SUMMARY_H
 #define STELE_SUMMARY_H
 
-#include <stdatomic.h>
-
 #include <jansson.h>
 
 #include "stele/summarizer.h"
@@ -26,8 +24,9 @@ void stele__summary_text_add(stele_summary_text *text, const char *s);
 
 /* What a summarizer asks for its time left. */
 struct stele_summary_run {
-    int64_t deadline_ns;         /* of the monotonic clock; 0 for none */
-    const atomic_bool *stopping; /* may be NULL */
+    int64_t deadline_ns;       /* of the monotonic clock; 0 for none */
+    bool (*alive)(void *user); /* NULL: as long as it likes */
+    void *user;
 };
 
 int64_t stele__summary_now_ns(void);
@@ -65,8 +64,8 @@ typedef struct stele__summary_stored {
 } stele__summary_stored;
 
 /*
- * Reads what a peer or we stored; `updated_at` is the row's, which the boundary of old rows falls back
- * to. Text that is no such object is like no summary: the next one takes its place.
+ * Reads what a peer or we stored; `updated_at` is the row's, which the boundary falls back to. JSON of
+ * another shape is a summary without text.
  */
 stele_status stele__summary_parse(stele_str json, stele_ts updated_at,
                                   stele__summary_stored *ret_stored, stele_error *err);
@@ -93,20 +92,13 @@ stele_status stele__summary_item_load(stele_str json, int64_t row, stele_ts crea
                                       stele__summary_item *ret_item, stele_error *err);
 void stele__summary_item_release(stele__summary_item *item);
 
-/* Events after a boundary that match a key. */
-typedef struct stele__summary_delta {
-    stele_summary_event *events; /* borrowed parts; freed by _release */
-    size_t count;
-    bool all_match; /* no event after the boundary belongs to another branch */
-    int64_t last_row;
-    stele__summary_boundary reach; /* of a summary that covers them */
-} stele__summary_delta;
-
-/* `items` in order. */
-stele_status stele__summary_since(const stele__summary_item *items, size_t count,
-                                  const stele__summary_boundary *boundary, stele_str key,
-                                  stele__summary_delta *ret_delta, stele_error *err);
-void stele__summary_delta_release(stele__summary_delta *delta);
+/*
+ * How far a summary of these events reaches that continues one with the boundary `from`. The last event
+ * in order ends it, though the cutoff never goes back: clocks of several hosts need not agree, and a
+ * summary with an earlier cutoff would be a stale one. Borrows the id.
+ */
+stele__summary_boundary stele__summary_reach(const stele__summary_item *items, size_t count,
+                                             const stele__summary_boundary *from);
 
 /* ---- memory --------------------------------------------------------------------------------- */
 

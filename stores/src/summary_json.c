@@ -45,9 +45,7 @@ stele_status stele__summary_parse(stele_str json, stele_ts updated_at,
     memset(ret_stored, 0, sizeof *ret_stored);
     ret_stored->root = root;
     ret_stored->text = text_at(root, "summary");
-    ret_stored->boundary.last_event_id = stele_s("");
-    if (ret_stored->text.len > 0)
-        ret_stored->boundary = read_boundary(root, updated_at);
+    ret_stored->boundary = read_boundary(root, updated_at);
     return STELE_OK;
 }
 
@@ -185,4 +183,18 @@ void stele__summary_item_release(stele__summary_item *item)
     stele__summary_text_release(&item->text);
     stele__summary_text_release(&item->calls);
     memset(item, 0, sizeof *item);
+}
+
+stele__summary_boundary stele__summary_reach(const stele__summary_item *items, size_t count,
+                                             const stele__summary_boundary *from)
+{
+    stele__summary_boundary reach = *from;
+    for (size_t i = 0; i < count; i++) {
+        const stele_summary_event *event = &items[i].event;
+        if (!reach.known || event->timestamp > reach.cutoff)
+            reach.cutoff = event->timestamp;
+        reach.known = true;
+        reach.last_event_id = event->id;
+    }
+    return reach;
 }

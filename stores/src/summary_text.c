@@ -28,7 +28,7 @@ uint32_t stele_summary_time_left_ms(const stele_summary_view *view)
     const struct stele_summary_run *run = view->run;
     if (run == NULL)
         return UINT32_MAX;
-    if (run->stopping != NULL && atomic_load(run->stopping))
+    if (run->alive != NULL && !run->alive(run->user))
         return 0;
     if (run->deadline_ns == 0)
         return UINT32_MAX;

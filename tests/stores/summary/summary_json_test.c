@@ -1,8 +1,6 @@
-/* Stored summaries and events: what is read, what is written, and what is new since a boundary. */
+/* Stored summaries and events: what is read, what is written, and how far a summary reaches. */
 #include "summary.h"
 #include "unit.h"
-
-#define SECOND INT64_C(1000000)
 
 static stele_ts at(const char *text)
 {
@@ -54,7 +52,7 @@ static void a_boundary_falls_back_to_times(void **state)
     stele__summary_stored_release(&stored);
 }
 
-static void what_is_no_summary_covers_nothing(void **state)
+static void what_is_no_summary_has_no_text(void **state)
 {
     (void)state;
     static const char *const texts[] = {
@@ -63,12 +61,13 @@ static void what_is_no_summary_covers_nothing(void **state)
         stele__summary_stored stored;
         parse(texts[i], 42, &stored);
         assert_str(stored.text, "");
-        assert_false(stored.boundary.known);
+        assert_true(stored.boundary.known);
+        assert_int_equal(stored.boundary.cutoff, 42);
         stele__summary_stored_release(&stored);
     }
     stele__summary_stored stored;
     assert_int_equal(stele__summary_parse((stele_str){NULL, 0}, 1, &stored, NULL), STELE_OK);
-    assert_false(stored.boundary.known);
+    assert_str(stored.text, "");
     stele__summary_stored_release(&stored);
 }
 
@@ -166,86 +165,40 @@ static void events_before_version_1_are_filed_under_their_branch(void **state)
     stele__summary_item_release(&item);
 }
 
-/* ---- what is new ---- */
+/* ---- how far a summary reaches ---- */
 
-static stele__summary_item plain(const char *id, stele_ts timestamp, const char *key)
+static stele__summary_item plain(const char *id, stele_ts timestamp)
 {
-    static int64_t row;
-    stele__summary_item item = {.row = ++row};
+    stele__summary_item item = {.row = 1};
     item.event.id = stele_s(id);
     item.event.timestamp = timestamp;
-    item.event.filter_key = stele_s(key);
     return item;
 }
 
-static void expect_since(const stele__summary_item *items, size_t count,
-                         stele__summary_boundary boundary, const char *key, const char *ids,
-                         stele__summary_delta *ret_delta)
-{
-    char found[64] = "";
-    stele_error err;
-    size_t used = 0;
-    assert_int_equal(stele__summary_since(items, count, &boundary, stele_s(key), ret_delta, &err),
-                     STELE_OK);
-    for (size_t i = 0; i < ret_delta->count; i++)
-        used +=
-            (size_t)snprintf(found + used, sizeof found - used, "%s", ret_delta->events[i].id.data);
-    assert_string_equal(found, ids);
-}
-
-static void a_boundary_goes_by_id_then_by_time(void **state)
+static void a_summary_reaches_to_the_last_event(void **state)
 {
     (void)state;
-    /* b and c at the same time; d's clock is behind */
-    const stele__summary_item items[] = {plain("a", 10, "x"), plain("b", 20, "x/1"),
-                                         plain("c", 20, "y"), plain("d", 15, "x")};
+    const stele__summary_item items[] = {plain("a", 10), plain("b", 20), plain("c", 15)};
     const stele__summary_boundary none = {.last_event_id = stele_s("")};
-    const stele__summary_boundary by_id = {true, 20, stele_s("b")};
-    const stele__summary_boundary lost = {true, 20, stele_s("gone")};
-    const stele__summary_boundary by_time = {true, 20, stele_s("")};
-    stele__summary_delta delta;
-
-    expect_since(items, 4, none, "", "abcd", &delta);
-    assert_true(delta.all_match);
-    assert_int_equal(delta.reach.cutoff, 20);
-    assert_str(delta.reach.last_event_id, "d");
-    assert_int_equal(delta.last_row, items[3].row);
-    stele__summary_delta_release(&delta);
-
-    expect_since(items, 4, by_id, "", "cd", &delta);
-    stele__summary_delta_release(&delta);
-    expect_since(items, 4, lost, "", "bc", &delta);
-    stele__summary_delta_release(&delta);
-    expect_since(items, 4, by_time, "x", "b", &delta);
-    assert_false(delta.all_match);
-    stele__summary_delta_release(&delta);
+    stele__summary_boundary reach = stele__summary_reach(items, 3, &none);
+    assert_true(reach.known);
+    assert_int_equal(reach.cutoff, 20); /* c's clock is behind */
+    assert_str(reach.last_event_id, "c");
+    reach = stele__summary_reach(items, 0, &none);
+    assert_false(reach.known);
 }
 
 static void a_cutoff_never_goes_back(void **state)
 {
     (void)state;
-    const stele__summary_item items[] = {plain("a", 90 * SECOND, ""), plain("b", 20 * SECOND, "")};
-    const stele__summary_boundary at_a = {true, 90 * SECOND, stele_s("a")};
-    stele__summary_delta delta;
-    expect_since(items, 2, at_a, "", "b", &delta);
-    assert_int_equal(delta.reach.cutoff, 90 * SECOND);
-    assert_str(delta.reach.last_event_id, "b");
-    stele__summary_delta_release(&delta);
-}
-
-static void nothing_new_leaves_the_boundary(void **state)
-{
-    (void)state;
-    const stele__summary_item items[] = {plain("a", 10, "x"), plain("b", 20, "y")};
-    const stele__summary_boundary at_a = {true, 10, stele_s("a")};
-    stele__summary_delta delta;
-    expect_since(items, 2, at_a, "x", "", &delta);
-    assert_int_equal(delta.reach.cutoff, 10);
-    assert_str(delta.reach.last_event_id, "a");
-    stele__summary_delta_release(&delta);
-    expect_since(items, 0, at_a, "", "", &delta);
-    assert_int_equal(delta.last_row, 0);
-    stele__summary_delta_release(&delta);
+    const stele__summary_item items[] = {plain("b", 20)};
+    const stele__summary_boundary at_a = {true, 90, stele_s("a")};
+    stele__summary_boundary reach = stele__summary_reach(items, 1, &at_a);
+    assert_int_equal(reach.cutoff, 90);
+    assert_str(reach.last_event_id, "b");
+    reach = stele__summary_reach(items, 0, &at_a);
+    assert_int_equal(reach.cutoff, 90);
+    assert_str(reach.last_event_id, "a");
 }
 
 int main(void)
@@ -253,14 +206,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_peers_summary_is_read),
         cmocka_unit_test(a_boundary_falls_back_to_times),
-        cmocka_unit_test(what_is_no_summary_covers_nothing),
+        cmocka_unit_test(what_is_no_summary_has_no_text),
         cmocka_unit_test(a_summary_is_written_as_the_peer_does),
         cmocka_unit_test(an_event_is_read),
         cmocka_unit_test(an_event_may_lack_everything),
         cmocka_unit_test(events_before_version_1_are_filed_under_their_branch),
-        cmocka_unit_test(a_boundary_goes_by_id_then_by_time),
+        cmocka_unit_test(a_summary_reaches_to_the_last_event),
         cmocka_unit_test(a_cutoff_never_goes_back),
-        cmocka_unit_test(nothing_new_leaves_the_boundary),
     };
     return RUN(tests);
 }
