@@ -9,7 +9,7 @@ from stele.lower_stmt import Input, Key
 from stele.lower_types import CType, c_type, has_equality, has_range, row_note
 from stele.lower_view import StructView
 from stele.model import Column, Identity, Scalar, Table
-from stele.names import c_ident, c_param
+from stele.names import c_global, c_ident
 
 _TIMES = {Scalar.DATE, Scalar.TIME, Scalar.TIMESTAMP, Scalar.TIMESTAMPTZ}
 
@@ -33,9 +33,7 @@ class Structs:
     def inputs(self) -> tuple[Input, ...]:
         """The columns that insert takes."""
         return tuple(
-            self._input(col, f"{self.base}_input")
-            for col in self.table.columns
-            if is_inserted(col)
+            self._input(col, f"{self.base}_input") for col in self.table.columns if is_inserted(col)
         )
 
     def patch(self) -> tuple[Input, ...]:
@@ -43,9 +41,7 @@ class Structs:
         return tuple(
             self._input(col, f"{self.base}_patch")
             for col in self.table.columns
-            if col.name not in fixed
-            and not col.generated
-            and col.identity is not Identity.ALWAYS
+            if col.name not in fixed and not col.generated and col.identity is not Identity.ALWAYS
         )
 
     def _input(self, col: Column, struct: str) -> Input:
@@ -75,10 +71,8 @@ class Structs:
         """How functions take a key: a struct for two columns or more, else a plain value."""
         if len(columns) == 1:
             ctype = self.types[columns[0]]
-            param = c_param(columns[0])
-            return Key(
-                tuple(columns), f"{ctype.value} {param}", f"&{param}", ("0",)
-            )
+            param = c_global(columns[0])
+            return Key(tuple(columns), f"{ctype.value} {param}", f"&{param}", ("0",))
         struct = f"{self.base}_{name}_key" if name else f"{self.base}_key"
         members = tuple(c_ident(column) for column in columns)
         if all(known.name != struct for known in self.keys):

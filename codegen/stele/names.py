@@ -83,9 +83,9 @@ C_LIBRARY: Final[frozenset[str]] = words(
 # Parameters that generated functions have of their own.
 C_PARAMETERS: Final[frozenset[str]] = words(
     """
-    conn deleted_before err filter input inputs inserted iter key limit page patch pipeline row
-    size token buf count value label ret ret_count ret_exists ret_id ret_inserted ret_iter ret_row
-    args flags st result rows user
+    args base buf conn count deleted_before err filter flags input inputs inserted iter key label
+    limit list options page patch pipeline result ret ret_count ret_exists ret_id ret_inserted
+    ret_iter ret_row row rows size slot st stmt token user value
     """
 )
 
@@ -119,9 +119,8 @@ SQL_NAME_MAX: Final[int] = 63  # bytes; the server cuts longer names silently
 IDENTIFIER: Final[re.Pattern[str]] = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN_SQL: Final[re.Pattern[str]] = re.compile(r"[a-z_][a-z0-9_]*")
 _ESCAPED_FIELD: Final[frozenset[str]] = C_KEYWORDS | CPP_KEYWORDS | C_MACROS
-_ESCAPED_GLOBAL: Final[frozenset[str]] = _ESCAPED_FIELD | C_LIBRARY
-# A parameter would shadow the global.
-_ESCAPED_PARAMETER: Final[frozenset[str]] = _ESCAPED_GLOBAL | C_PARAMETERS
+# A parameter must not shadow a global, nor be another parameter.
+_ESCAPED_GLOBAL: Final[frozenset[str]] = _ESCAPED_FIELD | C_LIBRARY | C_PARAMETERS
 
 
 def is_identifier(name: str) -> bool:
@@ -134,13 +133,8 @@ def c_ident(name: str) -> str:
     return f"{name}_" if name in _ESCAPED_FIELD else name
 
 
-def c_param(name: str) -> str:
-    """A name as a parameter, which also keeps clear of the parameters functions already have."""
-    return f"{name}_" if name in _ESCAPED_PARAMETER else name
-
-
 def c_global(name: str) -> str:
-    """A name at file scope, which also keeps clear of the C library's functions and types."""
+    """A name at file scope or a parameter: clear of the C library, too, and of each other."""
     return f"{name}_" if name in _ESCAPED_GLOBAL else name
 
 

@@ -21,7 +21,6 @@ HEADERS = sorted(
 WORDS = sorted(
     names.C_KEYWORDS | names.CPP_KEYWORDS | names.C_MACROS | names.C_LIBRARY | names.C_PARAMETERS
 )
-# Words that may name a type or a function: the rest of C_PARAMETERS is free at file scope.
 GLOBALS = [word for word in WORDS if names.c_global(word) != word]
 
 
@@ -50,7 +49,7 @@ def test_escaped_words_compile(command: tuple[str, ...]) -> None:
     lines = [f"#include <{header}>" for header in headers]
     members = [f"    int64_t {names.c_ident(word)};" for word in WORDS]
     for word in WORDS:
-        parameter = names.c_param(word)
+        parameter = names.c_global(word)
         head = f"int take_{word}(int conn, int {parameter}, int *err)"
         lines += [f"{head};", f"{head} {{ return conn + {parameter} + *err; }}"]
     lines += ["struct members {", *members, "};"]
@@ -89,7 +88,7 @@ def test_members(name: str, escaped: str) -> None:
 
 
 def test_parameters_and_globals() -> None:
-    assert names.c_param("conn") == "conn_" and names.c_param("id") == "id"
+    assert names.c_global("conn") == "conn_" and names.c_global("id") == "id"
     assert names.c_global("index") == "index_" and names.c_global("orders") == "orders"
 
 

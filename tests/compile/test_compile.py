@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from stele.cli import main
+from stele.names import C_PARAMETERS
 
 TOP = Path(__file__).resolve().parents[2]
 INCLUDE = TOP / "runtime/include"
@@ -221,6 +222,23 @@ def test_generated_code_compiles_without_a_warning(
     command = [*C[language], *strict, "-c", f"-I{INCLUDE}", str(generated / source)]
     command += ["-o", str(tmp_path / "generated.o")]
     done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_types_named_as_parameters_do_not_shadow(tmp_path: Path) -> None:
+    words = sorted(C_PARAMETERS)
+    enums = "".join(f"  {word}: {{labels: [first_of_{word}]}}\n" for word in words)
+    columns = "".join(f"      a_{word}: {word}\n" for word in words)
+    (tmp_path / "words.yaml").write_text(
+        f"module: words\nenums:\n{enums}"
+        f"tables:\n  things:\n    columns:\n      id: int8\n{columns}    primary_key: id\n"
+    )
+    assert main(["generate", "--out", str(tmp_path), str(tmp_path / "words.yaml")]) == 0
+    done = subprocess.run(
+        [*C["gcc"], *STRICT, "-fsyntax-only", f"-I{INCLUDE}", tmp_path / "words.gen.c"],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
 
 
