@@ -350,6 +350,26 @@ def bench_stream(run: Runner) -> Iterator[Line]:
     yield compare_times(run, "rate", stele, libpq, 1, "rows/s", per_second(rows))
 
 
+BELL_WRITERS = 64
+BELL_RUNS = 15
+BELL_MS = 1000
+BELL_ROUND = ("silent", "stele", "silent")  # the floor twice, as everything else drifts
+BELL_CASES = BELL_ROUND * BELL_RUNS + ("inside",) * 3
+
+
+def bench_doorbell(run: Runner) -> Iterator[Line]:
+    """64 writers that commit durably, beside the same who tell nobody; NOTIFY inside, as control."""
+    rates: dict[str, list[float]] = {}
+    for case in BELL_CASES:
+        outcome = run.timed(Case("doorbell", case), BELL_WRITERS, BELL_MS)
+        rates.setdefault(case, []).append(per_second()(outcome))
+    for name, found in rates.items():
+        run.say(f"  {name}: {min(found):,.0f} to {max(found):,.0f} ops/s")
+    for name, case in (("rate", "stele"), ("inside", "inside")):
+        both = median(rates[case]), median(rates["silent"])
+        yield line(name, *both, "ops/s", "doorbell", BELL_RUNS, BELL_WRITERS)
+
+
 class Swept(TypedDict):
     """What bench-ttl prints."""
 
@@ -404,6 +424,7 @@ def sweep_once(run: Runner, case: str) -> Swept:
 
 BENCHES: dict[str, Callable[[Runner], Iterator[Line]]] = {
     "bulk": bench_bulk,
+    "doorbell": bench_doorbell,
     "point-get": bench_point_get,
     "event-loop": bench_event_loop,
     "insert": bench_insert,
