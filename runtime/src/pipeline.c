@@ -46,20 +46,34 @@ stele_status stele_pipeline_open(stele_conn *conn, const stele_pipeline_options 
     return STELE_OK;
 }
 
+/* The recorder that poses as this pipeline, or NULL. */
+static stele__recorder *recorder_of(stele_pipeline *p)
+{
+    stele__holder *holder = (stele__holder *)(void *)p;
+    return holder->leave == NULL ? (stele__recorder *)(void *)p : NULL;
+}
+
+static bool is_recorder(const stele_pipeline *p)
+{
+    return ((const stele__holder *)(const void *)p)->leave == NULL;
+}
+
 void stele_pipeline_on_result(stele_pipeline *p, stele_pipeline_result_fn fn, void *user)
 {
+    if (is_recorder(p))
+        return;
     p->next_fn = fn;
     p->next_user = user;
 }
 
 size_t stele_pipeline_count(const stele_pipeline *p)
 {
-    return p->count;
+    return is_recorder(p) ? 0 : p->count;
 }
 
 size_t stele_pipeline_failed_entry(const stele_pipeline *p)
 {
-    return p->last_failed;
+    return is_recorder(p) ? STELE_NO_ENTRY : p->last_failed;
 }
 
 /* ---- queueing ---- */
@@ -232,6 +246,9 @@ stele_status stele_gen_queue(stele_pipeline *p, const stele_gen_stmt *stmt, cons
                              uint32_t flags, const stele_gen_slot *slot, stele_error *err)
 {
     stele__call call = {stmt, args, flags};
+    stele__recorder *recorder = recorder_of(p);
+    if (recorder != NULL)
+        return recorder->record(recorder, &call, slot, err);
     stele__queued what = {.slot = *slot};
     return queue(p, &call, &what, err);
 }
@@ -240,6 +257,9 @@ stele_status stele_gen_queue_page(stele_pipeline *p, const stele_gen_list *list,
                                   uint32_t flags, uint32_t limit, void *page, stele_error *err)
 {
     int64_t fetch;
+    if (is_recorder(p))
+        return stele__fail(err, STELE_E_INPUT, "%s: only writes can be stored later",
+                           list->stmt->name);
     stele_page *before; /* generated pages have types of their own: only the bytes are the same */
     memcpy(&before, page, sizeof before);
     stele_status st = stele__page_args(list, args, &flags, limit, &fetch, &before, err);
@@ -257,6 +277,9 @@ stele_status stele_gen_queue_page(stele_pipeline *p, const stele_gen_list *list,
 
 static stele_status check_sync(const stele_pipeline *p, stele_error *err)
 {
+    if (is_recorder(p))
+        return stele__fail(err, STELE_E_MISUSE,
+                           "the pipeline of a unit is not synced: put the unit");
     if (p->holder.step != NULL)
         return stele__fail(err, STELE_E_MISUSE, "a sync of this pipeline is under way");
     if (p->holds && stele__link_is_foreign(p->conn->link))
@@ -368,7 +391,7 @@ static void leave(stele__holder *holder)
 
 void stele_pipeline_close(stele_pipeline *p)
 {
-    if (p == NULL)
+    if (p == NULL || is_recorder(p))
         return;
     if (p->holds)
         leave(&p->holder);

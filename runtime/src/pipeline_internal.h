@@ -21,6 +21,16 @@
 #define STELE__PREPARES_MAX 32
 #define STELE__LEADS_MAX (STELE__PENDING_MAX + 2 + 2 * STELE__PREPARES_MAX)
 
+/**
+ * What takes statements in place of a pipeline, to run them later. All of `holder` is zero: by that it
+ * is known, since a pipeline can always be left.
+ */
+typedef struct stele__recorder {
+    stele__holder holder; /* first, as in a pipeline */
+    stele_status (*record)(struct stele__recorder *recorder, const stele__call *call,
+                           const stele_gen_slot *slot, stele_error *err);
+} stele__recorder;
+
 /** One statement of a batch. */
 typedef struct stele__queued {
     const stele_gen_stmt *stmt;

@@ -53,7 +53,7 @@ typedef struct stele_lanes_options {
     uint32_t batch_items; /* [1] */
     uint64_t batch_bytes; /* [1 MiB] */
     uint32_t linger_us;   /* [0] */
-    const char *name;     /* [stele-lane] of the threads; at most 15 bytes, not copied beyond */
+    const char *name;     /* [stele-lane] of the threads; its first 15 bytes count */
     stele_lane_fn run;    /* required */
     /* Closing: its deadline has passed, and `run` has not returned. Called by the thread that closes,
      * again every 100 ms until it has; it should make `run` give up. May be NULL. */
