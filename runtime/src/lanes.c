@@ -1,79 +1,24 @@
 /**
- * Lanes: a ring of items each, one turn at a time, and threads that take turns.
- *
- * Whoever runs a batch holds the lane's turn (`running`); all else is under the lane's lock. `changed`
- * wakes who waits for room, for the turn, for a flush or for the end; `work` wakes the lane's thread.
+ * Lanes at work: items are put, gathered, run and waited for.
  *
  * Floor: lanes.
  */
 #define _GNU_SOURCE
-#include "stele/lanes.h"
-
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 
-#include "link.h"
+#include "lanes_internal.h"
 #include "status_internal.h"
 #include "text_internal.h"
 
 #include "banned.h"
-
-#define LANES_MAX 1024
-#define LATE_MS 100 /* how often a `run` that is late is told so */
-
-/* ---- inside ---- */
-
-typedef struct slot {
-    void *item;
-    size_t bytes;
-    uint64_t put_ns;
-} slot;
-
-typedef struct lane {
-    stele_lanes *all;
-    uint32_t index;
-    bool has_thread;
-    pthread_t thread;
-    pthread_mutex_t lock; /* of all that follows */
-    pthread_cond_t work;
-    pthread_cond_t changed;
-    slot *ring;
-    size_t capacity;
-    size_t head;
-    size_t count;
-    uint64_t bytes;
-    void **batch; /* of who has the turn */
-    uint64_t put; /* items, ever */
-    uint64_t taken;
-    uint64_t done;
-    uint64_t hurry; /* nobody lingers for items put before this many */
-    bool running;
-    pthread_t runner;
-    bool closing;     /* nothing more is put */
-    bool abandoned;   /* nothing more is run */
-    bool ended;       /* the thread has */
-    uint32_t callers; /* that wait for something here */
-    uint32_t blocked; /* of these, for room or the turn */
-    stele_lane_stats stats;
-} lane;
-
-struct stele_lanes {
-    stele_lanes_options options; /* without zeros where a default applies */
-    char name[16];
-    uint32_t fork_epoch;
-    uint32_t turn; /* of items without a key; atomic */
-    lane lanes[];
-};
 
 static uint64_t now_ns(void)
 {
     return (uint64_t)stele__now_ns();
 }
 
-/* Waits for a condition, until a moment; STELE__NEVER: for ever. */
-static void wait_on(pthread_cond_t *cond, pthread_mutex_t *lock, stele__deadline until)
+void stele__lane_wait(pthread_cond_t *cond, pthread_mutex_t *lock, stele__deadline until)
 {
     if (until == STELE__NEVER) {
         (void)pthread_cond_wait(cond, lock);
@@ -91,7 +36,7 @@ static stele__deadline deadline_of(uint32_t ms)
 
 /* ---- the ring ---- */
 
-static bool has_room(const lane *l, size_t bytes)
+static bool has_room(const stele__lane *l, size_t bytes)
 {
     const stele_lanes_options *options = &l->all->options;
     if (l->count == 0)
@@ -100,10 +45,10 @@ static bool has_room(const lane *l, size_t bytes)
            l->bytes <= options->max_bytes - bytes;
 }
 
-static bool grow(lane *l)
+static bool grow(stele__lane *l)
 {
     size_t capacity = l->capacity > 0 ? 2 * l->capacity : 64;
-    slot *ring = stele__realloc_array(NULL, capacity, sizeof *ring);
+    stele__lane_slot *ring = stele__realloc_array(NULL, capacity, sizeof *ring);
     if (ring == NULL)
         return false;
     for (size_t i = 0; i < l->count; i++)
@@ -115,11 +60,11 @@ static bool grow(lane *l)
     return true;
 }
 
-static bool push(lane *l, void *item, size_t bytes)
+static bool push(stele__lane *l, void *item, size_t bytes)
 {
     if (l->count == l->capacity && !grow(l))
         return false;
-    l->ring[(l->head + l->count) & (l->capacity - 1)] = (slot){item, bytes, now_ns()};
+    l->ring[(l->head + l->count) & (l->capacity - 1)] = (stele__lane_slot){item, bytes, now_ns()};
     l->count++;
     l->bytes += bytes;
     l->put++;
@@ -128,9 +73,9 @@ static bool push(lane *l, void *item, size_t bytes)
     return true;
 }
 
-static slot pop(lane *l)
+stele__lane_slot stele__lane_pop(stele__lane *l)
 {
-    slot first = l->ring[l->head];
+    stele__lane_slot first = l->ring[l->head];
     l->head = (l->head + 1) & (l->capacity - 1);
     l->count--;
     l->bytes -= first.bytes;
@@ -138,14 +83,14 @@ static slot pop(lane *l)
 }
 
 /* Takes the next batch off the ring. */
-static size_t gather(lane *l)
+static size_t gather(stele__lane *l)
 {
     const stele_lanes_options *options = &l->all->options;
     uint64_t now = now_ns();
     uint64_t bytes = 0;
     size_t n = 0;
     while (l->count > 0 && n < options->batch_items && bytes < options->batch_bytes) {
-        slot next = pop(l);
+        stele__lane_slot next = stele__lane_pop(l);
         bytes += next.bytes;
         l->stats.wait_ns += now - next.put_ns;
         l->batch[n++] = next.item;
@@ -157,7 +102,7 @@ static size_t gather(lane *l)
 /* ---- turns ---- */
 
 /* Whether the first batch need not wait for more; else when it must not wait any longer. */
-static bool is_ripe(const lane *l, stele__deadline *ret_until)
+static bool is_ripe(const stele__lane *l, stele__deadline *ret_until)
 {
     const stele_lanes_options *options = &l->all->options;
     if (l->closing || l->blocked > 0 || l->taken < l->hurry || l->count >= options->batch_items ||
@@ -168,7 +113,7 @@ static bool is_ripe(const lane *l, stele__deadline *ret_until)
 }
 
 /* Runs a batch; the lock is held, and given back meanwhile. Nobody has the turn. */
-static void take_turn(lane *l, bool here)
+static void take_turn(stele__lane *l, bool here)
 {
     const stele_lanes_options *options = &l->all->options;
     size_t n = gather(l);
@@ -192,9 +137,9 @@ static void take_turn(lane *l, bool here)
         (void)pthread_cond_signal(&l->work);
 }
 
-static void *thread_main(void *arg)
+void *stele__lane_thread(void *arg)
 {
-    lane *l = arg;
+    stele__lane *l = arg;
     (void)pthread_setname_np(pthread_self(), l->all->name);
     (void)pthread_mutex_lock(&l->lock);
     while (!l->abandoned && !(l->closing && l->count == 0)) {
@@ -202,7 +147,7 @@ static void *thread_main(void *arg)
         if (l->count > 0 && !l->running && is_ripe(l, &until))
             take_turn(l, false);
         else
-            wait_on(&l->work, &l->lock, until);
+            stele__lane_wait(&l->work, &l->lock, until);
     }
     l->ended = true;
     (void)pthread_cond_broadcast(&l->changed);
@@ -210,7 +155,7 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-static bool has_my_turn(const lane *l)
+static bool has_my_turn(const stele__lane *l)
 {
     return l->running && pthread_equal(l->runner, pthread_self()) != 0;
 }
@@ -222,7 +167,7 @@ static stele_status closed(stele_error *err)
     return stele__fail(err, STELE_E_CLOSED, "closed, or being closed");
 }
 
-static stele_status full(lane *l, stele_status status, const char *what, stele_error *err)
+static stele_status full(stele__lane *l, stele_status status, const char *what, stele_error *err)
 {
     l->stats.rejected++;
     (void)stele__fail(err, status, "%s: %zu items of %llu bytes wait in the lane of the key", what,
@@ -232,7 +177,7 @@ static stele_status full(lane *l, stele_status status, const char *what, stele_e
 }
 
 /* Waits for room, or as well for the turn; the lock is held. */
-static stele_status wait_for_room(lane *l, size_t bytes, stele__deadline deadline,
+static stele_status wait_for_room(stele__lane *l, size_t bytes, stele__deadline deadline,
                                   bool turn_will_do, stele_error *err)
 {
     uint64_t began = now_ns();
@@ -242,7 +187,7 @@ static stele_status wait_for_room(lane *l, size_t bytes, stele__deadline deadlin
     (void)pthread_cond_signal(&l->work); /* no more lingering */
     while (!l->closing && !has_room(l, bytes) && !(turn_will_do && !l->running) &&
            now_ns() < deadline)
-        wait_on(&l->changed, &l->lock, deadline);
+        stele__lane_wait(&l->changed, &l->lock, deadline);
     l->stats.blocked_ns += now_ns() - began;
     l->blocked--;
     l->callers--;
@@ -255,7 +200,7 @@ static stele_status wait_for_room(lane *l, size_t bytes, stele__deadline deadlin
     return full(l, STELE_E_TIMEOUT, "no room before the deadline", err);
 }
 
-static stele_status make_room(lane *l, size_t bytes, uint32_t deadline_ms, stele_error *err)
+static stele_status make_room(stele__lane *l, size_t bytes, uint32_t deadline_ms, stele_error *err)
 {
     stele_when_full when_full = l->all->options.when_full;
     if (has_room(l, bytes))
@@ -269,7 +214,7 @@ static stele_status make_room(lane *l, size_t bytes, uint32_t deadline_ms, stele
 }
 
 /* There was no room but the turn was free: this thread runs all up to the item it has put. */
-static void work_off(lane *l)
+static void work_off(stele__lane *l)
 {
     uint64_t mine = l->put;
     l->callers++;
@@ -280,7 +225,7 @@ static void work_off(lane *l)
         (void)pthread_cond_broadcast(&l->changed);
 }
 
-static stele_status put_locked(lane *l, void *item, size_t bytes, uint32_t deadline_ms,
+static stele_status put_locked(stele__lane *l, void *item, size_t bytes, uint32_t deadline_ms,
                                stele_error *err)
 {
     const stele_lanes_options *options = &l->all->options;
@@ -302,14 +247,14 @@ static stele_status put_locked(lane *l, void *item, size_t bytes, uint32_t deadl
     return STELE_OK;
 }
 
-static stele_status check_fork(const stele_lanes *lanes, stele_error *err)
+stele_status stele__lanes_check_fork(const stele_lanes *lanes, stele_error *err)
 {
     if (lanes->fork_epoch == stele__fork_epoch)
         return STELE_OK;
     return stele__fail(err, STELE_E_FORKED, "the lanes were opened before a fork");
 }
 
-static lane *lane_of(stele_lanes *lanes, const void *key, size_t key_len)
+static stele__lane *lane_of(stele_lanes *lanes, const void *key, size_t key_len)
 {
     uint64_t hash = key != NULL ? stele__hash64(0, key, key_len)
                                 : __atomic_fetch_add(&lanes->turn, 1, __ATOMIC_RELAXED);
@@ -319,10 +264,10 @@ static lane *lane_of(stele_lanes *lanes, const void *key, size_t key_len)
 stele_status stele_lanes_put(stele_lanes *lanes, const void *key, size_t key_len, void *item,
                              size_t bytes, uint32_t deadline_ms, stele_error *err)
 {
-    stele_status st = check_fork(lanes, err);
+    stele_status st = stele__lanes_check_fork(lanes, err);
     if (st != STELE_OK)
         return st;
-    lane *l = lane_of(lanes, key, key_len);
+    stele__lane *l = lane_of(lanes, key, key_len);
     (void)pthread_mutex_lock(&l->lock);
     st = put_locked(l, item, bytes, deadline_ms, err);
     (void)pthread_mutex_unlock(&l->lock);
@@ -331,7 +276,7 @@ stele_status stele_lanes_put(stele_lanes *lanes, const void *key, size_t key_len
 
 /* ---- flushing ---- */
 
-static bool runs_any(stele_lanes *lanes)
+bool stele__lanes_run_me(stele_lanes *lanes)
 {
     bool mine = false;
     for (uint32_t i = 0; i < lanes->options.lanes && !mine; i++) {
@@ -343,7 +288,7 @@ static bool runs_any(stele_lanes *lanes)
 }
 
 /* From here on nobody lingers for what is there; answers how far that is. */
-static uint64_t hurry(lane *l)
+static uint64_t hurry(stele__lane *l)
 {
     (void)pthread_mutex_lock(&l->lock);
     uint64_t target = l->put;
@@ -353,13 +298,13 @@ static uint64_t hurry(lane *l)
     return target;
 }
 
-static stele_status wait_for_done(lane *l, uint64_t target, stele__deadline deadline,
+static stele_status wait_for_done(stele__lane *l, uint64_t target, stele__deadline deadline,
                                   stele_error *err)
 {
     (void)pthread_mutex_lock(&l->lock);
     l->callers++;
     while (l->done < target && !(l->abandoned && !l->running) && now_ns() < deadline)
-        wait_on(&l->changed, &l->lock, deadline);
+        stele__lane_wait(&l->changed, &l->lock, deadline);
     bool done = l->done >= target;
     bool abandoned = l->abandoned;
     uint64_t left = target - l->done;
@@ -393,15 +338,15 @@ static stele_status flush_all(stele_lanes *lanes, stele__deadline deadline, stel
 stele_status stele_lanes_flush(stele_lanes *lanes, const void *key, size_t key_len,
                                uint32_t deadline_ms, stele_error *err)
 {
-    stele_status st = check_fork(lanes, err);
+    stele_status st = stele__lanes_check_fork(lanes, err);
     if (st != STELE_OK)
         return st;
-    if (runs_any(lanes))
+    if (stele__lanes_run_me(lanes))
         return stele__fail(err, STELE_E_MISUSE, "a flush in a call of its own lanes");
     stele__deadline deadline = deadline_of(deadline_ms);
     if (key == NULL)
         return flush_all(lanes, deadline, err);
-    lane *l = lane_of(lanes, key, key_len);
+    stele__lane *l = lane_of(lanes, key, key_len);
     return wait_for_done(l, hurry(l), deadline, err);
 }
 
@@ -413,7 +358,7 @@ void stele_lanes_stats(const stele_lanes *lanes, stele_lane_stats *ret_stats)
     memset(ret_stats, 0, sizeof *ret_stats);
     ret_stats->lanes = lanes->options.lanes;
     for (uint32_t i = 0; i < lanes->options.lanes; i++) {
-        lane *l = &own->lanes[i];
+        stele__lane *l = &own->lanes[i];
         (void)pthread_mutex_lock(&l->lock);
         ret_stats->running += l->running;
         ret_stats->waiting += l->count;
@@ -431,202 +376,4 @@ void stele_lanes_stats(const stele_lanes *lanes, stele_lane_stats *ret_stats)
         ret_stats->wait_ns += l->stats.wait_ns;
         (void)pthread_mutex_unlock(&l->lock);
     }
-}
-
-/* ---- opening ---- */
-
-static stele_status fill_options(const stele_lanes_options *given, stele_lanes_options *ret,
-                                 stele_error *err)
-{
-    if (given == NULL || given->run == NULL)
-        return stele__fail(err, STELE_E_INPUT, "options or options.run is NULL");
-    if (given->size != sizeof *given) {
-        (void)stele__fail(err, STELE_E_INPUT, "options.size is not set");
-        stele__error_hint(err,
-                          "start from: stele_lanes_options options = STELE_LANES_OPTIONS_INIT;");
-        return STELE_E_INPUT;
-    }
-    if (given->lanes > LANES_MAX)
-        return stele__fail(err, STELE_E_INPUT, "more than %d lanes", LANES_MAX);
-    if (given->when_full < STELE_WHEN_FULL_BLOCK || given->when_full > STELE_WHEN_FULL_RUN_HERE)
-        return stele__fail(err, STELE_E_INPUT, "when_full is no choice of its enum");
-    *ret = *given;
-    ret->lanes = ret->lanes > 0 ? ret->lanes : 4;
-    ret->max_items = ret->max_items > 0 ? ret->max_items : 1000;
-    ret->max_bytes = ret->max_bytes > 0 ? ret->max_bytes : 16u << 20;
-    ret->batch_items = ret->batch_items > 0 ? ret->batch_items : 1;
-    ret->batch_bytes = ret->batch_bytes > 0 ? ret->batch_bytes : 1u << 20;
-    return STELE_OK;
-}
-
-static bool init_cond(pthread_cond_t *cond)
-{
-    pthread_condattr_t clock;
-    if (pthread_condattr_init(&clock) != 0)
-        return false;
-    bool made = pthread_condattr_setclock(&clock, CLOCK_MONOTONIC) == 0 &&
-                pthread_cond_init(cond, &clock) == 0;
-    (void)pthread_condattr_destroy(&clock);
-    return made;
-}
-
-/* A lane with a ring's array is one whose locks were made. */
-static bool init_lane(stele_lanes *lanes, uint32_t index)
-{
-    lane *l = &lanes->lanes[index];
-    l->all = lanes;
-    l->index = index;
-    if (pthread_mutex_init(&l->lock, NULL) != 0)
-        return false;
-    if (!init_cond(&l->work) || !init_cond(&l->changed))
-        return false;
-    l->batch = stele__calloc(lanes->options.batch_items, sizeof *l->batch);
-    return l->batch != NULL;
-}
-
-static bool start(lane *l)
-{
-    sigset_t all;
-    sigset_t kept;
-    /* Signals are the application's. */
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &kept);
-    l->has_thread = pthread_create(&l->thread, NULL, thread_main, l) == 0;
-    (void)pthread_sigmask(SIG_SETMASK, &kept, NULL);
-    return l->has_thread;
-}
-
-static void free_lanes(stele_lanes *lanes)
-{
-    for (uint32_t i = 0; i < lanes->options.lanes; i++) {
-        lane *l = &lanes->lanes[i];
-        if (l->has_thread)
-            (void)pthread_join(l->thread, NULL);
-        stele__free(l->ring);
-        if (l->batch == NULL)
-            continue;
-        stele__free(l->batch);
-        (void)pthread_cond_destroy(&l->work);
-        (void)pthread_cond_destroy(&l->changed);
-        (void)pthread_mutex_destroy(&l->lock);
-    }
-    stele__free(lanes);
-}
-
-static void stop(lane *l, bool abandon)
-{
-    (void)pthread_mutex_lock(&l->lock);
-    l->closing = true;
-    l->abandoned = l->abandoned || abandon;
-    (void)pthread_cond_broadcast(&l->work);
-    (void)pthread_cond_broadcast(&l->changed);
-    (void)pthread_mutex_unlock(&l->lock);
-}
-
-stele_status stele_lanes_open(const stele_lanes_options *options, stele_lanes **ret_lanes,
-                              stele_error *err)
-{
-    stele_lanes_options chosen;
-    if (ret_lanes == NULL)
-        return stele__fail(err, STELE_E_INPUT, "ret_lanes is NULL");
-    stele_status st = fill_options(options, &chosen, err);
-    if (st != STELE_OK)
-        return st;
-    stele_lanes *lanes = stele__calloc(1, sizeof *lanes + chosen.lanes * sizeof(lane));
-    if (lanes == NULL)
-        return stele__fail(err, STELE_E_NOMEM, "out of memory for lanes");
-    stele__fork_watch();
-    lanes->options = chosen;
-    lanes->fork_epoch = stele__fork_epoch;
-    (void)stele__copy_text(lanes->name, sizeof lanes->name,
-                           chosen.name != NULL ? chosen.name : "stele-lane");
-    lanes->options.name = lanes->name;
-    bool made = true;
-    for (uint32_t i = 0; i < chosen.lanes && made; i++)
-        made = init_lane(lanes, i);
-    for (uint32_t i = 0; i < chosen.lanes && made; i++)
-        made = start(&lanes->lanes[i]);
-    if (!made) {
-        for (uint32_t i = 0; i < chosen.lanes && lanes->lanes[i].batch != NULL; i++)
-            stop(&lanes->lanes[i], true);
-        free_lanes(lanes);
-        return stele__fail(err, STELE_E_NOMEM, "cannot start the threads of %u lanes",
-                           chosen.lanes);
-    }
-    *ret_lanes = lanes;
-    return STELE_OK;
-}
-
-/* ---- closing ---- */
-
-/* Waits until a lane has come to rest; false at the deadline. */
-static bool wait_for_rest(lane *l, stele__deadline deadline)
-{
-    (void)pthread_mutex_lock(&l->lock);
-    while ((!l->ended || l->running || l->callers > 0) && now_ns() < deadline)
-        wait_on(&l->changed, &l->lock, deadline);
-    bool rests = l->ended && !l->running && l->callers == 0;
-    (void)pthread_mutex_unlock(&l->lock);
-    return rests;
-}
-
-/* Nothing more is begun; what is under way is told to end, until it has. False if it had to be told. */
-static bool abandon_all(stele_lanes *lanes)
-{
-    const stele_lanes_options *options = &lanes->options;
-    bool in_time = true;
-    for (uint32_t i = 0; i < options->lanes; i++)
-        stop(&lanes->lanes[i], true);
-    for (uint32_t i = 0; i < options->lanes; i++) {
-        /* A lane without a batch under way needs but a moment to see that it is over. */
-        uint32_t patience_ms = in_time ? 1 : LATE_MS;
-        while (!wait_for_rest(&lanes->lanes[i], stele__deadline_in(patience_ms))) {
-            in_time = false;
-            patience_ms = LATE_MS;
-            if (options->on_late != NULL)
-                options->on_late(options->user);
-        }
-    }
-    return in_time;
-}
-
-static size_t hand_back(stele_lanes *lanes, stele_lanes_undone_fn on_undone, void *user)
-{
-    size_t left = 0;
-    for (uint32_t i = 0; i < lanes->options.lanes; i++) {
-        lane *l = &lanes->lanes[i];
-        for (; l->count > 0; left++) {
-            slot next = pop(l);
-            if (on_undone != NULL)
-                on_undone(next.item, user);
-        }
-    }
-    return left;
-}
-
-stele_status stele_lanes_close(stele_lanes *lanes, uint32_t deadline_ms,
-                               stele_lanes_undone_fn on_undone, void *user, stele_error *err)
-{
-    if (lanes == NULL)
-        return STELE_OK;
-    stele_status st = check_fork(lanes, err);
-    if (st != STELE_OK)
-        return st;
-    if (runs_any(lanes))
-        return stele__fail(err, STELE_E_MISUSE, "lanes closed in a call of their own");
-    stele__deadline deadline = stele__deadline_in(deadline_ms);
-    bool in_time = true;
-    for (uint32_t i = 0; i < lanes->options.lanes; i++)
-        stop(&lanes->lanes[i], false);
-    for (uint32_t i = 0; i < lanes->options.lanes; i++)
-        in_time = wait_for_rest(&lanes->lanes[i], deadline) && in_time;
-    if (!in_time)
-        in_time = abandon_all(lanes);
-    size_t left = hand_back(lanes, on_undone, user);
-    free_lanes(lanes);
-    if (left > 0)
-        return stele__fail(err, STELE_E_TIMEOUT, "%zu items were left undone", left);
-    if (!in_time)
-        return stele__fail(err, STELE_E_TIMEOUT, "what was under way ended after the deadline");
-    return STELE_OK;
 }
