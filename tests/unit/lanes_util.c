@@ -90,6 +90,19 @@ void assert_in_order(size_t count)
 
 /* ---- a crowd ---- */
 
+void check_order(uint32_t lane, void *const *items, size_t count, void *user)
+{
+    crowd *c = user;
+    (void)lane;
+    for (size_t i = 0; i < count; i++) {
+        const stamp *one = items[i];
+        if (one->seq != c->last[one->key] + 1)
+            (void)__atomic_fetch_add(&c->broken, 1, __ATOMIC_RELAXED);
+        c->last[one->key] = one->seq;
+    }
+    (void)__atomic_fetch_add(&c->run, count, __ATOMIC_RELAXED);
+}
+
 bool stop_producing; /* atomic */
 
 static void *produce(void *arg)
