@@ -27,6 +27,7 @@ struct stele_sessions {
     bool lazy_ttl;
     bool strict;
     bool idempotent;
+    bool event_id_index;
     stele_append_hook *append_hooks;
     size_t append_hook_count;
     stele_get_hook *get_hooks;

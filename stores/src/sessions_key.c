@@ -1,4 +1,4 @@
-#include "sessions_internal.h"
+#include "sessions_call.h"
 
 #include "banned.h"
 
@@ -25,4 +25,16 @@ stele_status stele__sessions_check_key(const stele_session_key *key, stele_error
     stele_session_user user = {key->app_name, key->user_id};
     stele_status st = stele__sessions_check_user(&user, err);
     return st == STELE_OK ? require(key->session_id, "sessionID", err) : st;
+}
+
+stele_status stele__sessions_copy_key(stele__store_arena *arena, const stele_session_key *key,
+                                      stele_session_key *ret_key, stele_error *err)
+{
+    ret_key->app_name = stele__store_copy(arena, key->app_name);
+    ret_key->user_id = stele__store_copy(arena, key->user_id);
+    ret_key->session_id = stele__store_copy(arena, key->session_id);
+    if (ret_key->app_name.data == NULL || ret_key->user_id.data == NULL ||
+        (key->session_id.data != NULL && ret_key->session_id.data == NULL))
+        return stele__store_no_memory(err);
+    return STELE_OK;
 }

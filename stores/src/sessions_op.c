@@ -1,4 +1,4 @@
-#include "sessions_internal.h"
+#include "sessions_call.h"
 
 #include "banned.h"
 
@@ -63,6 +63,21 @@ stele_in_interval_n stele__sessions_ttl(int64_t ttl_ms)
     return stele_interval_n_v(stele_micros((ttl_ms < most ? ttl_ms : most) * 1000));
 }
 
+stele_in_interval stele__sessions_slack(const stele_sessions *store)
+{
+    return stele_interval_v(stele_micros(store->lazy_ttl ? store->session_ttl_ms / 16 * 1000 : 0));
+}
+
+stele_status stele__sessions_changed(bool has_row, int32_t status, stele_error *err)
+{
+    if (!has_row)
+        return stele__store_fail(err, STELE_E_NOT_FOUND, "session not found");
+    if (status == 2)
+        return stele__store_fail(err, STELE_E_DECODE,
+                                 "the stored state is malformed, and cannot be changed");
+    return STELE_OK;
+}
+
 stele_db *stele_sessions_db(const stele_sessions *store)
 {
     return store->db;
@@ -77,4 +92,16 @@ void stele_sessions_get_stats(const stele_sessions *store, stele_sessions_stats 
     stats.appended = atomic_load(&store->appended);
     stats.duplicates = atomic_load(&store->duplicates);
     *ret_stats = stats;
+}
+
+stele_status stele_sessions_flush(stele_sessions *store, const stele_session_key *key,
+                                  uint32_t deadline_ms, stele_error *err)
+{
+    (void)deadline_ms;
+    stele_status st = key != NULL ? stele__sessions_check_key(key, err) : STELE_OK;
+    if (st == STELE_OK)
+        st = stele__sessions_enter(store, err);
+    if (st == STELE_OK)
+        stele__sessions_leave(store);
+    return st;
 }

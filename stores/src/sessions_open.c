@@ -152,6 +152,7 @@ static stele_status fill(stele_sessions *store, const stele_sessions_options *op
     store->lazy_ttl = options->lazy_ttl;
     store->strict = options->strict;
     store->idempotent = options->idempotent_events;
+    store->event_id_index = options->event_id_index;
     store->soft_delete = options->soft_delete != STELE_OFF;
     store->on_error = options->on_error;
     store->on_error_user = options->on_error_user;
