@@ -437,6 +437,16 @@ BENCHES: dict[str, Callable[[Runner], Iterator[Line]]] = {
 }
 
 
+OPTIONAL = {"ttl": "*.sweep,*.deleted"}  # indexes that a benchmark has beside the usual ones
+
+
+def tables(optional: str) -> str:
+    """The SQL that creates the tables."""
+    command = [sys.executable, "-m", "stele", "ddl", "--optional", optional, str(TOP / "schema")]
+    path = os.environ | {"PYTHONPATH": str(TOP / "codegen")}
+    return subprocess.check_output(command, env=path, text=True)
+
+
 # ---- output ------------------------------------------------------------------------------------
 
 
@@ -462,12 +472,11 @@ def print_line(found: Line) -> None:
 
 
 def run_all(programs: Path, names: Sequence[str], as_json: bool) -> None:
-    schema = (TOP / "generated/sessions.sql").read_text()
     if not as_json:
         print(f"{'bench':10} {'case':22} {'thr':>3} {'ours':>12} {'floor':>12} {'ratio':>7}  unit")
     for name in names:
         with Cluster(SETTINGS) as cluster:
-            cluster.psql(schema)
+            cluster.psql(tables(OPTIONAL.get(name, "")))
             runner = Runner(programs, cluster, say_nothing if as_json else say_aloud)
             runner.prepare("data.sql")
             for found in BENCHES[name](runner):

@@ -15639,6 +15639,64 @@ static const stele_gen_part session_states_unique_active_index_concurrently[] = 
               "    WHERE deleted_at IS NULL"),
 };
 
+static const stele_gen_part session_states_recent_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_states_recent"),
+};
+
+static const stele_gen_part session_states_recent_index_create[] = {
+    STELE_SQL("CREATE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_states_recent\"\n"
+              "    ON "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" (app_name, user_id, updated_at, session_id)\n"
+              "    WHERE deleted_at IS NULL"),
+};
+
+static const stele_gen_part session_states_recent_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_states_recent\"\n"
+              "    ON "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" (app_name, user_id, updated_at, session_id)\n"
+              "    WHERE deleted_at IS NULL"),
+};
+
+static const stele_gen_part session_states_tombstone_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_states_tombstone"),
+};
+
+static const stele_gen_part session_states_tombstone_index_create[] = {
+    STELE_SQL("CREATE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_states_tombstone\"\n"
+              "    ON "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" (app_name, user_id, session_id)\n"
+              "    WHERE deleted_at IS NOT NULL"),
+};
+
+static const stele_gen_part session_states_tombstone_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_states_tombstone\"\n"
+              "    ON "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" (app_name, user_id, session_id)\n"
+              "    WHERE deleted_at IS NOT NULL"),
+};
+
 static const stele_gen_part session_states_expires_index_name[] = {
     STELE_SQL("idx_"),
     STELE_SCHEMA_,
@@ -15751,6 +15809,93 @@ static const stele_gen_part session_events_lookup_index_concurrently[] = {
               "    ON "),
     STELE_TABLE("session_events"),
     STELE_SQL(" (app_name, user_id, session_id, created_at)"),
+};
+
+static const stele_gen_part session_events_user_message_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_events_user_message"),
+};
+
+static const stele_gen_part session_events_user_message_index_create[] = {
+    STELE_SQL("CREATE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_events_user_message\"\n"
+              "    ON "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" (app_name, user_id, session_id, created_at, id)\n"
+              "    WHERE deleted_at IS NULL AND (event @? '$.choices[*] ? (@.message.role == "
+              "\"user\" || @.delta.role == \"user\")')"),
+};
+
+static const stele_gen_part session_events_user_message_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_events_user_message\"\n"
+              "    ON "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" (app_name, user_id, session_id, created_at, id)\n"
+              "    WHERE deleted_at IS NULL AND (event @? '$.choices[*] ? (@.message.role == "
+              "\"user\" || @.delta.role == \"user\")')"),
+};
+
+static const stele_gen_part session_events_event_id_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_events_event_id"),
+};
+
+static const stele_gen_part session_events_event_id_index_create[] = {
+    STELE_SQL("CREATE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_events_event_id\"\n"
+              "    ON "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" (session_id, (event ->> 'id'))"),
+};
+
+static const stele_gen_part session_events_event_id_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_events_event_id\"\n"
+              "    ON "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" (session_id, (event ->> 'id'))"),
+};
+
+static const stele_gen_part session_events_undeleted_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_events_undeleted"),
+};
+
+static const stele_gen_part session_events_undeleted_index_create[] = {
+    STELE_SQL("CREATE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_events_undeleted\"\n"
+              "    ON "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" (app_name, user_id, session_id, created_at, id)\n"
+              "    WHERE deleted_at IS NULL"),
+};
+
+static const stele_gen_part session_events_undeleted_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_events_undeleted\"\n"
+              "    ON "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" (app_name, user_id, session_id, created_at, id)\n"
+              "    WHERE deleted_at IS NULL"),
 };
 
 static const stele_gen_part session_events_expires_index_name[] = {
@@ -16455,6 +16600,28 @@ static const stele_gen_object sessions_objects[] = {
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
+        .optional = "session_states.recent",
+        .table = "session_states",
+        .name = session_states_recent_index_name,
+        .name_count = STELE_COUNT(session_states_recent_index_name),
+        .create = session_states_recent_index_create,
+        .create_count = STELE_COUNT(session_states_recent_index_create),
+        .create_concurrently = session_states_recent_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_states_recent_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
+        .optional = "session_states.tombstone",
+        .table = "session_states",
+        .name = session_states_tombstone_index_name,
+        .name_count = STELE_COUNT(session_states_tombstone_index_name),
+        .create = session_states_tombstone_index_create,
+        .create_count = STELE_COUNT(session_states_tombstone_index_create),
+        .create_concurrently = session_states_tombstone_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_states_tombstone_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
         .table = "session_states",
         .name = session_states_expires_index_name,
         .name_count = STELE_COUNT(session_states_expires_index_name),
@@ -16465,6 +16632,7 @@ static const stele_gen_object sessions_objects[] = {
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
+        .optional = "session_states.sweep",
         .table = "session_states",
         .name = session_states_sweep_index_name,
         .name_count = STELE_COUNT(session_states_sweep_index_name),
@@ -16475,6 +16643,7 @@ static const stele_gen_object sessions_objects[] = {
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
+        .optional = "session_states.deleted",
         .table = "session_states",
         .name = session_states_deleted_index_name,
         .name_count = STELE_COUNT(session_states_deleted_index_name),
@@ -16495,6 +16664,39 @@ static const stele_gen_object sessions_objects[] = {
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
+        .optional = "session_events.user_message",
+        .table = "session_events",
+        .name = session_events_user_message_index_name,
+        .name_count = STELE_COUNT(session_events_user_message_index_name),
+        .create = session_events_user_message_index_create,
+        .create_count = STELE_COUNT(session_events_user_message_index_create),
+        .create_concurrently = session_events_user_message_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_events_user_message_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
+        .optional = "session_events.event_id",
+        .table = "session_events",
+        .name = session_events_event_id_index_name,
+        .name_count = STELE_COUNT(session_events_event_id_index_name),
+        .create = session_events_event_id_index_create,
+        .create_count = STELE_COUNT(session_events_event_id_index_create),
+        .create_concurrently = session_events_event_id_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_events_event_id_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
+        .optional = "session_events.undeleted",
+        .table = "session_events",
+        .name = session_events_undeleted_index_name,
+        .name_count = STELE_COUNT(session_events_undeleted_index_name),
+        .create = session_events_undeleted_index_create,
+        .create_count = STELE_COUNT(session_events_undeleted_index_create),
+        .create_concurrently = session_events_undeleted_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_events_undeleted_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
         .table = "session_events",
         .name = session_events_expires_index_name,
         .name_count = STELE_COUNT(session_events_expires_index_name),
@@ -16505,6 +16707,7 @@ static const stele_gen_object sessions_objects[] = {
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
+        .optional = "session_events.sweep",
         .table = "session_events",
         .name = session_events_sweep_index_name,
         .name_count = STELE_COUNT(session_events_sweep_index_name),
@@ -16515,6 +16718,7 @@ static const stele_gen_object sessions_objects[] = {
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
+        .optional = "session_events.deleted",
         .table = "session_events",
         .name = session_events_deleted_index_name,
         .name_count = STELE_COUNT(session_events_deleted_index_name),
@@ -16545,6 +16749,7 @@ static const stele_gen_object sessions_objects[] = {
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
+        .optional = "session_track_events.sweep",
         .table = "session_track_events",
         .name = session_track_events_sweep_index_name,
         .name_count = STELE_COUNT(session_track_events_sweep_index_name),
@@ -16555,6 +16760,7 @@ static const stele_gen_object sessions_objects[] = {
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
+        .optional = "session_track_events.deleted",
         .table = "session_track_events",
         .name = session_track_events_deleted_index_name,
         .name_count = STELE_COUNT(session_track_events_deleted_index_name),
@@ -16586,6 +16792,7 @@ static const stele_gen_object sessions_objects[] = {
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
+        .optional = "session_summaries.sweep",
         .table = "session_summaries",
         .name = session_summaries_sweep_index_name,
         .name_count = STELE_COUNT(session_summaries_sweep_index_name),
@@ -16596,6 +16803,7 @@ static const stele_gen_object sessions_objects[] = {
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
+        .optional = "session_summaries.deleted",
         .table = "session_summaries",
         .name = session_summaries_deleted_index_name,
         .name_count = STELE_COUNT(session_summaries_deleted_index_name),
@@ -16627,6 +16835,7 @@ static const stele_gen_object sessions_objects[] = {
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
+        .optional = "app_states.sweep",
         .table = "app_states",
         .name = app_states_sweep_index_name,
         .name_count = STELE_COUNT(app_states_sweep_index_name),
@@ -16637,6 +16846,7 @@ static const stele_gen_object sessions_objects[] = {
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
+        .optional = "app_states.deleted",
         .table = "app_states",
         .name = app_states_deleted_index_name,
         .name_count = STELE_COUNT(app_states_deleted_index_name),
@@ -16668,6 +16878,7 @@ static const stele_gen_object sessions_objects[] = {
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
+        .optional = "user_states.sweep",
         .table = "user_states",
         .name = user_states_sweep_index_name,
         .name_count = STELE_COUNT(user_states_sweep_index_name),
@@ -16678,6 +16889,7 @@ static const stele_gen_object sessions_objects[] = {
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
+        .optional = "user_states.deleted",
         .table = "user_states",
         .name = user_states_deleted_index_name,
         .name_count = STELE_COUNT(user_states_deleted_index_name),

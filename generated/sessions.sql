@@ -97,70 +97,34 @@ CREATE UNIQUE INDEX idx_session_states_unique_active
 CREATE INDEX idx_session_states_expires
     ON session_states (expires_at)
     WHERE expires_at IS NOT NULL;
-CREATE INDEX idx_session_states_sweep
-    ON session_states (expires_at)
-    WHERE deleted_at IS NULL AND (expires_at IS NOT NULL);
-CREATE INDEX idx_session_states_deleted
-    ON session_states (deleted_at)
-    WHERE deleted_at IS NOT NULL;
 CREATE INDEX idx_session_events_lookup
     ON session_events (app_name, user_id, session_id, created_at);
 CREATE INDEX idx_session_events_expires
     ON session_events (expires_at)
     WHERE expires_at IS NOT NULL;
-CREATE INDEX idx_session_events_sweep
-    ON session_events (expires_at)
-    WHERE deleted_at IS NULL AND (expires_at IS NOT NULL);
-CREATE INDEX idx_session_events_deleted
-    ON session_events (deleted_at)
-    WHERE deleted_at IS NOT NULL;
 CREATE INDEX idx_session_track_events_lookup
     ON session_track_events (app_name, user_id, session_id, track, created_at);
 CREATE INDEX idx_session_track_events_expires
     ON session_track_events (expires_at)
     WHERE expires_at IS NOT NULL;
-CREATE INDEX idx_session_track_events_sweep
-    ON session_track_events (expires_at)
-    WHERE deleted_at IS NULL AND (expires_at IS NOT NULL);
-CREATE INDEX idx_session_track_events_deleted
-    ON session_track_events (deleted_at)
-    WHERE deleted_at IS NOT NULL;
 CREATE UNIQUE INDEX idx_session_summaries_unique_active
     ON session_summaries (app_name, user_id, session_id, filter_key)
     WHERE deleted_at IS NULL;
 CREATE INDEX idx_session_summaries_expires
     ON session_summaries (expires_at)
     WHERE expires_at IS NOT NULL;
-CREATE INDEX idx_session_summaries_sweep
-    ON session_summaries (expires_at)
-    WHERE deleted_at IS NULL AND (expires_at IS NOT NULL);
-CREATE INDEX idx_session_summaries_deleted
-    ON session_summaries (deleted_at)
-    WHERE deleted_at IS NOT NULL;
 CREATE UNIQUE INDEX idx_app_states_unique_active
     ON app_states (app_name, key)
     WHERE deleted_at IS NULL;
 CREATE INDEX idx_app_states_expires
     ON app_states (expires_at)
     WHERE expires_at IS NOT NULL;
-CREATE INDEX idx_app_states_sweep
-    ON app_states (expires_at)
-    WHERE deleted_at IS NULL AND (expires_at IS NOT NULL);
-CREATE INDEX idx_app_states_deleted
-    ON app_states (deleted_at)
-    WHERE deleted_at IS NOT NULL;
 CREATE UNIQUE INDEX idx_user_states_unique_active
     ON user_states (app_name, user_id, key)
     WHERE deleted_at IS NULL;
 CREATE INDEX idx_user_states_expires
     ON user_states (expires_at)
     WHERE expires_at IS NOT NULL;
-CREATE INDEX idx_user_states_sweep
-    ON user_states (expires_at)
-    WHERE deleted_at IS NULL AND (expires_at IS NOT NULL);
-CREATE INDEX idx_user_states_deleted
-    ON user_states (deleted_at)
-    WHERE deleted_at IS NOT NULL;
 
 -- Comments
 

@@ -189,7 +189,9 @@ def _ttl_index(view: View) -> bool:
     if view.table.primary_key[:1] == (ttl,):
         return True
     for index in view.table.indexes:
-        if index.method != "btree" or not index.items or index.items[0].column != ttl:
+        if index.method != "btree" or index.optional or not index.items:
+            continue
+        if index.items[0].column != ttl:
             continue
         sql = sql_of(index.predicate)
         if not sql or (not_null_columns(sql) == {ttl} and len(tokens(sql)) <= 6):

@@ -116,6 +116,6 @@ def _is_indexed(view: View, follows: Follows) -> bool:
     wanted = set(follows.columns)
     keys = [view.table.primary_key]
     for index in view.table.indexes:
-        if index.method == "btree" and not sql_of(index.predicate):
+        if index.method == "btree" and not index.optional and not sql_of(index.predicate):
             keys.append(index_columns(index))
     return any(set(key[: len(wanted)]) == wanted for key in keys)

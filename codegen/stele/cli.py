@@ -227,6 +227,12 @@ def _add_ddl(commands: _Commands) -> None:
         action="store_true",
         help="a script for psql, which takes the schema and the prefix as variables",
     )
+    parser.add_argument(
+        "--optional",
+        metavar="NAME,…",
+        default="",
+        help="optional indexes to create too: table.index, *.index, or all [none]",
+    )
     _add_paths(parser)
 
 
@@ -409,6 +415,23 @@ def _refresh_command(options: argparse.Namespace) -> str:
     return shlex.join(words)
 
 
+def _optional(names: str, schema: Schema) -> frozenset[str]:
+    """The optional indexes that --optional names."""
+    from stele.ddl_text import optional_indexes
+    from stele.suggest import remedy
+
+    known = [name for module in schema.modules for name in optional_indexes(module)]
+    wanted: set[str] = set()
+    for name in filter(None, map(str.strip, names.split(","))):
+        every = name in ("all", "*")
+        found = {one for one in known if every or one == name or f"*.{one.split('.')[1]}" == name}
+        if not found and not every:
+            hint = remedy(name, known, "optional index")
+            raise CommandError(FAULT, f'--optional: no optional index is called "{name}"; {hint}')
+        wanted |= found
+    return frozenset(wanted)
+
+
 def _ddl(options: argparse.Namespace) -> int:
     from stele.ddl_text import DdlOptions, ddl_text
     from stele.names import SQL_NAME_MAX, byte_length, is_identifier
@@ -420,7 +443,10 @@ def _ddl(options: argparse.Namespace) -> int:
                 FAULT, f'--{what} "{name}": use letters, digits and underscores, at most 63'
             )
     schema = _read_or_fail(options.paths)
-    chosen = DdlOptions(options.schema, options.prefix, options.if_not_exists, options.psql)
+    optional = _optional(options.optional, schema)
+    chosen = DdlOptions(
+        options.schema, options.prefix, options.if_not_exists, options.psql, optional
+    )
     print("\n".join(ddl_text(module, chosen) for module in schema.modules), end="")
     return OK
 

@@ -76,6 +76,7 @@ class Creation:
     unique: bool = False
     note: str = ""  # for who reads the DDL
     label: str = ""  # tells it from others of its table
+    optional: str = ""  # table.key of an index that is created only where it is asked for
 
 
 def prefixed(name: str) -> Made:
@@ -228,9 +229,16 @@ def _index(module: Module, table: Table, index: Index) -> Creation:
 
     # A partitioned table's index cannot be built concurrently as a whole.
     concurrently = () if table.partition_by else create("CONCURRENTLY ")
-    label = f"{index.key}_index"
     return Creation(
-        Kind.INDEX, table.name, name, create(""), concurrently, index.unique, index.doc, label
+        Kind.INDEX,
+        table.name,
+        name,
+        create(""),
+        concurrently,
+        index.unique,
+        index.doc,
+        label=f"{index.key}_index",
+        optional=f"{table.name}.{index.key}" if index.optional else "",
     )
 
 

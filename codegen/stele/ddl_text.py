@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stele.ddl import Creation, Hole, Kind, Made, Ref, Token, creations, prefixed
 from stele.model import Module, Table
@@ -18,13 +18,19 @@ class DdlOptions:
     prefix: str = ""
     if_not_exists: bool = False
     psql: bool = False
+    optional: frozenset[str] = frozenset()  # indexes, as table.key, that are created too
+
+
+def optional_indexes(module: Module) -> tuple[str, ...]:
+    """The names, as table.key, of indexes that are created only where they are asked for."""
+    return tuple(one.optional for one in creations(module) if one.optional)
 
 
 def ddl_text(module: Module, options: DdlOptions) -> str:
     """Everything that creates the module's objects, in order."""
     if module.fold_lower:
-        options = DdlOptions(
-            options.schema.lower(), options.prefix.lower(), options.if_not_exists, options.psql
+        options = replace(
+            options, schema=options.schema.lower(), prefix=options.prefix.lower()
         )
     writer = _Psql(module, options) if options.psql else _Plain(module, options)
     return writer.run()
@@ -63,6 +69,8 @@ class _Writer(ABC):
         tables = {table.name: table for table in self.module.tables}
         kind: Kind | None = None
         for one in creations(self.module):
+            if one.optional and one.optional not in self.options.optional:
+                continue
             if one.kind is not kind:
                 kind = one.kind
                 if out and out[-1]:

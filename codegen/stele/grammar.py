@@ -138,7 +138,11 @@ OBJECTS: Final[dict[str, tuple[Key, ...]]] = {
         Key("nulls_not_distinct", FLAG, "true: two NULLs are equal (PostgreSQL 15)."),
         Key("spans_deleted", FLAG, "true: softly deleted rows keep their key."),
     ),
-    "index": (*_INDEX, Key("method", choice(*METHODS), "Access method; btree unless given.")),
+    "index": (
+        *_INDEX,
+        Key("method", choice(*METHODS), "Access method; btree unless given."),
+        Key("optional", FLAG, "true: created only where it is asked for; 'doc' says why."),
+    ),
     "item": (
         Key("column", NAME, "A column."),
         Key("expression", SQL, "An expression instead of a column."),

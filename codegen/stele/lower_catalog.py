@@ -60,6 +60,7 @@ def _object(creation: Creation, base: str) -> tuple[tuple[ArrayView, ...], str]:
     members = [
         ("kind", f"STELE_GEN_OBJECT_{_KINDS[creation.kind]}"),
         ("unique", "true" if creation.unique else ""),
+        ("optional", c_string(creation.optional) if creation.optional else ""),
         ("table", c_string(creation.table) if creation.table else ""),
         ("name", f"{base}_name"),
         ("name_count", f"STELE_COUNT({base}_name)"),

@@ -131,6 +131,7 @@ class Index:
     predicate: Predicate | None = None
     nulls_not_distinct: bool = False
     with_options: str = ""  # storage parameters, as SQL
+    optional: bool = False  # created only where it is asked for
     doc: str = ""
 
 

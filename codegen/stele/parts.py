@@ -291,6 +291,15 @@ class PartsReader:
         if "method" in fields:
             method = self.reader.choice(fields["method"], METHODS, "method") or method
         nulls = fields.get("nulls_not_distinct")
+        optional = "optional" in fields and self.reader.flag(fields["optional"], "optional")
+        doc = self._text(fields, "doc")
+        if optional and not doc:
+            self.reader.diags.error(
+                fields["optional"].span,
+                "S093",
+                f'optional index "{key}" does not say what it is for',
+                "add doc: what it makes faster, and what it costs",
+            )
         predicate = self._predicate(fields)
         if unique and predicate is None and "where" in fields:
             parts.unread_predicates.add(key)
@@ -304,7 +313,8 @@ class PartsReader:
             predicate=predicate,
             nulls_not_distinct=nulls is not None and self.reader.flag(nulls, "nulls_not_distinct"),
             with_options=self._sql(fields, "with"),
-            doc=self._text(fields, "doc"),
+            optional=optional,
+            doc=doc,
         )
 
     def _items(self, node: Node) -> tuple[IndexItem, ...]:

@@ -249,12 +249,60 @@ static stele_status check_module(const stele_db *db, const stele_module *module,
     return st;
 }
 
+/* "*", "*.index" or "table.index". */
+static bool names_index(const char *pattern, const char *index)
+{
+    const char *key = strchr(index, '.');
+    return strcmp(pattern, "*") == 0 || strcmp(pattern, index) == 0 ||
+           (pattern[0] == '*' && key != NULL && strcmp(pattern + 1, key) == 0);
+}
+
+static stele_status unknown_index(const stele_module *module, const char *name, stele_error *err)
+{
+    stele__buf known = {0};
+    stele_status st = stele__fail(err, STELE_E_INPUT,
+                                  "module %s: options.optional names \"%s\", which is no "
+                                  "optional index",
+                                  module->name, name);
+    for (size_t i = 0; i < module->object_count; i++)
+        if (module->objects[i].optional != NULL)
+            stele__buf_addf(&known, "%s%s", known.len > 0 ? ", " : "", module->objects[i].optional);
+    stele__error_hint(err, "known here: %s", known.len > 0 ? stele__buf_text(&known) : "none");
+    stele__buf_release(&known);
+    return st;
+}
+
+/* Which optional indexes are left out. A name that means none is a mistake. */
+static stele_status choose_indexes(const stele__ensure *e, const stele_module *module,
+                                   stele_error *err)
+{
+    const stele_gen_object *objects = module->objects;
+    for (size_t i = 0; i < module->object_count; i++)
+        e->left_out[i] = objects[i].optional != NULL;
+    for (size_t n = 0; n < e->options.optional_count; n++) {
+        const char *name = e->options.optional[n];
+        bool found = strcmp(name, "*") == 0;
+        for (size_t i = 0; i < module->object_count; i++) {
+            if (objects[i].optional == NULL || !names_index(name, objects[i].optional))
+                continue;
+            e->left_out[i] = false;
+            found = true;
+        }
+        if (!found)
+            return unknown_index(module, name, err);
+    }
+    return STELE_OK;
+}
+
 static stele_status prepare(stele__ensure *e, const stele_module *module, stele_error *err)
 {
     e->actions = stele__block_calloc(&e->mem, module->object_count + 1u, sizeof *e->actions);
-    if (e->actions == NULL)
+    e->left_out = stele__block_calloc(&e->mem, module->object_count + 1u, sizeof *e->left_out);
+    if (e->actions == NULL || e->left_out == NULL)
         return stele__fail(err, STELE_E_NOMEM, "module %s: out of memory", module->name);
-    return stele__target_make(module, e->conn->names, &e->mem, &e->target, err);
+    stele_status st = choose_indexes(e, module, err);
+    return st == STELE_OK ? stele__target_make(module, e->conn->names, &e->mem, &e->target, err)
+                          : st;
 }
 
 static stele_status run(stele_conn *conn, const stele_module *module,

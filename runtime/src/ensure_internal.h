@@ -32,6 +32,7 @@ typedef struct stele__ensure {
     stele__target target;
     stele__catalog catalog;
     stele__action *actions; /* of each object of the module */
+    bool *left_out;         /* of each: an optional index that is not asked for */
     size_t to_create;
     size_t to_build;
     stele__difference *differences;

@@ -369,8 +369,8 @@ static stele_status compare_object(stele__ensure *e, size_t object, stele_error 
         compare_enum(e, object);
         return STELE_OK;
     }
-    e->actions[object] = table != NULL ? STELE__KEEP : STELE__MISSING;
-    if (table == NULL || strchr("rpf", table->kind) == NULL)
+    e->actions[object] = table != NULL || e->left_out[object] ? STELE__KEEP : STELE__MISSING;
+    if (table == NULL || e->left_out[object] || strchr("rpf", table->kind) == NULL)
         return STELE_OK;
     if (wanted->object->kind == STELE_GEN_OBJECT_INDEX)
         return stele__ensure_compare_index(e, object, err);

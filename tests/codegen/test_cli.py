@@ -222,6 +222,23 @@ def test_colours_are_for_terminals(bad: Path) -> None:
     assert "\033" not in stele("check", bad).stderr
 
 
+@pytest.mark.parametrize(
+    ("names", "count"),
+    [("", 0), ("session_events.event_id", 1), ("*.sweep, *.deleted", 12), ("all", 17), ("*", 17)],
+)
+def test_ddl_takes_optional_indexes(names: str, count: int) -> None:
+    plain = stele("ddl", TOP / "schema").stdout.count("CREATE INDEX")
+    done = stele("ddl", "--optional", names, TOP / "schema")
+    assert done.returncode == 0 and done.stdout.count("CREATE INDEX") == plain + count
+
+
+def test_ddl_refuses_optional_indexes_that_are_none() -> None:
+    for name in ("session_events.lookup", "*.sweeep", "event_id"):
+        done = stele("ddl", "--optional", f"*.sweep,{name}", TOP / "schema")
+        assert done.returncode == 1 and done.stdout == ""
+        assert f'no optional index is called "{name}"; ' in done.stderr
+
+
 def test_ddl_refuses_names_that_the_library_refuses(good: Path) -> None:
     done = stele("ddl", "--schema", "a b", good)
     assert done.returncode == 1 and "--schema" in done.stderr

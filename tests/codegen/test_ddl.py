@@ -10,7 +10,7 @@ import cluster
 import pytest
 from database import Database
 from stele.ddl import Creation, Hole, Kind, creations, index_made
-from stele.ddl_text import DdlOptions, ddl_text
+from stele.ddl_text import DdlOptions, ddl_text, optional_indexes
 from stele.diag import Diagnostics
 from stele.frontend import read_schema
 from stele.lower_catalog import made_parts, parts_of
@@ -88,12 +88,13 @@ def test_every_way_makes_the_same(name: str, names: tuple[str, str], database: D
     module = module_of(name)
     schema, prefix = folded(module, names)
     clear(database, schema)
-    run(database, ddl_text(module, DdlOptions(*names)))
+    every = frozenset(optional_indexes(module))
+    run(database, ddl_text(module, DdlOptions(*names, optional=every)))
     wanted = catalog(database, schema)
 
     for repeatable, psql in itertools.product((False, True), repeat=2):
         clear(database, schema)
-        script = ddl_text(module, DdlOptions(*names, repeatable, psql))
+        script = ddl_text(module, DdlOptions(*names, repeatable, psql, every))
         for _ in range(2 if repeatable else 1):
             run(database, script)
         assert catalog(database, schema) == wanted, f"{repeatable=} {psql=}"
@@ -104,7 +105,7 @@ def test_every_way_makes_the_same(name: str, names: tuple[str, str], database: D
 
     if schema:
         clear(database, schema)
-        script = ddl_text(module, DdlOptions(psql=True))
+        script = ddl_text(module, DdlOptions(psql=True, optional=every))
         run(database, script, f"schema={schema}", f"prefix={prefix}")
         assert catalog(database, schema) == wanted
 
@@ -131,7 +132,8 @@ def _completed(part: Part, schema: str, prefix: str) -> str:
 def test_what_is_made_bears_the_names_that_are_announced(name: str, database: Database) -> None:
     """The runtime looks for an object under its name before it creates it."""
     module = module_of(name)
-    run(database, ddl_text(module, DdlOptions("", "p_")))
+    every = frozenset(optional_indexes(module))
+    run(database, ddl_text(module, DdlOptions("", "p_", optional=every)))
     known = set(
         database.psql(
             "SELECT relname FROM pg_class UNION SELECT conname FROM pg_constraint"
@@ -146,7 +148,7 @@ def test_what_is_made_bears_the_names_that_are_announced(name: str, database: Da
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_indexes_can_be_built_beside_writers(name: str, database: Database) -> None:
     module = module_of(name)
-    run(database, ddl_text(module, DdlOptions()))
+    run(database, ddl_text(module, DdlOptions(optional=frozenset(optional_indexes(module)))))
     indexes = [one for one in creations(module) if one.kind is Kind.INDEX]
     assert indexes
     for one in indexes:
@@ -195,3 +197,27 @@ def test_statements_are_split_where_sql_ends_them() -> None:
     first, second, third = split_statements(text)
     assert first.endswith("$x$") and second.startswith("-- not; here\n")
     assert third.endswith("END")
+
+
+def test_optional_indexes_are_created_only_where_they_are_asked_for() -> None:
+    module = module_of("schema/sessions.yaml")
+    every = frozenset(optional_indexes(module))
+    plain = ddl_text(module, DdlOptions())
+    assert "idx_session_events_lookup" in plain and "event_id" not in plain
+    assert {"session_events.event_id", "session_events.user_message"} < every
+    one = ddl_text(module, DdlOptions(optional=frozenset({"session_events.event_id"})))
+    assert one.count("CREATE INDEX") == plain.count("CREATE INDEX") + 1
+    assert "idx_session_events_event_id" in one
+    full = ddl_text(module, DdlOptions(optional=every))
+    assert full.count("CREATE INDEX") == plain.count("CREATE INDEX") + len(every)
+
+
+@pytest.mark.parametrize("psql", [False, True])
+def test_optional_indexes_run(database: Database, psql: bool) -> None:
+    module = module_of("schema/sessions.yaml")
+    every = frozenset(optional_indexes(module))
+    names = "SELECT count(*) FROM pg_indexes WHERE indexname LIKE 'idx%'"
+    run(database, ddl_text(module, DdlOptions(psql=psql)))
+    assert int(database.psql(names)) == 12
+    run(database, ddl_text(module, DdlOptions("", "", True, psql, every)))
+    assert int(database.psql(names)) == 12 + len(every)

@@ -1,7 +1,7 @@
 /*
- * The sessions module makes the very tables that its Go peer checks: columns, types, nullability,
- * defaults, indexes and predicates, under every kind of name. What is expected is written down
- * here, not taken from the schema.
+ * The sessions module makes the very tables of its Go peer, no more and no less: columns, types,
+ * nullability, defaults, indexes and predicates, under every kind of name. What is expected is
+ * written down here, not taken from the schema.
  */
 #define _GNU_SOURCE
 #include "ensure_util.h"
@@ -92,12 +92,6 @@ typedef struct index_row {
     {                                                                                              \
         table, "expires", false, "expires_at", "(expires_at IS NOT NULL)"                          \
     }
-/* Ours alone: the peer does not mind them. */
-#define SWEPT(table)                                                                               \
-    {table, "sweep", false, "expires_at", "((deleted_at IS NULL) AND (expires_at IS NOT NULL))"},  \
-    {                                                                                              \
-        table, "deleted", false, "deleted_at", "(deleted_at IS NOT NULL)"                          \
-    }
 #define ACTIVE(table, columns)                                                                     \
     {                                                                                              \
         table, "unique_active", true, columns, "(deleted_at IS NULL)"                              \
@@ -110,22 +104,16 @@ typedef struct index_row {
 static const index_row indexes[] = {
     ACTIVE("session_states", "app_name, user_id, session_id"),
     EXPIRES("session_states"),
-    SWEPT("session_states"),
     LOOKUP("session_events", "app_name, user_id, session_id, created_at"),
     EXPIRES("session_events"),
-    SWEPT("session_events"),
     LOOKUP("session_track_events", "app_name, user_id, session_id, track, created_at"),
     EXPIRES("session_track_events"),
-    SWEPT("session_track_events"),
     ACTIVE("session_summaries", "app_name, user_id, session_id, filter_key"),
     EXPIRES("session_summaries"),
-    SWEPT("session_summaries"),
     ACTIVE("app_states", "app_name, key"),
     EXPIRES("app_states"),
-    SWEPT("app_states"),
     ACTIVE("user_states", "app_name, user_id, key"),
     EXPIRES("user_states"),
-    SWEPT("user_states"),
 };
 
 /* Names of one proof; schema "" means that the search path leads there. */
@@ -218,7 +206,8 @@ static void indexes_are_the_peers(const names *n)
         " FROM pg_index i JOIN pg_class c ON c.oid = indexrelid JOIN pg_class t ON t.oid = indrelid"
         " JOIN pg_am m ON m.oid = c.relam"
         " WHERE t.relnamespace = '@'::regnamespace AND NOT indisprimary"
-        " AND indisvalid AND indoption::text !~ '[1-9]') l",
+        " AND indisvalid AND indislive AND indnatts = indnkeyatts"
+        " AND indoption::text !~ '[1-9]') l",
         expected);
 }
 

@@ -31,12 +31,16 @@ typedef struct stele_ensure_options {
      * too for an index that this role cannot compare; that alone is no error. */
     void (*on_difference)(const char *table, const char *object, const char *difference,
                           void *user);
+    /* Indexes that the schema calls optional, to be treated as all others: "table.index", "*.index" of
+     * every table, "*" for all. Those not named are neither created nor missed. */
+    const char *const *optional;
+    size_t optional_count;
 } stele_ensure_options;
 
 #ifdef __cplusplus
 #define STELE_ENSURE_OPTIONS_INIT                                                                  \
     {                                                                                              \
-        sizeof(stele_ensure_options), false, false, false, 0, NULL, NULL, NULL                     \
+        sizeof(stele_ensure_options), false, false, false, 0, NULL, NULL, NULL, NULL, 0            \
     }
 #else
 #define STELE_ENSURE_OPTIONS_INIT                                                                  \
@@ -52,7 +56,8 @@ typedef struct stele_ensure_options {
  *
  * Any number of processes may call it at once. `options` NULL: defaults.
  * Errors: STELE_E_SCHEMA with all differences; STELE_E_TIMEOUT when the lock was not to be had;
- *         STELE_E_PERMISSION; STELE_E_NAME.
+ *         STELE_E_PERMISSION; STELE_E_NAME; STELE_E_INPUT, also for an optional index that the module
+ *         does not have.
  */
 STELE_API STELE_MUST_CHECK stele_status stele_db_ensure(stele_db *db, const stele_module *module,
                                                         const stele_ensure_options *options,

@@ -215,7 +215,7 @@ static void tenants_are_swept_under_their_names(void **state)
         (void)snprintf(prefix, sizeof prefix, "t%d_", i);
         stele_names names = {.schema = "far", .prefix = prefix};
         assert_ok(stele_db_derive(db, &names, &tenants[i], &err), &err);
-        assert_ok(stele_db_ensure(tenants[i], &sessions_module, NULL, &err), &err);
+        ensure_swept(tenants[i], &sessions_module);
         (void)snprintf(sql, sizeof sql,
                        "INSERT INTO far.t%d_app_states (app_name, key, expires_at) SELECT 'a', i,"
                        " '2026-01-01' FROM generate_series(1, %d) AS i",

@@ -3,6 +3,15 @@
 stele_db *db;
 stele_error err;
 
+void ensure_swept(stele_db *handle, const stele_module *module)
+{
+    static const char *const indexes[] = {"*.sweep", "*.deleted"};
+    stele_ensure_options options = STELE_ENSURE_OPTIONS_INIT;
+    options.optional = indexes;
+    options.optional_count = module == &sessions_module ? 2 : 0;
+    assert_ok(stele_db_ensure(handle, module, &options, &err), &err);
+}
+
 int setup_chores(void **state)
 {
     const stele_module *modules[] = {&chores_module, &sessions_module};
@@ -12,7 +21,7 @@ int setup_chores(void **state)
     options.module_count = 2;
     db = open_with(&options);
     for (size_t i = 0; i < 2; i++)
-        assert_ok(stele_db_ensure(db, modules[i], NULL, &err), &err);
+        ensure_swept(db, modules[i]);
     return 0;
 }
 

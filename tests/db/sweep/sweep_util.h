@@ -17,6 +17,9 @@ extern stele_error err;
 int setup_chores(void **state);
 int teardown_chores(void **state);
 
+/* Creates the tables of a module with the indexes that sweeping walks. */
+void ensure_swept(stele_db *handle, const stele_module *module);
+
 /* Test fixture: empties all tables. */
 int clean_chores(void **state);
 

@@ -380,9 +380,10 @@ typedef enum stele_gen_object_kind {
 /** One thing to create, in order. */
 typedef struct stele_gen_object {
     stele_gen_object_kind kind;
-    bool unique;                  /* an index that peers and upserts rely on */
-    const char *table;            /* base name of the table it belongs to; NULL for an enum */
-    const stele_gen_part *name;   /* its name, unquoted, without schema */
+    bool unique;                /* an index that peers and upserts rely on */
+    const char *optional;       /* "table.key" of an index that only exists where it is asked for */
+    const char *table;          /* base name of the table it belongs to; NULL for an enum */
+    const stele_gen_part *name; /* its name, unquoted, without schema */
     const stele_gen_part *create; /* one statement that creates it */
     uint16_t name_count;
     uint16_t create_count;

@@ -3104,6 +3104,33 @@ static const stele_gen_part ev_visits_newest_index_concurrently[] = {
     STELE_SQL(" (place_id, at DESC) INCLUDE (mood)"),
 };
 
+static const stele_gen_part ev_visits_notes_index_name[] = {
+    STELE_SQL("ix_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("visits_notes"),
+};
+
+static const stele_gen_part ev_visits_notes_index_create[] = {
+    STELE_SQL("CREATE INDEX \"ix_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("visits_notes\"\n"
+              "    ON "),
+    STELE_TABLE("visits"),
+    STELE_SQL(" USING gin (notes jsonb_path_ops)"),
+};
+
+static const stele_gen_part ev_visits_notes_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"ix_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("visits_notes\"\n"
+              "    ON "),
+    STELE_TABLE("visits"),
+    STELE_SQL(" USING gin (notes jsonb_path_ops)"),
+};
+
 static const stele_gen_part ev_visits_place_fkey_name[] = {
     STELE_PREFIX,
     STELE_SQL("visits_place"),
@@ -3242,6 +3269,17 @@ static const stele_gen_object ev_everything_objects[] = {
         .create_count = STELE_COUNT(ev_visits_newest_index_create),
         .create_concurrently = ev_visits_newest_index_concurrently,
         .create_concurrently_count = STELE_COUNT(ev_visits_newest_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
+        .optional = "visits.notes",
+        .table = "visits",
+        .name = ev_visits_notes_index_name,
+        .name_count = STELE_COUNT(ev_visits_notes_index_name),
+        .create = ev_visits_notes_index_create,
+        .create_count = STELE_COUNT(ev_visits_notes_index_create),
+        .create_concurrently = ev_visits_notes_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(ev_visits_notes_index_concurrently),
     },
     {
         .kind = STELE_GEN_OBJECT_FOREIGN_KEY,
