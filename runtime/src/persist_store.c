@@ -42,9 +42,10 @@ typedef struct gathering {
     uint32_t lane;
     stele_unit **units;
     size_t count;
-    size_t from;   /* those before are done with */
-    size_t window; /* at most in one transaction */
-    bool no_bulk;  /* a statement for many failed: who is at fault shows one by one */
+    size_t from;    /* those before are done with */
+    size_t window;  /* at most in one transaction */
+    size_t suspect; /* a bad one is among those before this, it is not known which; 0: none */
+    bool no_bulk;   /* a statement for many failed: who is at fault shows one by one */
     stele_conn *conn;
     stele_pipeline *pipeline;
     stele__deadline give_up; /* STELE__NEVER: nothing has failed yet */
@@ -455,11 +456,23 @@ static void refuse(gathering *g, size_t count, size_t bad, const stele_error *er
     if (bad == NO_UNIT && count == 1)
         bad = 0;
     g->window = count > 1 ? count / 2 : 1;
-    if (bad == NO_UNIT)
+    if (bad == NO_UNIT) {
+        g->suspect = g->from + count;
         return;
+    }
     if (bad > g->window)
         g->window = bad;
+    g->suspect = 0;
     stele__unit_fail(g->units[g->from + bad], err->status, err);
+}
+
+/* More at a time, unless a bad one is still looked for: then half of those it is among. */
+static void widen(gathering *g)
+{
+    if (g->from < g->suspect)
+        g->window = g->suspect - g->from > 1 ? (g->suspect - g->from) / 2 : 1;
+    else
+        g->window = g->window < g->count ? 2 * g->window : g->count;
 }
 
 static void store_next(gathering *g)
@@ -471,8 +484,8 @@ static void store_next(gathering *g)
     case STORED:
         g->attempts = 0;
         g->give_up = STELE__NEVER;
-        g->window = g->window < g->count ? 2 * g->window : g->count;
         complete(g, count);
+        widen(g);
         break;
     case REFUSED:
         refuse(g, count, bad, &err);
