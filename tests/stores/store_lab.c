@@ -189,6 +189,14 @@ int64_t number(const char *fmt, ...)
     return strtoll(ask(sql), NULL, 10);
 }
 
+bool wait_until(const char *sql)
+{
+    char *text = expand(sql);
+    bool met = dbtest_wait_until(dsn, text);
+    free(text);
+    return met;
+}
+
 /* ---- sessions -------------------------------------------------------------------------------- */
 
 stele_str text_of(const char *s)

@@ -475,7 +475,8 @@ STELE_API STELE_MUST_CHECK stele_status stele_sessions_get_track(
  * and are of one of `roles` (count 0: user and assistant).
  *
  * Owns:   the caller: stele_session_events_free(). Oldest first; `ret_anchor` is the event's place.
- * Errors: STELE_E_NOT_FOUND "session not found", "anchor event not found", also when it is no such message.
+ * Errors: STELE_E_NOT_FOUND "anchor event not found", also without the session and when it is no such
+ *         message.
  */
 STELE_API STELE_MUST_CHECK stele_status
 stele_sessions_window(stele_sessions *store, const stele_session_key *key, stele_str event_id,

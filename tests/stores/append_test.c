@@ -1,0 +1,319 @@
+/* Appending events. */
+#include "store_lab.h"
+
+static stele_status append(const char *session_id, const char *json, stele_session_appended *ret)
+{
+    stele_session_key key = key_of(session_id);
+    return stele_sessions_append(store, &key, stele_s(json), ret, &err);
+}
+
+static int64_t stored(void)
+{
+    flush_store();
+    return number("SELECT count(*) FROM {session_events} WHERE deleted_at IS NULL");
+}
+
+static void test_sync_mode(void **state)
+{
+    (void)state;
+    stele_session_appended appended = {0};
+    create_session("s");
+    uint64_t before = trips();
+    assert_ok(append("s", event_json("e-1", "user", "hello"), &appended));
+    assert_int_equal(trips() - before, 1);
+    assert_int_equal(appended.row_id, number("SELECT id FROM {session_events}"));
+    STELE_AUTO(stele_session) session = get_session("s", NULL);
+    assert_int_equal(session->events[0].created_at, appended.created_at);
+    assert_int_equal(session->updated_at, appended.created_at);
+    assert_string_equal(answer("SELECT created_at = updated_at AND expires_at IS NULL"
+                               " FROM {session_events}"),
+                        "t");
+}
+
+/* An event's state goes into the session's as it is: not routed, not stripped; null is a value. */
+static void test_state_delta(void **state)
+{
+    (void)state;
+    create_session("s");
+    assert_ok(
+        append("s",
+               "{\"id\": \"e-1\", \"choices\": [{\"message\": {\"role\": \"user\", \"content\":"
+               " \"x\"}}], \"stateDelta\": {\"a\": \"MQ==\", \"app:b\": \"Mg==\","
+               " \"user:c\": \"\", \"temp:d\": null}}",
+               NULL));
+    flush_store();
+    STELE_AUTO(stele_session) session = get_session("s", NULL);
+    assert_string_equal(state_of(session, "a"), "1");
+    assert_string_equal(state_of(session, "app:b"), "2");
+    assert_string_equal(state_of(session, "user:c"), "");
+    assert_string_equal(state_of(session, "temp:d"), "(null)");
+    assert_int_equal(number("SELECT count(*) FROM {app_states}"), 0);
+}
+
+static void test_expired_session(void **state)
+{
+    (void)state;
+    create_session("s");
+    append_text("s", "e-1", "user", "hello");
+    flush_store();
+    peer("UPDATE {session_states} SET expires_at = (now() AT TIME ZONE 'UTC') - interval '1 "
+         "second'");
+    append_text("s", "e-2", "assistant", "still here");
+    flush_store();
+    STELE_AUTO(stele_session) session = get_session("s", NULL); /* revived */
+    assert_string_equal(EVENT_IDS(session), "e-1 e-2");
+}
+
+static void test_partial_event(void **state)
+{
+    (void)state;
+    stele_session_appended appended = {.row_id = 7};
+    create_session("s");
+    assert_ok(append("s",
+                     "{\"id\": \"e-1\", \"is_partial\": true, \"choices\": [{\"delta\": {\"role\":"
+                     " \"assistant\", \"content\": \"x\"}}], \"stateDelta\": {\"k\": \"dg==\"}}",
+                     &appended));
+    assert_int_equal(appended.row_id, 0);
+    assert_int_equal(stored(), 0);
+    STELE_AUTO(stele_session) session = get_session("s", NULL);
+    assert_string_equal(state_of(session, "k"), "v");
+}
+
+static void test_what_is_stored(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *choices;
+        int64_t count;
+    } cases[] = {
+        {"[]", 0},
+        {"null", 0},
+        {"[{}]", 0},
+        {"[null]", 0},
+        {"[{\"message\": {\"role\": \"user\", \"content\": \"\"}}]", 0},
+        {"[{\"message\": {\"role\": \"user\", \"content\": \"x\"}}]", 1},
+        {"[{\"delta\": {\"content\": \"x\"}}]", 1},
+        {"[{\"message\": {\"reasoning_content\": \"x\"}}]", 1},
+        {"[{\"message\": {\"content_parts\": [ ]}}]", 0},
+        {"[{\"message\": {\"content_parts\": [{\"type\": \"text\"}]}}]", 1},
+        {"[{\"message\": {\"tool_calls\": [{\"id\": \"c\"}]}}]", 1},
+        {"[{\"message\": {\"tool_calls\": null}}]", 0},
+        {"[{\"message\": {\"tool_id\": \"c\"}}]", 1},
+        {"[{}, {\"message\": {\"tool_id\": \"c\"}}]", 0}, /* tools count in the first alone */
+        {"[{}, {\"message\": {\"content\": \"x\"}}]", 1},
+    };
+    char json[512];
+    create_session("s");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        peer("TRUNCATE {session_events}");
+        snprintf(json, sizeof json, "{\"id\": \"e\", \"choices\": %s}", cases[i].choices);
+        assert_ok(append("s", json, NULL));
+        if (stored() != cases[i].count)
+            fail_msg("%s: not as expected", cases[i].choices);
+    }
+}
+
+static void test_skip_insert_when_response_missing(void **state)
+{
+    (void)state;
+    create_session("s");
+    assert_ok(append("s",
+                     "{\"id\": \"e-1\", \"author\": \"user\", \"stateDelta\": {\"k\":"
+                     " \"dg==\"}}",
+                     NULL));
+    assert_int_equal(stored(), 0);
+    STELE_AUTO(stele_session) session = get_session("s", NULL);
+    assert_string_equal(state_of(session, "k"), "v");
+}
+
+static void test_session_not_found(void **state)
+{
+    (void)state;
+    stele_session_key key = key_of("s");
+    if (world_is_async())
+        return; /* told by flushing: see async_test */
+    assert_status(append("s", event_json("e-1", "user", "hello"), NULL), STELE_E_NOT_FOUND);
+    assert_string_equal(err.message, "session not found");
+    create_session("s");
+    assert_ok(stele_sessions_delete(store, &key, &err));
+    assert_status(append("s", event_json("e-1", "user", "hello"), NULL), STELE_E_NOT_FOUND);
+    assert_int_equal(stored(), 0);
+}
+
+static void test_what_is_no_event(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",
+        "[]",
+        "null",
+        "{",
+        "{\"a\": }",
+        "{\"a\": 1,}",
+        "{\"a\": 01}",
+        "{\"a\": \"\\x\"}",
+        "{} x",
+        "{\"stateDelta\": []}",
+        "{\"stateDelta\": {\"k\": 1}}",
+        "{\"stateDelta\": {\"k\": \"no base64\"}}",
+        "{\"stateDelta\": {\"k\": \"YQ\"}}",
+    };
+    create_session("s");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (append("s", bad[i], NULL) != STELE_E_INPUT)
+            fail_msg("%s: was taken", bad[i]);
+    stele_session_key key = {.app_name = text_of("desk")};
+    assert_status(stele_sessions_append(store, &key, stele_s("{}"), NULL, &err), STELE_E_INPUT);
+    assert_string_equal(err.message, "userID is required");
+}
+
+/* ---- events made of a struct ------------------------------------------------------------------ */
+
+static void test_built_event(void **state)
+{
+    (void)state;
+    stele_session_key key = key_of("s");
+    stele_session_value delta[] = {value_of("k\"ey", "v\n"), value_of("nil", NULL)};
+    stele_event event = STELE_EVENT_INIT;
+    event.author = text_of("planner");
+    event.invocation_id = text_of("i-7");
+    event.branch = text_of("planner/search");
+    event.filter_key = text_of("planner/search");
+    event.content = text_of("a \"quote\", a \\ and \x01, \xe6\x97\xa5");
+    event.tool_calls = text_of("[{\"type\": \"function\", \"function\": {\"name\": \"find\","
+                               " \"arguments\": \"{}\"}, \"id\": \"c-1\"}]");
+    event.state_delta = delta;
+    event.state_delta_count = 2;
+    event.extensions = text_of("{\"score\": 1.5}");
+    event.timestamp.has = true;
+    event.timestamp.v = 1772755211250000;
+    create_session("s");
+    assert_ok(stele_sessions_append_event(store, &key, &event, NULL, &err));
+    flush_store();
+#define SHOWS(path)                                                                                \
+    answer("SELECT event #>> string_to_array('%s', ',') FROM {session_events}", path)
+    assert_int_equal(strlen(SHOWS("id")), 36);
+    assert_string_equal(SHOWS("version"), "1");
+    assert_string_equal(SHOWS("timestamp"), "2026-03-06T00:00:11.25Z");
+    assert_string_equal(SHOWS("created"), "1772755211");
+    assert_string_equal(SHOWS("author"), "planner");
+    assert_string_equal(SHOWS("invocationId"), "i-7");
+    assert_string_equal(SHOWS("filterKey"), "planner/search");
+    assert_string_equal(SHOWS("branch"), "planner/search");
+    assert_string_equal(SHOWS("choices,0,message,role"), "assistant");
+    assert_string_equal(SHOWS("choices,0,message,content"),
+                        "a \"quote\", a \\ and \x01, \xe6\x97\xa5");
+    assert_string_equal(SHOWS("choices,0,message,tool_calls,0,function,name"), "find");
+    assert_string_equal(SHOWS("stateDelta"), "{\"nil\": null, \"k\\\"ey\": \"dgo=\"}");
+    assert_string_equal(SHOWS("extensions,score"), "1.5");
+    assert_string_equal(SHOWS("done"), "false");
+    assert_string_equal(SHOWS("response,timestamp"), "2026-03-06T00:00:11.25Z");
+    STELE_AUTO(stele_session) session = get_session("s", NULL);
+    assert_string_equal(state_of(session, "k\"ey"), "v\n");
+    event.extensions = text_of("[]");
+    assert_status(stele_sessions_append_event(store, &key, &event, NULL, &err), STELE_E_INPUT);
+    assert_said("extensions is no JSON object");
+}
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+static void test_ttl_exact_and_lazy(void **state)
+{
+    (void)state;
+    stele_sessions_options options = world_options();
+    options.async_persist = false;
+    options.session_ttl_ms = 3600 * 1000;
+    stele_session_key key = key_of("s");
+    const char *json = event_json("e-1", "user", "hello");
+    for (int lazy = 0; lazy < 2; lazy++) {
+        assert_int_equal(clean_store(NULL), 0);
+        options.lazy_ttl = lazy == 1;
+        stele_sessions *with_ttl = open_store(&options);
+        assert_ok(stele_sessions_create(with_ttl, &key, NULL, 0, NULL, &err));
+        const char *end = answer("SELECT expires_at FROM {session_states}");
+        assert_ok(stele_sessions_append(with_ttl, &key, stele_s(json), NULL, &err));
+        const char *later = answer("SELECT expires_at FROM {session_states}");
+        assert_int_equal(strcmp(end, later) == 0, lazy == 1);
+        /* Once a sixteenth of it is over, it is put off in both. */
+        peer("UPDATE {session_states} SET expires_at = expires_at - interval '230 seconds'");
+        assert_ok(stele_sessions_append(with_ttl, &key, stele_s(json), NULL, &err));
+        assert_string_equal(answer("SELECT expires_at > updated_at + interval '3599 seconds'"
+                                   " FROM {session_states}"),
+                            "t");
+        close_store(with_ttl);
+    }
+}
+
+static void test_idempotent_events(void **state)
+{
+    (void)state;
+    stele_sessions_options options = world_options();
+    options.async_persist = false;
+    options.idempotent_events = true;
+    stele_sessions *once = open_store(&options);
+    stele_session_key key = key_of("s");
+    stele_session_appended first;
+    stele_session_appended second;
+    const char *json = event_json("e-1", "user", "hello");
+    create_session("s");
+    assert_ok(stele_sessions_append(once, &key, stele_s(json), &first, &err));
+    stele_sessions_stats before;
+    stele_sessions_get_stats(once, &before);
+    assert_ok(stele_sessions_append(once, &key, stele_s(json), &second, &err));
+    stele_sessions_stats after;
+    stele_sessions_get_stats(once, &after);
+    assert_int_equal(after.round_trips - before.round_trips, 1);
+    assert_false(first.duplicate);
+    assert_true(second.duplicate);
+    assert_int_equal(first.row_id, second.row_id);
+    assert_int_equal(first.created_at, second.created_at);
+    assert_int_equal(after.duplicates, 1);
+    assert_int_equal(number("SELECT count(*) FROM {session_events}"), 1);
+    close_store(once);
+}
+
+static void test_strict_mode(void **state)
+{
+    (void)state;
+    stele_sessions_options options = world_options();
+    options.async_persist = false;
+    options.strict = true;
+    stele_sessions *strict = open_store(&options);
+    stele_session_key key = key_of("s");
+    const char *json = "{\"id\": \"e-1\", \"stateDelta\": {\"own\": \"MQ==\", \"app:b\": \"Mg==\","
+                       " \"user:c\": null, \"temp:d\": \"NA==\"}, \"choices\": [{\"message\":"
+                       " {\"content\": \"x\"}}]}";
+    STELE_AUTO(stele_session) session = NULL;
+    create_session("s");
+    stele_sessions_stats before;
+    stele_sessions_get_stats(strict, &before);
+    assert_ok(stele_sessions_append(strict, &key, stele_s(json), NULL, &err));
+    stele_sessions_stats after;
+    stele_sessions_get_stats(strict, &after);
+    assert_int_equal(after.round_trips - before.round_trips, 1);
+    assert_ok(stele_sessions_get(strict, &key, NULL, &session, &err));
+    assert_string_equal(state_of(session, "own"), "1");
+    assert_string_equal(state_of(session, "app:b"), "2");
+    assert_string_equal(state_of(session, "user:c"), "(null)");
+    assert_string_equal(state_of(session, "temp:d"), "(none)");
+    assert_string_equal(answer("SELECT state -> 'state' FROM {session_states}"),
+                        "{\"own\": \"MQ==\"}");
+    assert_string_equal(answer("SELECT value FROM {app_states} WHERE key = 'b'"), "2");
+    assert_string_equal(answer("SELECT event -> 'stateDelta' FROM {session_events}"),
+                        "{\"own\": \"MQ==\", \"app:b\": \"Mg==\", \"user:c\": null}");
+    close_store(strict);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORED(test_sync_mode),         STORED(test_state_delta),
+        STORED(test_expired_session),   STORED(test_partial_event),
+        STORED(test_what_is_stored),    STORED(test_skip_insert_when_response_missing),
+        STORED(test_session_not_found), STORED(test_what_is_no_event),
+        STORED(test_built_event),       STORED(test_ttl_exact_and_lazy),
+        STORED(test_idempotent_events), STORED(test_strict_mode),
+    };
+    dbtest_require_server();
+    return RUN_STORED(tests);
+}
