@@ -40,7 +40,7 @@ class _Spec:
     reads: bool = False
 
 
-_NEW: Final = ("kind:TEXT", "key:TEXT", "args:JSONB", "max_attempts:INT4", "priority:INT2")
+_NEW: Final = ("kind:TEXT", "key:TEXT?", "args:JSONB?", "max_attempts:INT4", "priority:INT2")
 _HELD: Final = ("ids:INT8[]", "tokens:INT8[]")
 _FAILED: Final = ("id:INT8", "token:INT8", "gen:INT8")
 _ENDED: Final = ("id:INT8", "ended:BOOL", "again:BOOL", "held:BOOL")
@@ -148,7 +148,7 @@ _SPECS: Final = (
         "RETURNING t.id, t.state = 'available' AS again\n)\n"
         + _TOLD.format(of="(SELECT {id} AS id, {token} AS token) AS u"),
         "failed",
-        (*_FAILED, "delay_ms:INT8", "counts:BOOL", "dead:BOOL", "message:TEXT"),
+        (*_FAILED, "delay_ms:INT8", "counts:BOOL", "dead:BOOL", "message:TEXT?"),
         "job_ended",
         _ENDED,
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from stele.layout import doc_comment, fields
+from stele.layout import COLUMNS, comment, comment_text, doc_comment, fields, prototype
 from stele.lower_stmt import Input, Key
 from stele.lower_types import CType, c_type, has_equality, has_range, row_note
 from stele.lower_view import StructView
@@ -154,3 +154,21 @@ class Structs:
         )
         doc = doc_comment(f"A page of {self.table.name}; see stele/page.h.")
         return StructView(f"{self.base}_page", doc, body)
+
+
+def inline(result: str, name: str, param: str) -> str:
+    """The head of a function that is written in the header."""
+    return prototype(f"static inline {result}", name, [param], "")
+
+
+def opaque(name: str) -> str:
+    """The declaration of an incomplete type."""
+    line = f"typedef struct {name} {name};"
+    return line if len(line) <= COLUMNS else f"typedef struct {name}\n    {name};"
+
+
+def heading(table: Table) -> str:
+    """What stands above a table's declarations."""
+    text = comment_text(f"{table.name}: {table.doc}" if table.doc else table.name)
+    line = f"/* ---- {text} ---- */"
+    return line if len(line) <= COLUMNS else comment(f"---- {text} ----")

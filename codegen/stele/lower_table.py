@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stele.layout import COLUMNS, comment, comment_text, doc_comment, prototype, statement
+from stele.layout import COLUMNS, doc_comment, prototype, statement
 from stele.lower_bulk import BulkStmt, bulk_function, insert_many, upsert_many
 from stele.lower_jobs import job_descriptor, job_functions, job_statements
 from stele.lower_queue import is_queued, iterator, queue_function
 from stele.lower_stmt import Key, Statements, Stmt
-from stele.lower_struct import Structs
+from stele.lower_struct import Structs, heading, inline, opaque
 from stele.lower_sweep import Sweeps
 from stele.lower_view import (
     ArrayView,
@@ -528,18 +528,18 @@ class TableLowering:
         page = f"{self.base}_page"
         view = TableView(
             name=self.table.name,
-            heading=_heading(self.table),
+            heading=heading(self.table),
             row=self.structs.row(),
             structs=self._structs(),
             page=self.structs.page(),
             has_pages=bool(self.stmts.lists()),
             functions=tuple(self.functions),
             row_type=self.row,
-            row_free=_inline("void", f"{self.row}_free", f"{self.row} *row"),
-            row_autofree=_inline("void", f"{self.row}_autofree", f"{self.row} **row"),
+            row_free=inline("void", f"{self.row}_free", f"{self.row} *row"),
+            row_autofree=inline("void", f"{self.row}_autofree", f"{self.row} **row"),
             page_type=page,
-            page_free=_inline("void", f"{page}_free", f"{page} *page"),
-            page_autofree=_inline("void", f"{page}_autofree", f"{page} **page"),
+            page_free=inline("void", f"{page}_free", f"{page} *page"),
+            page_autofree=inline("void", f"{page}_autofree", f"{page} **page"),
             page_token=prototype(
                 "STELE_MUST_CHECK static inline stele_status",
                 f"{page}_token",
@@ -552,7 +552,7 @@ class TableLowering:
             constants=self._constants(),
             scope=self._scope(),
             blocks=tuple(self.blocks),
-            iter=_opaque(f"{self.base}_iter") if self.key else "",
+            iter=opaque(f"{self.base}_iter") if self.key else "",
             inlines=iterator(f"{self.base}_iter", self.row) if self.key else (),
             jobs=jobs,
         )
@@ -596,18 +596,3 @@ def _columns(index: Index) -> tuple[str, ...]:
 
 def _listed(columns: Sequence[str]) -> str:
     return columns[0] if len(columns) == 1 else f"({', '.join(columns)})"
-
-
-def _inline(result: str, name: str, param: str) -> str:
-    return prototype(f"static inline {result}", name, [param], "")
-
-
-def _opaque(name: str) -> str:
-    line = f"typedef struct {name} {name};"
-    return line if len(line) <= COLUMNS else f"typedef struct {name}\n    {name};"
-
-
-def _heading(table: Table) -> str:
-    text = comment_text(f"{table.name}: {table.doc}" if table.doc else table.name)
-    line = f"/* ---- {text} ---- */"
-    return line if len(line) <= COLUMNS else comment(f"---- {text} ----")

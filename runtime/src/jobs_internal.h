@@ -20,11 +20,14 @@
 #include "stele/jobs.h"
 
 #define STELE__JOB_MS 1000000u /* nanoseconds */
+#define STELE__KINDS_MAX 256
 
 typedef struct stele__kind {
     stele_job_kind given; /* without zeros where a default applies; its name is ours */
     uint32_t held;        /* ready or running here */
     uint32_t running;
+    uint32_t asked; /* of the claim under way */
+    uint32_t taken;
 } stele__kind;
 
 /** Why a handler should stop. */
@@ -130,6 +133,7 @@ struct stele_jobs {
     stele__job_list ready;
     stele__job_list running;
     stele__job_list ended; /* the table is to be told */
+    stele__job_list stuck; /* the same, and somebody has locked the row for the moment */
     uint32_t telling;      /* taken from `ended` by the turn under way */
     uint32_t idle_workers;
     bool look;      /* jobs may have come */
@@ -140,7 +144,7 @@ struct stele_jobs {
     uint32_t callers;      /* inside a call that may wait */
     stele_conn *turn_conn; /* leased: what close may cancel */
     stele_conn *keep_conn;
-    uint64_t hot_until_ns; /* look often until then */
+    uint64_t retry_ns; /* look then at the latest: a job of ours will be due */
     stele_job_stats stats;
     size_t thread_count;
     pthread_t handles[];
@@ -186,7 +190,10 @@ void stele__jobs_release(stele_jobs *jobs, stele_conn **place, stele_conn *conn)
 /** Counts a statement that failed, and tells the hook. */
 void stele__jobs_failed(stele_jobs *jobs, const stele_error *err);
 
-/** Counts what became of a job, tells the hook, and frees it. It is in no list. */
+/** Counts what became of a job, and tells the hook. It is in no list. */
+void stele__job_tell(stele_job *job, stele_job_outcome outcome);
+
+/** The same, and frees it. */
 void stele__job_over(stele_job *job, stele_job_outcome outcome);
 
 /* ---- jobs_run.c ---- */

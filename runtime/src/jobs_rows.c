@@ -35,7 +35,7 @@ stele_status stele__job_check(const stele_job_input *job, uint32_t attempts,
     if (job->kind.len == 0)
         return stele__fail(err, STELE_E_INPUT, "job.kind is empty: no handler would take it");
     stele_status st = check_text(job->kind, "kind", KIND_MAX, err);
-    if (st == STELE_OK && job->key.data != NULL)
+    if (st == STELE_OK)
         st = check_text(job->key, "key", KEY_MAX, err);
     if (st != STELE_OK)
         return st;

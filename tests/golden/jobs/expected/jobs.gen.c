@@ -1231,8 +1231,8 @@ static const stele_gen_column errands_jobs_enqueue_columns[] = {
 
 static const stele_gen_param errands_jobs_enqueue_params[] = {
     {"kind", STELE_GEN_TEXT, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_new, kind), 0, NULL},
-    {"key", STELE_GEN_TEXT, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_new, key), 0, NULL},
-    {"args", STELE_GEN_JSONB, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_new, args), 0, NULL},
+    {"key", STELE_GEN_TEXT, STELE_GEN_OPT, true, 0, offsetof(stele_gen_job_new, key), 0, NULL},
+    {"args", STELE_GEN_JSONB, STELE_GEN_OPT, true, 0, offsetof(stele_gen_job_new, args), 0, NULL},
     {"max_attempts", STELE_GEN_INT4, STELE_GEN_PLAIN, true, 0,
      offsetof(stele_gen_job_new, max_attempts), 0, NULL},
     {"priority", STELE_GEN_INT2, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_new, priority), 0,
@@ -1489,8 +1489,8 @@ static const stele_gen_param errands_jobs_fail_params[] = {
      NULL},
     {"dead", STELE_GEN_BOOL, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_failed, dead), 0,
      NULL},
-    {"message", STELE_GEN_TEXT, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_failed, message),
-     0, NULL},
+    {"message", STELE_GEN_TEXT, STELE_GEN_OPT, true, 0, offsetof(stele_gen_job_failed, message), 0,
+     NULL},
 };
 
 static const stele_gen_part errands_jobs_fail_parts[] = {
@@ -1835,9 +1835,8 @@ static const stele_gen_stmt errands_jobs_revive_stmt = {
 
 static const stele_gen_param errands_jobs_tick_params[] = {
     {"kind", STELE_GEN_TEXT, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_tick, kind), 0, NULL},
-    {"key", STELE_GEN_TEXT, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_tick, key), 0, NULL},
-    {"args", STELE_GEN_JSONB, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_tick, args), 0,
-     NULL},
+    {"key", STELE_GEN_TEXT, STELE_GEN_OPT, true, 0, offsetof(stele_gen_job_tick, key), 0, NULL},
+    {"args", STELE_GEN_JSONB, STELE_GEN_OPT, true, 0, offsetof(stele_gen_job_tick, args), 0, NULL},
     {"max_attempts", STELE_GEN_INT4, STELE_GEN_PLAIN, true, 0,
      offsetof(stele_gen_job_tick, max_attempts), 0, NULL},
     {"priority", STELE_GEN_INT2, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_tick, priority),
