@@ -22,6 +22,7 @@ static const struct {
     {"40P01", STELE_E_SERIALIZATION, true},
     {"23505", STELE_E_UNIQUE, false},
     {"23503", STELE_E_FOREIGN_KEY, false},
+    {"23001", STELE_E_FOREIGN_KEY, false}, /* RESTRICT, from server 18 on */
     {"23502", STELE_E_NOT_NULL, false},
     {"23514", STELE_E_CHECK, false},
     {"23P01", STELE_E_EXCLUSION, false},

@@ -226,7 +226,7 @@ static void test_closing_discards_what_was_not_synced(void **state)
     assert_int_equal(count_things(), 0);
     assert_int_equal(find_thing(conn, 1, &err), STELE_E_NOT_FOUND);
     assert_int_equal(stele_conn_backend_pid(conn), pid);
-    assert_string_equal(ask(conn, "SELECT pg_current_xact_id_if_assigned() IS NULL"), "t");
+    assert_string_equal(ask(conn, "SELECT txid_current_if_assigned() IS NULL"), "t");
 }
 
 static void test_a_lease_can_be_returned_first(void **state)

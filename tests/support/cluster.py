@@ -274,7 +274,6 @@ class Cluster:
                 "--encoding=UTF8",
                 "--locale=C.UTF-8",
                 "--no-sync",  # the cluster does not outlive this machine's memory
-                "--no-instructions",
             ],
         )
         lines = [f"unix_socket_directories = '{self.folder}'\n"]

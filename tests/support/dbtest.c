@@ -125,6 +125,17 @@ static char *dsn_for(const char *database)
     return dsn;
 }
 
+int dbtest_server_version(void)
+{
+    static atomic_int version;
+    if (atomic_load(&version) == 0) {
+        PGconn *conn = dbtest_connect(server_dsn());
+        atomic_store(&version, PQserverVersion(conn));
+        PQfinish(conn);
+    }
+    return atomic_load(&version);
+}
+
 char *dbtest_create(void)
 {
     static atomic_int count;
@@ -133,7 +144,10 @@ char *dbtest_create(void)
     snprintf(name, sizeof name, "t_%ld_%d", (long)getpid(), atomic_fetch_add(&count, 1));
     snprintf(sql, sizeof sql, "CREATE DATABASE %s TEMPLATE template0", name);
     dbtest_exec(server_dsn(), sql);
-    return dsn_for(name);
+    char *dsn = dsn_for(name);
+    if (dbtest_server_version() < 130000) /* what test schemas use and the server lacks */
+        dbtest_exec(dsn, "CREATE EXTENSION pgcrypto");
+    return dsn;
 }
 
 void dbtest_drop(char *dsn)
@@ -141,8 +155,11 @@ void dbtest_drop(char *dsn)
     if (dsn == NULL)
         return;
     char *name = dbtest_value(dsn, "SELECT current_database()");
-    char sql[128];
-    snprintf(sql, sizeof sql, "DROP DATABASE %s WITH (FORCE)", name);
+    char sql[256];
+    snprintf(sql, sizeof sql,
+             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '%s'", name);
+    dbtest_exec(server_dsn(), sql);
+    snprintf(sql, sizeof sql, "DROP DATABASE %s", name); /* waits for them to be gone */
     dbtest_exec(server_dsn(), sql);
     free(name);
     free(dsn);

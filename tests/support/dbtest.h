@@ -10,6 +10,9 @@
 /** Ends the program with 77, "skipped", if there is no server to test with. */
 void dbtest_require_server(void);
 
+/** As libpq tells it: 150018 is 15.18. */
+int dbtest_server_version(void);
+
 /** Creates an empty database and returns its connection string. Give it to dbtest_drop(). */
 char *dbtest_create(void);
 

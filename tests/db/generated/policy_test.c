@@ -330,7 +330,7 @@ static void a_hard_delete_asks_nothing(void **state)
     ok(shop_customers_hard_delete(conn, 2, &err)); /* was a tombstone */
     ok(shop_customers_hard_delete(conn, 1, &err));
     fails(STELE_E_FOREIGN_KEY, shop_customers_hard_delete(conn, 901, &err)); /* has a cart */
-    assert_string_equal(err.sqlstate, "23503");
+    assert_true(strcmp(err.sqlstate, "23503") == 0 || strcmp(err.sqlstate, "23001") == 0);
     assert_string_equal(err.table, "carts");
     assert_string_equal(err.constraint, "carts_customer");
     ok(shop_customers_delete(conn, 901, &err)); /* a tombstone may be referred to */
