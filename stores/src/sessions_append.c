@@ -168,8 +168,10 @@ stele_status stele_append_next(stele_append_call *call, stele_error *err)
     if (chain->next == store->append_hook_count)
         return append_now(call, err);
     const stele_append_hook *hook = &store->append_hooks[chain->next++];
+    stele_str event = call->event;
     stele_status st = hook->fn(call, hook->user, err);
-    chain->next--; /* a hook may try again */
+    call->event = event; /* what it put there ends with it */
+    chain->next--;       /* and the one before may try again */
     return st;
 }
 

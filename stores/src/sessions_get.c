@@ -167,8 +167,10 @@ stele_status stele_get_next(stele_get_call *call, stele_error *err)
     if (chain->next == store->get_hook_count)
         return get_now(call->store, call->key, call->options, call->ret_session, err);
     const stele_get_hook *hook = &store->get_hooks[chain->next++];
+    const stele_session_get_options *options = call->options;
     stele_status st = hook->fn(call, hook->user, err);
-    chain->next--; /* a hook may try again */
+    call->options = options; /* what it put there ends with it */
+    chain->next--;           /* and the one before may try again */
     return st;
 }
 

@@ -23,6 +23,8 @@ struct stele_sessions {
     int64_t app_ttl_ms;
     int64_t user_ttl_ms;
     int64_t track_ttl_ms;
+    int64_t cleanup_ms; /* negative: only when told to */
+    bool expires;       /* something may */
     bool soft_delete;
     bool lazy_ttl;
     bool strict;

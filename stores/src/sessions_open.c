@@ -6,7 +6,7 @@
 
 #include "banned.h"
 
-enum { DEFAULT_EVENTS = 1000, DEFAULT_CLEANUP_MS = 300000, CLOSE_MS = 5000 };
+enum { DEFAULT_EVENTS = 1000, DEFAULT_CLEANUP_MS = 300000, CLOSE_MS = 5000, MOST_INDEXES = 8 };
 
 static bool given(const char *text)
 {
@@ -152,7 +152,9 @@ static stele_status fill(stele_sessions *store, const stele_sessions_options *op
     store->lazy_ttl = options->lazy_ttl;
     store->strict = options->strict;
     store->idempotent = options->idempotent_events;
-    store->event_id_index = options->event_id_index;
+    store->expires = store->session_ttl_ms > 0 || store->app_ttl_ms > 0 || store->user_ttl_ms > 0 ||
+                     store->track_ttl_ms > 0;
+    store->event_id_index = options->event_id_index || options->idempotent_events;
     store->soft_delete = options->soft_delete != STELE_OFF;
     store->on_error = options->on_error;
     store->on_error_user = options->on_error_user;
@@ -179,23 +181,47 @@ static stele_status open_sweeper(stele_sessions *store, const stele_sessions_opt
                                  stele_error *err)
 {
     stele_sweeper_options sweeper = STELE_SWEEPER_OPTIONS_INIT;
-    bool expires = store->session_ttl_ms > 0 || store->app_ttl_ms > 0 || store->user_ttl_ms > 0 ||
-                   store->track_ttl_ms > 0;
-    bool wanted = expires || options->retention_ms > 0;
-    sweeper.interval_ms = wanted ? DEFAULT_CLEANUP_MS : -1;
+    bool wanted = store->expires || options->retention_ms > 0;
+    store->cleanup_ms = wanted ? DEFAULT_CLEANUP_MS : -1;
     if (options->cleanup_interval_ms != 0)
-        sweeper.interval_ms = options->cleanup_interval_ms;
+        store->cleanup_ms = options->cleanup_interval_ms;
+    sweeper.interval_ms = store->cleanup_ms;
     sweeper.retention_ms = options->retention_ms;
     sweeper.on_error = tell_cleanup;
     sweeper.user = store;
     return stele_sweeper_open(store->db, &sweeper, &store->sweeper, err);
 }
 
+/* Which optional indexes of schema/sessions.yaml are wanted. */
+static size_t choose_indexes(const stele_sessions *store, const stele_sessions_options *options,
+                             const char *chosen[MOST_INDEXES])
+{
+    size_t count = 0;
+    if (!options->peer_indexes) {
+        chosen[count++] = "session_events.user_message";
+        chosen[count++] = "session_states.tombstone";
+        chosen[count++] = "*.deleted";
+    }
+    if (!options->peer_indexes && store->expires)
+        chosen[count++] = "*.sweep";
+    if (store->event_id_index)
+        chosen[count++] = "session_events.event_id";
+    if (options->recent_index)
+        chosen[count++] = "session_states.recent";
+    if (options->undeleted_index)
+        chosen[count++] = "session_events.undeleted";
+    return count;
+}
+
 static stele_status ensure(stele_sessions *store, const stele_sessions_options *options,
                            stele_error *err)
 {
+    const char *chosen[MOST_INDEXES];
     stele_ensure_options how = STELE_ENSURE_OPTIONS_INIT;
     how.skip_init = options->skip_init;
+    how.build_indexes = true;
+    how.optional = chosen;
+    how.optional_count = choose_indexes(store, options, chosen);
     return stele_db_ensure(store->db, &sessions_module, &how, err);
 }
 
@@ -242,6 +268,20 @@ stele_status stele_sessions_open(const stele_sessions_options *given_options,
 
 /* ---- closing --------------------------------------------------------------------------------- */
 
+stele_status stele_sessions_shutdown(stele_sessions *store, uint32_t deadline_ms,
+                                     uint64_t *ret_lost, stele_error *err)
+{
+    if (ret_lost != NULL)
+        *ret_lost = 0;
+    if (store->sweeper == NULL)
+        return STELE_OK; /* not for the first time */
+    stele__sessions_shut(store);
+    stele_status st = stele_sweeper_close(store->sweeper, deadline_ms, err);
+    if (st != STELE_E_FORKED)
+        store->sweeper = NULL;
+    return st;
+}
+
 stele_status stele_sessions_close(stele_sessions *store, uint32_t deadline_ms, uint64_t *ret_lost,
                                   stele_error *err)
 {
@@ -249,11 +289,9 @@ stele_status stele_sessions_close(stele_sessions *store, uint32_t deadline_ms, u
         *ret_lost = 0;
     if (store == NULL)
         return STELE_OK;
-    stele_status st = stele_sweeper_close(store->sweeper, deadline_ms, err);
-    if (st == STELE_E_FORKED)
-        return st; /* the parent's: its memory is left alone */
-    stele__sessions_shut(store);
-    release(store, deadline_ms);
+    stele_status st = stele_sessions_shutdown(store, deadline_ms, ret_lost, err);
+    if (st != STELE_E_FORKED) /* the parent's: its memory is left alone */
+        release(store, deadline_ms);
     return st;
 }
 

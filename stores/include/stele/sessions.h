@@ -128,11 +128,16 @@ typedef struct stele_sessions_options {
      * none. [the names of `db`] */
     const char *schema;
     const char *prefix;
-    bool skip_init;      /* neither create the tables nor look at them */
-    bool event_id_index; /* also create the index that finds events by their id: windows, edits and
-                              idempotent events of long sessions need it; appends pay for it */
-    bool recent_index; /* also create the index that lists a user's last sessions; state changes are
-                              no longer HOT then */
+    bool skip_init; /* neither create the tables nor look at them */
+    /* Indexes beyond the peer's, which tolerates them. They are built without blocking writes where
+     * tables have rows already. What costs next to nothing is there unless `peer_indexes` is set: those
+     * for the last message of the user, for what was deleted, and with a TTL for what expires. */
+    bool peer_indexes; /* no index but the peer's own: reads of long sessions may be slow */
+    bool
+        event_id_index; /* windows and cuts find their event at once; appends pay five to ten percent */
+    bool recent_index; /* lists read one page of a user's thousands of sessions; updates of sessions
+                             are no longer HOT */
+    bool undeleted_index; /* reads do not wade through events that were cut off; ten percent */
 
     int32_t event_limit; /* [1000] events that are read; negative: all. Nothing is ever trimmed */
     int64_t session_ttl_ms; /* [never expires] */
@@ -208,14 +213,17 @@ STELE_API STELE_MUST_CHECK stele_status stele_sessions_open(const stele_sessions
                                                             stele_error *err);
 
 /**
- * Closes a store: what is queued is written and running summaries end, for at most `deadline_ms`.
- * NULL is ignored. No other call may follow, but those that other threads have begun end with
- * STELE_E_CLOSED.
+ * Ends a store: what is queued is written, running summaries end, for at most `deadline_ms`; calls of
+ * other threads are waited for. From here on every call answers STELE_E_CLOSED, until stele_sessions_close().
  *
  * `ret_lost` (may be NULL) is the number of appends that were queued and are not known to be durable.
  *
- * Errors: STELE_E_TIMEOUT when something had to be given up: the store is closed all the same.
+ * Errors: STELE_E_TIMEOUT when something had to be given up. STELE_E_FORKED in a child process.
  */
+STELE_API stele_status stele_sessions_shutdown(stele_sessions *store, uint32_t deadline_ms,
+                                               uint64_t *ret_lost, stele_error *err);
+
+/** Shuts down, unless that was done, and frees the store. NULL is ignored. No other call may follow. */
 STELE_API stele_status stele_sessions_close(stele_sessions *store, uint32_t deadline_ms,
                                             uint64_t *ret_lost, stele_error *err);
 /** The same with five seconds; NULL is ignored. For STELE_AUTO. */

@@ -1,0 +1,318 @@
+/* Opening a store: where the database is, names, and tables that are not what they should be. */
+#include "sessions_internal.h"
+#include "store_lab.h"
+
+static const char index_states[] = "session_states_unique_active";
+
+static stele_status try_open(const stele_sessions_options *options)
+{
+    stele_sessions *s = NULL;
+    stele_status st = stele_sessions_open(options, &s, &err);
+    if (st == STELE_OK)
+        assert_ok(stele_sessions_close(s, 5000, NULL, &err));
+    return st;
+}
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+static void test_prefix_gets_an_underscore(void **state)
+{
+    (void)state;
+    stele_sessions_options options = world_options();
+    options.schema = NULL;
+    const char *const prefixes[] = {"pre", "pre_"};
+    for (int i = 0; i < 2; i++) {
+        options.prefix = prefixes[i];
+        assert_ok(try_open(&options));
+    }
+    assert_int_equal(
+        number("SELECT count(*) FROM pg_class WHERE relname ~ '^pre_(session|app|user)_'"
+               " AND relkind = 'r' AND relname !~ 'jobs'"),
+        6);
+    assert_int_equal(number("SELECT count(*) FROM pg_class WHERE relname ~ '^pre__'"), 0);
+}
+
+static void test_bad_names(void **state)
+{
+    (void)state;
+    const char *const bad[] = {"1a", "a-b", "a b", "a;drop", "a\"b", "\xc3\xa9"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        stele_sessions_options options = world_options();
+        options.prefix = bad[i];
+        assert_status(try_open(&options), STELE_E_NAME);
+        options = world_options();
+        options.schema = bad[i];
+        assert_status(try_open(&options), STELE_E_NAME);
+    }
+    char longest[80];
+    memset(longest, 'a', 79);
+    longest[79] = '\0';
+    stele_sessions_options options = world_options();
+    options.prefix = longest;
+    assert_status(try_open(&options), STELE_E_NAME);
+}
+
+static void test_unknown_schema(void **state)
+{
+    (void)state;
+    stele_sessions_options options = world_options();
+    options.schema = "nowhere";
+    stele_status st = try_open(&options);
+    assert_true(st == STELE_E_SCHEMA);
+    assert_said("nowhere");
+}
+
+/* ---- where the database is ------------------------------------------------------------------- */
+
+static void test_dsn_priority(void **state)
+{
+    (void)state;
+    stele_sessions_options options = world_options();
+    options.host = "nowhere.invalid";
+    options.instance = "unknown";
+    assert_ok(try_open(&options));
+    /* A host before an instance; it is not to be found. */
+    options.dsn = NULL;
+    options.pool.acquire_timeout_ms = 2000;
+    options.pool.connect_timeout_ms = 1000;
+    stele_status st = try_open(&options);
+    assert_true(st == STELE_E_CONNECT || st == STELE_E_TIMEOUT);
+}
+
+static void test_instance(void **state)
+{
+    (void)state;
+    stele_registry *registry = NULL;
+    stele_sessions_options options = world_options();
+    assert_ok(stele_registry_new(&registry, &err));
+    assert_ok(stele_registry_set(registry, "mine", dsn, &err));
+    options.dsn = NULL;
+    options.registry = registry;
+    options.instance = "mine";
+    assert_ok(try_open(&options));
+    options.instance = "other";
+    assert_status(try_open(&options), STELE_E_INPUT);
+    assert_said("other");
+    options.instance = "mine";
+    options.extra = "connect_timeout=3";
+    assert_status(try_open(&options), STELE_E_INPUT);
+    assert_said("extra");
+    stele_registry_free(registry);
+}
+
+static void test_extra_options(void **state)
+{
+    (void)state;
+    stele_sessions_options options = world_options();
+    options.extra = "application_name=extra_of_store";
+    stele_sessions *s = open_store(&options);
+    assert_int_equal(
+        number("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'extra_of_store'"),
+        1);
+    close_store(s);
+    options.dsn = "postgres://x/y";
+    assert_status(try_open(&options), STELE_E_INPUT);
+}
+
+/* A store on a handle whose own modules are others. */
+static void test_existing_handle(void **state)
+{
+    (void)state;
+    stele_db_options plain = STELE_DB_OPTIONS_INIT;
+    stele_db *db = NULL;
+    plain.dsn = dsn;
+    assert_ok(stele_db_open(&plain, &db, &err));
+    stele_sessions_options options = world_options();
+    options.dsn = NULL;
+    options.db = db;
+    stele_sessions *s = open_store(&options);
+    stele_db_close(db); /* the store has a reference of its own */
+    stele_session_key key = key_of("s");
+    assert_ok(stele_sessions_create(s, &key, NULL, 0, NULL, &err));
+    assert_int_equal(number("SELECT count(*) FROM {session_states}"), 1);
+    close_store(s);
+}
+
+static void test_default_cleanup_interval(void **state)
+{
+    (void)state;
+    stele_sessions_options options = world_options();
+    options.cleanup_interval_ms = 0;
+    stele_sessions *never = open_store(&options);
+    assert_int_equal(never->cleanup_ms, -1);
+    close_store(never);
+    options.user_ttl_ms = 1;
+    stele_sessions *ever = open_store(&options);
+    assert_int_equal(ever->cleanup_ms, 300000);
+    close_store(ever);
+}
+
+static void test_options_of_another_version(void **state)
+{
+    (void)state;
+    struct {
+        stele_sessions_options options;
+        char more[8];
+    } newer = {.options = world_options(), .more = {0}};
+    newer.options.size = sizeof newer;
+    assert_ok(try_open(&newer.options));
+    newer.more[0] = 1;
+    assert_status(try_open(&newer.options), STELE_E_UNSUPPORTED);
+    newer.options.size = 0;
+    assert_status(try_open(&newer.options), STELE_E_INPUT);
+    assert_status(stele_sessions_open(NULL, &(stele_sessions *){NULL}, &err), STELE_E_INPUT);
+}
+
+static void test_close_multiple(void **state)
+{
+    (void)state;
+    stele_sessions_options options = world_options();
+    stele_sessions *s = open_store(&options);
+    stele_session_key key = key_of("s");
+    stele_session *session = NULL;
+    assert_ok(stele_sessions_create(s, &key, NULL, 0, NULL, &err));
+    assert_ok(stele_sessions_shutdown(s, 1000, NULL, &err));
+    assert_ok(stele_sessions_shutdown(s, 1000, NULL, &err));
+    /* Nothing is taken and forgotten. */
+    assert_status(stele_sessions_append(s, &key, stele_s(event_json("e", "user", "x")), NULL, &err),
+                  STELE_E_CLOSED);
+    assert_status(stele_sessions_get(s, &key, NULL, &session, &err), STELE_E_CLOSED);
+    assert_status(stele_sessions_cleanup(s, 0, NULL, &err), STELE_E_CLOSED);
+    assert_status(stele_sessions_flush(s, NULL, 0, &err), STELE_E_CLOSED);
+    assert_ok(stele_sessions_close(s, 1000, NULL, &err));
+    assert_ok(stele_sessions_close(NULL, 1000, NULL, &err));
+}
+
+/* ---- verifying ------------------------------------------------------------------------------- */
+
+static const char *index_name(const char *of)
+{
+    return answer("SELECT CASE WHEN '{x}' = 'x' THEN 'idx_%s' ELSE 'idx_tenant_a_app1_%s' END", of,
+                  of);
+}
+
+static const char *schema_dot(void)
+{
+    return answer("SELECT CASE WHEN '{x}' = 'x' THEN '' ELSE 'tenant_a.' END");
+}
+
+static void refuses(const char *part)
+{
+    stele_sessions_options options = world_options();
+    assert_status(try_open(&options), STELE_E_SCHEMA);
+    assert_said(part);
+}
+
+static void anew(void)
+{
+    peer("DROP TABLE {session_states}");
+    stele_sessions_options options = world_options();
+    assert_ok(try_open(&options));
+}
+
+/* The peer takes a missing one for fatal; we make it. */
+static void test_missing_unique_index(void **state)
+{
+    (void)state;
+    const char *name = index_name(index_states);
+    peer("DROP INDEX %s%s", schema_dot(), name);
+    stele_sessions_options options = world_options();
+    assert_ok(try_open(&options));
+    assert_int_equal(number("SELECT count(*) FROM pg_class WHERE relname = '%s'", name), 1);
+}
+
+static void test_unique_index_not_unique(void **state)
+{
+    (void)state;
+    const char *name = index_name(index_states);
+    peer("DROP INDEX %s%s; CREATE INDEX %s ON {session_states} (app_name, user_id, session_id)"
+         " WHERE deleted_at IS NULL",
+         schema_dot(), name, name);
+    refuses(index_states);
+    anew();
+}
+
+static void test_unique_index_wrong_definition(void **state)
+{
+    (void)state;
+    const char *name = index_name(index_states);
+    peer("DROP INDEX %s%s; CREATE UNIQUE INDEX %s ON {session_states} (app_name, session_id)"
+         " WHERE deleted_at IS NULL",
+         schema_dot(), name, name);
+    refuses(index_states);
+    peer("DROP INDEX %s%s; CREATE UNIQUE INDEX %s ON {session_states} (app_name, user_id,"
+         " session_id)",
+         schema_dot(), name, name);
+    refuses(index_states);
+    anew();
+}
+
+static void test_verify_columns(void **state)
+{
+    (void)state;
+    peer("ALTER TABLE {session_states} DROP COLUMN expires_at");
+    refuses("expires_at");
+    anew();
+    peer("ALTER TABLE {session_states} ALTER COLUMN state TYPE text");
+    refuses("state");
+    anew();
+    peer("ALTER TABLE {session_states} ALTER COLUMN user_id DROP NOT NULL");
+    refuses("user_id");
+    anew();
+    peer("ALTER TABLE {session_states} ADD COLUMN extra int DEFAULT 7");
+    stele_sessions_options options = world_options();
+    assert_ok(try_open(&options)); /* more columns are fine */
+    anew();
+}
+
+static void test_skip_init(void **state)
+{
+    (void)state;
+    stele_sessions_options options = world_options();
+    stele_session_key key = key_of("s");
+    options.skip_init = true;
+    options.prefix = "gone";
+    stele_sessions *s = open_store(&options);
+    stele_status st = stele_sessions_create(s, &key, NULL, 0, NULL, &err);
+    assert_true(st == STELE_E_SCHEMA);
+    assert_said("gone_session_states");
+    close_store(s);
+}
+
+static void test_peer_indexes_alone(void **state)
+{
+    (void)state;
+    stele_sessions_options options = world_options();
+    options.schema = NULL;
+    options.prefix = "bare";
+    options.peer_indexes = true;
+    assert_ok(try_open(&options));
+    assert_int_equal(number("SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
+                            " WHERE c.relname ~ '^bare_' AND c.relname !~ 'jobs'"
+                            " AND NOT i.indisprimary"),
+                     12);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORED(test_prefix_gets_an_underscore),
+        STORED(test_bad_names),
+        STORED(test_unknown_schema),
+        STORED(test_dsn_priority),
+        STORED(test_instance),
+        STORED(test_extra_options),
+        STORED(test_existing_handle),
+        STORED(test_default_cleanup_interval),
+        STORED(test_options_of_another_version),
+        STORED(test_close_multiple),
+        STORED(test_missing_unique_index),
+        STORED(test_unique_index_not_unique),
+        STORED(test_unique_index_wrong_definition),
+        STORED(test_verify_columns),
+        STORED(test_skip_init),
+        STORED(test_peer_indexes_alone),
+    };
+    dbtest_require_server();
+    return RUN_STORED(tests);
+}
