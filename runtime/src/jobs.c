@@ -83,7 +83,7 @@ static stele_status copy_kinds(stele_jobs *jobs, const stele_jobs_options *given
         if (kind->name == NULL)
             return stele__fail(err, STELE_E_NOMEM, "out of memory for kinds of jobs");
         jobs->kind_count++;
-        default_to(&kind->concurrency, jobs->options.workers);
+        default_to(&kind->concurrency, UINT32_MAX); /* as there are workers */
         default_to(&kind->backoff_ms, 1000);
         default_to(&kind->backoff_max_ms, 3600 * 1000);
     }
