@@ -9835,6 +9835,1981 @@ stele_status user_states_row_dup(const user_states_row *row, user_states_row **r
     return st;
 }
 
+/* ---- session_summary_jobs ---- */
+
+/* What upserts return. */
+typedef struct session_summary_jobs_upserted {
+    session_summary_jobs_row row;
+    bool inserted;
+} session_summary_jobs_upserted;
+
+static const char session_summary_jobs_select[] =
+    "t.id, t.kind, t.dedupe_key, t.gen, t.done_gen, t.state, t.priority, t.run_at, t.attempt, "
+    "t.max_attempts, t.token, t.lease_until, t.args, t.last_error, t.created_at, t.finished_at";
+
+static const session_summary_jobs_filter session_summary_jobs_no_filter = {0};
+
+static const stele_gen_column session_summary_jobs_columns[] = {
+    {"id", STELE_GEN_INT8, false, offsetof(session_summary_jobs_row, id), NULL},
+    {"kind", STELE_GEN_TEXT, false, offsetof(session_summary_jobs_row, kind), NULL},
+    {"dedupe_key", STELE_GEN_TEXT, true, offsetof(session_summary_jobs_row, dedupe_key), NULL},
+    {"gen", STELE_GEN_INT8, false, offsetof(session_summary_jobs_row, gen), NULL},
+    {"done_gen", STELE_GEN_INT8, false, offsetof(session_summary_jobs_row, done_gen), NULL},
+    {"state", STELE_GEN_TEXT, false, offsetof(session_summary_jobs_row, state), NULL},
+    {"priority", STELE_GEN_INT2, false, offsetof(session_summary_jobs_row, priority), NULL},
+    {"run_at", STELE_GEN_TIMESTAMPTZ, false, offsetof(session_summary_jobs_row, run_at), NULL},
+    {"attempt", STELE_GEN_INT4, false, offsetof(session_summary_jobs_row, attempt), NULL},
+    {"max_attempts", STELE_GEN_INT4, false, offsetof(session_summary_jobs_row, max_attempts), NULL},
+    {"token", STELE_GEN_INT8, false, offsetof(session_summary_jobs_row, token), NULL},
+    {"lease_until", STELE_GEN_TIMESTAMPTZ, true, offsetof(session_summary_jobs_row, lease_until),
+     NULL},
+    {"args", STELE_GEN_JSONB, true, offsetof(session_summary_jobs_row, args), NULL},
+    {"last_error", STELE_GEN_TEXT, true, offsetof(session_summary_jobs_row, last_error), NULL},
+    {"created_at", STELE_GEN_TIMESTAMPTZ, false, offsetof(session_summary_jobs_row, created_at),
+     NULL},
+    {"finished_at", STELE_GEN_TIMESTAMPTZ, true, offsetof(session_summary_jobs_row, finished_at),
+     NULL},
+};
+
+static const stele_gen_param session_summary_jobs_find_params[] = {
+    {"id", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, 0, 0, NULL},
+};
+
+static const stele_gen_part session_summary_jobs_find_parts[] = {
+    STELE_SQL("SELECT "),
+    STELE_SQL(session_summary_jobs_select),
+    STELE_SQL("\nFROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.id = "),
+    STELE_PARAM(0),
+};
+
+static const stele_gen_stmt session_summary_jobs_find_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_find",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_find_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_find_parts),
+    .params = session_summary_jobs_find_params,
+    .param_count = STELE_COUNT(session_summary_jobs_find_params),
+    .columns = session_summary_jobs_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_columns),
+    .row_size = sizeof(session_summary_jobs_row),
+    .shape_from = 1,
+    .properties = STELE_STMT_READ,
+};
+
+stele_status session_summary_jobs_find(stele_conn *conn, int64_t id,
+                                       session_summary_jobs_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    void *row = NULL;
+    stele_status st = stele_gen_one(conn, &session_summary_jobs_find_stmt, args, 0, &row, err);
+    if (st == STELE_OK)
+        *ret_row = row;
+    return st;
+}
+
+stele_status session_summary_jobs_find_queue(stele_pipeline *pipeline, int64_t id,
+                                             session_summary_jobs_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_summary_jobs_find_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part session_summary_jobs_find_for_update_parts[] = {
+    STELE_SQL("SELECT "),
+    STELE_SQL(session_summary_jobs_select),
+    STELE_SQL("\nFROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.id = "),
+    STELE_PARAM(0),
+    STELE_SQL("\nFOR UPDATE"),
+};
+
+static const stele_gen_stmt session_summary_jobs_find_for_update_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_find_for_update",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_find_for_update_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_find_for_update_parts),
+    .params = session_summary_jobs_find_params,
+    .param_count = STELE_COUNT(session_summary_jobs_find_params),
+    .columns = session_summary_jobs_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_columns),
+    .row_size = sizeof(session_summary_jobs_row),
+    .shape_from = 1,
+};
+
+stele_status session_summary_jobs_find_for_update(stele_conn *conn, int64_t id,
+                                                  session_summary_jobs_row **ret_row,
+                                                  stele_error *err)
+{
+    const stele_gen_stmt *stmt = &session_summary_jobs_find_for_update_stmt;
+    const void *args[] = {&id};
+    void *row = NULL;
+    stele_status st = stele_gen_one(conn, stmt, args, 0, &row, err);
+    if (st == STELE_OK)
+        *ret_row = row;
+    return st;
+}
+
+stele_status session_summary_jobs_find_for_update_queue(stele_pipeline *pipeline, int64_t id,
+                                                        session_summary_jobs_row **ret_row,
+                                                        stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_summary_jobs_find_for_update_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part session_summary_jobs_find_for_update_nowait_parts[] = {
+    STELE_SQL("SELECT "),
+    STELE_SQL(session_summary_jobs_select),
+    STELE_SQL("\nFROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.id = "),
+    STELE_PARAM(0),
+    STELE_SQL("\nFOR UPDATE NOWAIT"),
+};
+
+static const stele_gen_stmt session_summary_jobs_find_for_update_nowait_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_find_for_update_nowait",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_find_for_update_nowait_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_find_for_update_nowait_parts),
+    .params = session_summary_jobs_find_params,
+    .param_count = STELE_COUNT(session_summary_jobs_find_params),
+    .columns = session_summary_jobs_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_columns),
+    .row_size = sizeof(session_summary_jobs_row),
+    .shape_from = 1,
+    .properties = STELE_STMT_LOCKS_NOWAIT,
+};
+
+stele_status session_summary_jobs_find_for_update_nowait(stele_conn *conn, int64_t id,
+                                                         session_summary_jobs_row **ret_row,
+                                                         stele_error *err)
+{
+    const stele_gen_stmt *stmt = &session_summary_jobs_find_for_update_nowait_stmt;
+    const void *args[] = {&id};
+    void *row = NULL;
+    stele_status st = stele_gen_one(conn, stmt, args, 0, &row, err);
+    if (st == STELE_OK)
+        *ret_row = row;
+    return st;
+}
+
+stele_status session_summary_jobs_find_for_update_nowait_queue(stele_pipeline *pipeline, int64_t id,
+                                                               session_summary_jobs_row **ret_row,
+                                                               stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_summary_jobs_find_for_update_nowait_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part session_summary_jobs_find_for_update_skip_locked_parts[] = {
+    STELE_SQL("SELECT "),
+    STELE_SQL(session_summary_jobs_select),
+    STELE_SQL("\nFROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.id = "),
+    STELE_PARAM(0),
+    STELE_SQL("\nFOR UPDATE SKIP LOCKED"),
+};
+
+static const stele_gen_stmt session_summary_jobs_find_for_update_skip_locked_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_find_for_update_skip_locked",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_find_for_update_skip_locked_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_find_for_update_skip_locked_parts),
+    .params = session_summary_jobs_find_params,
+    .param_count = STELE_COUNT(session_summary_jobs_find_params),
+    .columns = session_summary_jobs_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_columns),
+    .row_size = sizeof(session_summary_jobs_row),
+    .shape_from = 1,
+};
+
+stele_status session_summary_jobs_find_for_update_skip_locked(stele_conn *conn, int64_t id,
+                                                              session_summary_jobs_row **ret_row,
+                                                              stele_error *err)
+{
+    const stele_gen_stmt *stmt = &session_summary_jobs_find_for_update_skip_locked_stmt;
+    const void *args[] = {&id};
+    void *row = NULL;
+    stele_status st = stele_gen_one(conn, stmt, args, 0, &row, err);
+    if (st == STELE_OK)
+        *ret_row = row;
+    return st;
+}
+
+stele_status session_summary_jobs_find_for_update_skip_locked_queue(
+    stele_pipeline *pipeline, int64_t id, session_summary_jobs_row **ret_row, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_summary_jobs_find_for_update_skip_locked_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_param session_summary_jobs_find_by_dedupe_params[] = {
+    {"kind", STELE_GEN_TEXT, STELE_GEN_PLAIN, true, 0,
+     offsetof(session_summary_jobs_dedupe_key, kind), 100, NULL},
+    {"dedupe_key", STELE_GEN_TEXT, STELE_GEN_PLAIN, true, 0,
+     offsetof(session_summary_jobs_dedupe_key, dedupe_key), 255, NULL},
+};
+
+static const stele_gen_part session_summary_jobs_find_by_dedupe_parts[] = {
+    STELE_SQL("SELECT "),
+    STELE_SQL(session_summary_jobs_select),
+    STELE_SQL("\nFROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.kind = "),
+    STELE_PARAM(0),
+    STELE_SQL("\n  AND t.dedupe_key = "),
+    STELE_PARAM(1),
+    STELE_SQL("\n  AND (dedupe_key IS NOT NULL)"),
+};
+
+static const stele_gen_stmt session_summary_jobs_find_by_dedupe_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_find_by_dedupe",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_find_by_dedupe_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_find_by_dedupe_parts),
+    .params = session_summary_jobs_find_by_dedupe_params,
+    .param_count = STELE_COUNT(session_summary_jobs_find_by_dedupe_params),
+    .columns = session_summary_jobs_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_columns),
+    .row_size = sizeof(session_summary_jobs_row),
+    .shape_from = 2,
+    .properties = STELE_STMT_READ,
+};
+
+stele_status session_summary_jobs_find_by_dedupe(stele_conn *conn,
+                                                 const session_summary_jobs_dedupe_key *key,
+                                                 session_summary_jobs_row **ret_row,
+                                                 stele_error *err)
+{
+    const stele_gen_stmt *stmt = &session_summary_jobs_find_by_dedupe_stmt;
+    const void *args[] = {key};
+    void *row = NULL;
+    stele_status st = stele_gen_one(conn, stmt, args, 0, &row, err);
+    if (st == STELE_OK)
+        *ret_row = row;
+    return st;
+}
+
+stele_status session_summary_jobs_find_by_dedupe_queue(stele_pipeline *pipeline,
+                                                       const session_summary_jobs_dedupe_key *key,
+                                                       session_summary_jobs_row **ret_row,
+                                                       stele_error *err)
+{
+    const void *args[] = {key};
+    const stele_gen_stmt *stmt = &session_summary_jobs_find_by_dedupe_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_column session_summary_jobs_count_columns[] = {
+    {"count", STELE_GEN_INT8, false, 0, NULL},
+};
+
+static const stele_gen_param session_summary_jobs_count_params[] = {
+    {"id", STELE_GEN_INT8, STELE_GEN_IN, false, 0, offsetof(session_summary_jobs_filter, id), 0,
+     NULL},
+    {"id", STELE_GEN_INT8, STELE_GEN_IN, false, 0, offsetof(session_summary_jobs_filter, id_from),
+     0, NULL},
+    {"id", STELE_GEN_INT8, STELE_GEN_IN, false, 0, offsetof(session_summary_jobs_filter, id_before),
+     0, NULL},
+    {"kind", STELE_GEN_TEXT, STELE_GEN_IN, false, 0, offsetof(session_summary_jobs_filter, kind),
+     100, NULL},
+    {"dedupe_key", STELE_GEN_TEXT, STELE_GEN_IN_N, false, 0,
+     offsetof(session_summary_jobs_filter, dedupe_key), 255, NULL},
+    {"gen", STELE_GEN_INT8, STELE_GEN_IN, false, 0, offsetof(session_summary_jobs_filter, gen), 0,
+     NULL},
+    {"gen", STELE_GEN_INT8, STELE_GEN_IN, false, 0, offsetof(session_summary_jobs_filter, gen_from),
+     0, NULL},
+    {"gen", STELE_GEN_INT8, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, gen_before), 0, NULL},
+    {"done_gen", STELE_GEN_INT8, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, done_gen), 0, NULL},
+    {"done_gen", STELE_GEN_INT8, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, done_gen_from), 0, NULL},
+    {"done_gen", STELE_GEN_INT8, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, done_gen_before), 0, NULL},
+    {"state", STELE_GEN_TEXT, STELE_GEN_IN, false, 0, offsetof(session_summary_jobs_filter, state),
+     0, NULL},
+    {"priority", STELE_GEN_INT2, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, priority), 0, NULL},
+    {"priority", STELE_GEN_INT2, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, priority_from), 0, NULL},
+    {"priority", STELE_GEN_INT2, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, priority_before), 0, NULL},
+    {"run_at", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, run_at), 0, NULL},
+    {"run_at", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, run_at_from), 0, NULL},
+    {"run_at", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, run_at_before), 0, NULL},
+    {"attempt", STELE_GEN_INT4, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, attempt), 0, NULL},
+    {"attempt", STELE_GEN_INT4, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, attempt_from), 0, NULL},
+    {"attempt", STELE_GEN_INT4, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, attempt_before), 0, NULL},
+    {"max_attempts", STELE_GEN_INT4, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, max_attempts), 0, NULL},
+    {"max_attempts", STELE_GEN_INT4, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, max_attempts_from), 0, NULL},
+    {"max_attempts", STELE_GEN_INT4, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, max_attempts_before), 0, NULL},
+    {"token", STELE_GEN_INT8, STELE_GEN_IN, false, 0, offsetof(session_summary_jobs_filter, token),
+     0, NULL},
+    {"token", STELE_GEN_INT8, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, token_from), 0, NULL},
+    {"token", STELE_GEN_INT8, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, token_before), 0, NULL},
+    {"lease_until", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN_N, false, 0,
+     offsetof(session_summary_jobs_filter, lease_until), 0, NULL},
+    {"lease_until", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, lease_until_from), 0, NULL},
+    {"lease_until", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, lease_until_before), 0, NULL},
+    {"last_error", STELE_GEN_TEXT, STELE_GEN_IN_N, false, 0,
+     offsetof(session_summary_jobs_filter, last_error), 0, NULL},
+    {"created_at", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, created_at), 0, NULL},
+    {"created_at", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, created_at_from), 0, NULL},
+    {"created_at", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, created_at_before), 0, NULL},
+    {"finished_at", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN_N, false, 0,
+     offsetof(session_summary_jobs_filter, finished_at), 0, NULL},
+    {"finished_at", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, finished_at_from), 0, NULL},
+    {"finished_at", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_filter, finished_at_before), 0, NULL},
+};
+
+static const stele_gen_part session_summary_jobs_count_parts[] = {
+    STELE_SQL("SELECT count(*) AS count\n"
+              "FROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t"),
+    STELE_IF_ANY(0, 37),
+    STELE_SQL("\nWHERE true"),
+    STELE_END,
+    STELE_WHERE_EQ(0, "t.id"),
+    STELE_WHERE_GE(1, "t.id"),
+    STELE_WHERE_LT(2, "t.id"),
+    STELE_WHERE_EQ(3, "t.kind"),
+    STELE_WHERE_EQ(4, "t.dedupe_key"),
+    STELE_WHERE_EQ(5, "t.gen"),
+    STELE_WHERE_GE(6, "t.gen"),
+    STELE_WHERE_LT(7, "t.gen"),
+    STELE_WHERE_EQ(8, "t.done_gen"),
+    STELE_WHERE_GE(9, "t.done_gen"),
+    STELE_WHERE_LT(10, "t.done_gen"),
+    STELE_WHERE_EQ(11, "t.state"),
+    STELE_WHERE_EQ(12, "t.priority"),
+    STELE_WHERE_GE(13, "t.priority"),
+    STELE_WHERE_LT(14, "t.priority"),
+    STELE_WHERE_EQ(15, "t.run_at"),
+    STELE_WHERE_GE(16, "t.run_at"),
+    STELE_WHERE_LT(17, "t.run_at"),
+    STELE_WHERE_EQ(18, "t.attempt"),
+    STELE_WHERE_GE(19, "t.attempt"),
+    STELE_WHERE_LT(20, "t.attempt"),
+    STELE_WHERE_EQ(21, "t.max_attempts"),
+    STELE_WHERE_GE(22, "t.max_attempts"),
+    STELE_WHERE_LT(23, "t.max_attempts"),
+    STELE_WHERE_EQ(24, "t.token"),
+    STELE_WHERE_GE(25, "t.token"),
+    STELE_WHERE_LT(26, "t.token"),
+    STELE_WHERE_EQ(27, "t.lease_until"),
+    STELE_WHERE_GE(28, "t.lease_until"),
+    STELE_WHERE_LT(29, "t.lease_until"),
+    STELE_WHERE_EQ(30, "t.last_error"),
+    STELE_WHERE_EQ(31, "t.created_at"),
+    STELE_WHERE_GE(32, "t.created_at"),
+    STELE_WHERE_LT(33, "t.created_at"),
+    STELE_WHERE_EQ(34, "t.finished_at"),
+    STELE_WHERE_GE(35, "t.finished_at"),
+    STELE_WHERE_LT(36, "t.finished_at"),
+};
+
+static const stele_gen_stmt session_summary_jobs_count_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_count",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_count_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_count_parts),
+    .params = session_summary_jobs_count_params,
+    .param_count = STELE_COUNT(session_summary_jobs_count_params),
+    .columns = session_summary_jobs_count_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_count_columns),
+    .row_size = sizeof(int64_t),
+    .shape_from = 0,
+    .properties = STELE_STMT_READ,
+};
+
+stele_status session_summary_jobs_count(stele_conn *conn, const session_summary_jobs_filter *filter,
+                                        int64_t *ret_count, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_summary_jobs_no_filter;
+    const void *args[] = {filter};
+    return stele_gen_value(conn, &session_summary_jobs_count_stmt, args, 0, ret_count, err);
+}
+
+stele_status session_summary_jobs_count_queue(stele_pipeline *pipeline,
+                                              const session_summary_jobs_filter *filter,
+                                              int64_t *ret_count, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_summary_jobs_no_filter;
+    const void *args[] = {filter};
+    const stele_gen_stmt *stmt = &session_summary_jobs_count_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_column session_summary_jobs_exists_columns[] = {
+    {"exists", STELE_GEN_BOOL, false, 0, NULL},
+};
+
+static const stele_gen_part session_summary_jobs_exists_parts[] = {
+    STELE_SQL("SELECT EXISTS (SELECT\n"
+              "FROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t"),
+    STELE_IF_ANY(0, 37),
+    STELE_SQL("\nWHERE true"),
+    STELE_END,
+    STELE_WHERE_EQ(0, "t.id"),
+    STELE_WHERE_GE(1, "t.id"),
+    STELE_WHERE_LT(2, "t.id"),
+    STELE_WHERE_EQ(3, "t.kind"),
+    STELE_WHERE_EQ(4, "t.dedupe_key"),
+    STELE_WHERE_EQ(5, "t.gen"),
+    STELE_WHERE_GE(6, "t.gen"),
+    STELE_WHERE_LT(7, "t.gen"),
+    STELE_WHERE_EQ(8, "t.done_gen"),
+    STELE_WHERE_GE(9, "t.done_gen"),
+    STELE_WHERE_LT(10, "t.done_gen"),
+    STELE_WHERE_EQ(11, "t.state"),
+    STELE_WHERE_EQ(12, "t.priority"),
+    STELE_WHERE_GE(13, "t.priority"),
+    STELE_WHERE_LT(14, "t.priority"),
+    STELE_WHERE_EQ(15, "t.run_at"),
+    STELE_WHERE_GE(16, "t.run_at"),
+    STELE_WHERE_LT(17, "t.run_at"),
+    STELE_WHERE_EQ(18, "t.attempt"),
+    STELE_WHERE_GE(19, "t.attempt"),
+    STELE_WHERE_LT(20, "t.attempt"),
+    STELE_WHERE_EQ(21, "t.max_attempts"),
+    STELE_WHERE_GE(22, "t.max_attempts"),
+    STELE_WHERE_LT(23, "t.max_attempts"),
+    STELE_WHERE_EQ(24, "t.token"),
+    STELE_WHERE_GE(25, "t.token"),
+    STELE_WHERE_LT(26, "t.token"),
+    STELE_WHERE_EQ(27, "t.lease_until"),
+    STELE_WHERE_GE(28, "t.lease_until"),
+    STELE_WHERE_LT(29, "t.lease_until"),
+    STELE_WHERE_EQ(30, "t.last_error"),
+    STELE_WHERE_EQ(31, "t.created_at"),
+    STELE_WHERE_GE(32, "t.created_at"),
+    STELE_WHERE_LT(33, "t.created_at"),
+    STELE_WHERE_EQ(34, "t.finished_at"),
+    STELE_WHERE_GE(35, "t.finished_at"),
+    STELE_WHERE_LT(36, "t.finished_at"),
+    STELE_SQL(") AS exists"),
+};
+
+static const stele_gen_stmt session_summary_jobs_exists_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_exists",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_exists_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_exists_parts),
+    .params = session_summary_jobs_count_params,
+    .param_count = STELE_COUNT(session_summary_jobs_count_params),
+    .columns = session_summary_jobs_exists_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_exists_columns),
+    .row_size = sizeof(bool),
+    .shape_from = 0,
+    .properties = STELE_STMT_READ,
+};
+
+stele_status session_summary_jobs_exists(stele_conn *conn,
+                                         const session_summary_jobs_filter *filter,
+                                         bool *ret_exists, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_summary_jobs_no_filter;
+    const void *args[] = {filter};
+    return stele_gen_value(conn, &session_summary_jobs_exists_stmt, args, 0, ret_exists, err);
+}
+
+stele_status session_summary_jobs_exists_queue(stele_pipeline *pipeline,
+                                               const session_summary_jobs_filter *filter,
+                                               bool *ret_exists, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_summary_jobs_no_filter;
+    const void *args[] = {filter};
+    const stele_gen_stmt *stmt = &session_summary_jobs_exists_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_VALUE};
+    slot.out = ret_exists;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+/* clang-format off */
+static const stele_gen_part session_summary_jobs_iter_parts[] = {
+    STELE_SQL("SELECT "),
+    STELE_SQL(session_summary_jobs_select),
+    STELE_SQL("\nFROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t"),
+    STELE_IF_ANY(0, 37),
+    STELE_SQL("\nWHERE true"),
+    STELE_END,
+    STELE_WHERE_EQ(0, "t.id"),
+    STELE_WHERE_GE(1, "t.id"),
+    STELE_WHERE_LT(2, "t.id"),
+    STELE_WHERE_EQ(3, "t.kind"),
+    STELE_WHERE_EQ(4, "t.dedupe_key"),
+    STELE_WHERE_EQ(5, "t.gen"),
+    STELE_WHERE_GE(6, "t.gen"),
+    STELE_WHERE_LT(7, "t.gen"),
+    STELE_WHERE_EQ(8, "t.done_gen"),
+    STELE_WHERE_GE(9, "t.done_gen"),
+    STELE_WHERE_LT(10, "t.done_gen"),
+    STELE_WHERE_EQ(11, "t.state"),
+    STELE_WHERE_EQ(12, "t.priority"),
+    STELE_WHERE_GE(13, "t.priority"),
+    STELE_WHERE_LT(14, "t.priority"),
+    STELE_WHERE_EQ(15, "t.run_at"),
+    STELE_WHERE_GE(16, "t.run_at"),
+    STELE_WHERE_LT(17, "t.run_at"),
+    STELE_WHERE_EQ(18, "t.attempt"),
+    STELE_WHERE_GE(19, "t.attempt"),
+    STELE_WHERE_LT(20, "t.attempt"),
+    STELE_WHERE_EQ(21, "t.max_attempts"),
+    STELE_WHERE_GE(22, "t.max_attempts"),
+    STELE_WHERE_LT(23, "t.max_attempts"),
+    STELE_WHERE_EQ(24, "t.token"),
+    STELE_WHERE_GE(25, "t.token"),
+    STELE_WHERE_LT(26, "t.token"),
+    STELE_WHERE_EQ(27, "t.lease_until"),
+    STELE_WHERE_GE(28, "t.lease_until"),
+    STELE_WHERE_LT(29, "t.lease_until"),
+    STELE_WHERE_EQ(30, "t.last_error"),
+    STELE_WHERE_EQ(31, "t.created_at"),
+    STELE_WHERE_GE(32, "t.created_at"),
+    STELE_WHERE_LT(33, "t.created_at"),
+    STELE_WHERE_EQ(34, "t.finished_at"),
+    STELE_WHERE_GE(35, "t.finished_at"),
+    STELE_WHERE_LT(36, "t.finished_at"),
+    STELE_SQL("\nORDER BY t.id"),
+};
+
+static const stele_gen_stmt session_summary_jobs_iter_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_iter",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_iter_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_iter_parts),
+    .params = session_summary_jobs_count_params,
+    .param_count = STELE_COUNT(session_summary_jobs_count_params),
+    .columns = session_summary_jobs_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_columns),
+    .row_size = sizeof(session_summary_jobs_row),
+    .shape_from = 0,
+    .properties = STELE_STMT_READ,
+};
+
+/* clang-format on */
+
+stele_status session_summary_jobs_iter_open(stele_conn *conn,
+                                            const session_summary_jobs_filter *filter,
+                                            session_summary_jobs_iter **ret_iter, stele_error *err)
+{
+    if (filter == NULL)
+        filter = &session_summary_jobs_no_filter;
+    const stele_gen_stmt *stmt = &session_summary_jobs_iter_stmt;
+    const void *args[] = {filter};
+    void *iter = NULL;
+    stele_status st = stele_gen_iter_open(conn, stmt, args, 0, &iter, err);
+    if (st == STELE_OK)
+        *ret_iter = iter;
+    return st;
+}
+
+static const stele_gen_param session_summary_jobs_insert_params[] = {
+    {"id", STELE_GEN_INT8, STELE_GEN_IN, false, 0, offsetof(session_summary_jobs_input, id), 0,
+     NULL},
+    {"kind", STELE_GEN_TEXT, STELE_GEN_IN, true, 0, offsetof(session_summary_jobs_input, kind), 100,
+     NULL},
+    {"dedupe_key", STELE_GEN_TEXT, STELE_GEN_IN_N, false, 0,
+     offsetof(session_summary_jobs_input, dedupe_key), 255, NULL},
+    {"gen", STELE_GEN_INT8, STELE_GEN_IN, false, 0, offsetof(session_summary_jobs_input, gen), 0,
+     NULL},
+    {"done_gen", STELE_GEN_INT8, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_input, done_gen), 0, NULL},
+    {"state", STELE_GEN_TEXT, STELE_GEN_IN, false, 0, offsetof(session_summary_jobs_input, state),
+     0, NULL},
+    {"priority", STELE_GEN_INT2, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_input, priority), 0, NULL},
+    {"run_at", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_input, run_at), 0, NULL},
+    {"attempt", STELE_GEN_INT4, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_input, attempt), 0, NULL},
+    {"max_attempts", STELE_GEN_INT4, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_input, max_attempts), 0, NULL},
+    {"token", STELE_GEN_INT8, STELE_GEN_IN, false, 0, offsetof(session_summary_jobs_input, token),
+     0, NULL},
+    {"lease_until", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN_N, false, 0,
+     offsetof(session_summary_jobs_input, lease_until), 0, NULL},
+    {"args", STELE_GEN_JSONB, STELE_GEN_IN_N, false, 0, offsetof(session_summary_jobs_input, args),
+     0, NULL},
+    {"last_error", STELE_GEN_TEXT, STELE_GEN_IN_N, false, 0,
+     offsetof(session_summary_jobs_input, last_error), 0, NULL},
+    {"created_at", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN, false, 0,
+     offsetof(session_summary_jobs_input, created_at), 0, NULL},
+    {"finished_at", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN_N, false, 0,
+     offsetof(session_summary_jobs_input, finished_at), 0, NULL},
+};
+
+static const stele_gen_part session_summary_jobs_insert_parts[] = {
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 16),
+    STELE_SQL(")\n"
+              "VALUES ("),
+    STELE_LIST,
+    STELE_EACH_VALUE(0, 16),
+    STELE_SQL(")"),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(session_summary_jobs_select),
+    STELE_END,
+};
+
+static const stele_gen_stmt session_summary_jobs_insert_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_insert",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_insert_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_insert_parts),
+    .params = session_summary_jobs_insert_params,
+    .param_count = STELE_COUNT(session_summary_jobs_insert_params),
+    .columns = session_summary_jobs_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_columns),
+    .row_size = sizeof(session_summary_jobs_row),
+    .shape_from = 0,
+};
+
+stele_status session_summary_jobs_insert(stele_conn *conn, const session_summary_jobs_input *input,
+                                         session_summary_jobs_row **ret_row, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &session_summary_jobs_insert_stmt;
+    const void *args[] = {input};
+    void *row = NULL;
+    stele_status st;
+
+    if (ret_row == NULL)
+        return stele_gen_exec(conn, stmt, args, 0, true, NULL, err);
+    st = stele_gen_one(conn, stmt, args, STELE_FLAG_RETURNING, &row, err);
+    if (st == STELE_OK)
+        *ret_row = row;
+    return st;
+}
+
+stele_status session_summary_jobs_insert_queue(stele_pipeline *pipeline,
+                                               const session_summary_jobs_input *input,
+                                               session_summary_jobs_row **ret_row, stele_error *err)
+{
+    const void *args[] = {input};
+    const stele_gen_stmt *stmt = &session_summary_jobs_insert_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_param session_summary_jobs_insert_many_params[] = {
+    {"id", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(0), 0, NULL},
+    {"kind", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(1), 1,
+     NULL},
+    {"dedupe_key", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(2),
+     2, NULL},
+    {"gen", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(3), 3,
+     NULL},
+    {"done_gen", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(4), 4,
+     NULL},
+    {"state", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(5), 5,
+     NULL},
+    {"priority", STELE_GEN_INT2 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(6), 6,
+     NULL},
+    {"run_at", STELE_GEN_TIMESTAMPTZ | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(7), 7, NULL},
+    {"attempt", STELE_GEN_INT4 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(8), 8,
+     NULL},
+    {"max_attempts", STELE_GEN_INT4 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(9),
+     9, NULL},
+    {"token", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(10), 10,
+     NULL},
+    {"lease_until", STELE_GEN_TIMESTAMPTZ | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(11), 11, NULL},
+    {"args", STELE_GEN_JSONB | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(12), 12,
+     NULL},
+    {"last_error", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(13),
+     13, NULL},
+    {"created_at", STELE_GEN_TIMESTAMPTZ | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(14), 14, NULL},
+    {"finished_at", STELE_GEN_TIMESTAMPTZ | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(15), 15, NULL},
+    {"run_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0, STELE_BULK_COLUMN(16),
+     7, NULL},
+    {"lease_until", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(17), 11, NULL},
+    {"created_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(18), 14, NULL},
+    {"finished_at", STELE_GEN_INTERVAL | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
+     STELE_BULK_COLUMN(19), 15, NULL},
+};
+
+static const stele_gen_part session_summary_jobs_insert_many_parts[] = {
+    STELE_IF_FLAG(STELE_FLAG_BULK_COPY),
+    STELE_SQL("COPY "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 20),
+    STELE_SQL(") FROM STDIN (FORMAT binary)"),
+    STELE_ELSE,
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 20),
+    STELE_SQL(")\n"
+              "SELECT "),
+    STELE_LIST,
+    STELE_EACH_ROW(0, 16),
+    STELE_IF_SET(16),
+    STELE_ITEM("(statement_timestamp() + u.c16)"),
+    STELE_END,
+    STELE_IF_SET(17),
+    STELE_ITEM("(statement_timestamp() + u.c17)"),
+    STELE_END,
+    STELE_IF_SET(18),
+    STELE_ITEM("(statement_timestamp() + u.c18)"),
+    STELE_END,
+    STELE_IF_SET(19),
+    STELE_ITEM("(statement_timestamp() + u.c19)"),
+    STELE_END,
+    STELE_SQL("\nFROM "),
+    STELE_ROWS(20),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nORDER BY u.n"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_BULK_SKIP),
+    STELE_SQL("\nON CONFLICT DO NOTHING"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(session_summary_jobs_select),
+    STELE_END,
+    STELE_END,
+};
+
+static const stele_gen_stmt session_summary_jobs_insert_many_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_insert_many",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_insert_many_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_insert_many_parts),
+    .params = session_summary_jobs_insert_many_params,
+    .param_count = STELE_COUNT(session_summary_jobs_insert_many_params),
+    .shape_from = 0,
+};
+
+static const stele_gen_bulk session_summary_jobs_insert_many_bulk = {
+    .single = &session_summary_jobs_insert_stmt,
+    .many = &session_summary_jobs_insert_many_stmt,
+    .input_size = sizeof(session_summary_jobs_input),
+    .row_size = sizeof(session_summary_jobs_row),
+};
+
+stele_status session_summary_jobs_insert_many(stele_conn *conn,
+                                              const session_summary_jobs_input *rows, size_t count,
+                                              const stele_bulk_options *options,
+                                              stele_bulk_report *ret_report,
+                                              session_summary_jobs_row **ret_rows, stele_error *err)
+{
+    const stele_gen_bulk *bulk = &session_summary_jobs_insert_many_bulk;
+    void *stored = NULL;
+    void **give = ret_rows != NULL ? &stored : NULL;
+    stele_status st =
+        stele_gen_insert_many(conn, bulk, rows, count, options, ret_report, give, err);
+    if (st == STELE_OK && ret_rows != NULL)
+        *ret_rows = stored;
+    return st;
+}
+
+static const stele_gen_column session_summary_jobs_upserted_columns[] = {
+    {"id", STELE_GEN_INT8, false, offsetof(session_summary_jobs_upserted, row.id), NULL},
+    {"kind", STELE_GEN_TEXT, false, offsetof(session_summary_jobs_upserted, row.kind), NULL},
+    {"dedupe_key", STELE_GEN_TEXT, true, offsetof(session_summary_jobs_upserted, row.dedupe_key),
+     NULL},
+    {"gen", STELE_GEN_INT8, false, offsetof(session_summary_jobs_upserted, row.gen), NULL},
+    {"done_gen", STELE_GEN_INT8, false, offsetof(session_summary_jobs_upserted, row.done_gen),
+     NULL},
+    {"state", STELE_GEN_TEXT, false, offsetof(session_summary_jobs_upserted, row.state), NULL},
+    {"priority", STELE_GEN_INT2, false, offsetof(session_summary_jobs_upserted, row.priority),
+     NULL},
+    {"run_at", STELE_GEN_TIMESTAMPTZ, false, offsetof(session_summary_jobs_upserted, row.run_at),
+     NULL},
+    {"attempt", STELE_GEN_INT4, false, offsetof(session_summary_jobs_upserted, row.attempt), NULL},
+    {"max_attempts", STELE_GEN_INT4, false,
+     offsetof(session_summary_jobs_upserted, row.max_attempts), NULL},
+    {"token", STELE_GEN_INT8, false, offsetof(session_summary_jobs_upserted, row.token), NULL},
+    {"lease_until", STELE_GEN_TIMESTAMPTZ, true,
+     offsetof(session_summary_jobs_upserted, row.lease_until), NULL},
+    {"args", STELE_GEN_JSONB, true, offsetof(session_summary_jobs_upserted, row.args), NULL},
+    {"last_error", STELE_GEN_TEXT, true, offsetof(session_summary_jobs_upserted, row.last_error),
+     NULL},
+    {"created_at", STELE_GEN_TIMESTAMPTZ, false,
+     offsetof(session_summary_jobs_upserted, row.created_at), NULL},
+    {"finished_at", STELE_GEN_TIMESTAMPTZ, true,
+     offsetof(session_summary_jobs_upserted, row.finished_at), NULL},
+    {"inserted", STELE_GEN_BOOL, false, offsetof(session_summary_jobs_upserted, inserted), NULL},
+};
+
+static const stele_gen_part session_summary_jobs_upsert_by_dedupe_parts[] = {
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 16),
+    STELE_SQL(")\n"
+              "VALUES ("),
+    STELE_LIST,
+    STELE_EACH_VALUE(0, 16),
+    STELE_SQL(")\n"
+              "ON CONFLICT (kind, dedupe_key) WHERE dedupe_key IS NOT NULL DO UPDATE SET "),
+    STELE_LIST,
+    STELE_IF_ANY(3, 16),
+    STELE_EACH_EXCLUDED(3, 16),
+    STELE_ELSE,
+    STELE_ITEM("kind = EXCLUDED.kind"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(session_summary_jobs_select),
+    STELE_SQL(", (t.xmax = 0) AS inserted"),
+    STELE_END,
+};
+
+static const stele_gen_stmt session_summary_jobs_upsert_by_dedupe_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_upsert_by_dedupe",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_upsert_by_dedupe_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_upsert_by_dedupe_parts),
+    .params = session_summary_jobs_insert_params,
+    .param_count = STELE_COUNT(session_summary_jobs_insert_params),
+    .columns = session_summary_jobs_upserted_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_upserted_columns),
+    .row_size = sizeof(session_summary_jobs_upserted),
+    .shape_from = 0,
+};
+
+stele_status session_summary_jobs_upsert_by_dedupe(stele_conn *conn,
+                                                   const session_summary_jobs_input *input,
+                                                   session_summary_jobs_row **ret_row,
+                                                   bool *ret_inserted, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &session_summary_jobs_upsert_by_dedupe_stmt;
+    const void *args[] = {input};
+    void *row = NULL;
+    stele_status st;
+
+    if (ret_row == NULL && ret_inserted == NULL)
+        return stele_gen_exec(conn, stmt, args, 0, true, NULL, err);
+    st = stele_gen_one(conn, stmt, args, STELE_FLAG_RETURNING, &row, err);
+    if (st != STELE_OK)
+        return st;
+    const session_summary_jobs_upserted *upserted = row;
+    if (ret_inserted != NULL)
+        *ret_inserted = upserted->inserted;
+    if (ret_row != NULL)
+        *ret_row = row;
+    else
+        stele_gen_free(row);
+    return STELE_OK;
+}
+
+stele_status session_summary_jobs_upsert_by_dedupe_queue(stele_pipeline *pipeline,
+                                                         const session_summary_jobs_input *input,
+                                                         session_summary_jobs_row **ret_row,
+                                                         bool *ret_inserted, stele_error *err)
+{
+    const void *args[] = {input};
+    const stele_gen_stmt *stmt = &session_summary_jobs_upsert_by_dedupe_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_UPSERTED};
+    slot.offset = offsetof(session_summary_jobs_upserted, inserted);
+    slot.out = ret_row;
+    slot.count = ret_inserted;
+    uint32_t flags = ret_row != NULL || ret_inserted != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part session_summary_jobs_upsert_many_by_dedupe_parts[] = {
+    STELE_IF_NO_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("WITH w AS (\n"),
+    STELE_END,
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t ("),
+    STELE_LIST,
+    STELE_EACH_NAME(0, 20),
+    STELE_SQL(")\n"
+              "SELECT "),
+    STELE_LIST,
+    STELE_EACH_ROW(0, 16),
+    STELE_IF_SET(16),
+    STELE_ITEM("(statement_timestamp() + u.c16)"),
+    STELE_END,
+    STELE_IF_SET(17),
+    STELE_ITEM("(statement_timestamp() + u.c17)"),
+    STELE_END,
+    STELE_IF_SET(18),
+    STELE_ITEM("(statement_timestamp() + u.c18)"),
+    STELE_END,
+    STELE_IF_SET(19),
+    STELE_ITEM("(statement_timestamp() + u.c19)"),
+    STELE_END,
+    STELE_SQL("\nFROM "),
+    STELE_ROWS(20),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nORDER BY u.n"),
+    STELE_END,
+    STELE_SQL("\nON CONFLICT (kind, dedupe_key) WHERE dedupe_key IS NOT NULL DO UPDATE SET "),
+    STELE_LIST,
+    STELE_IF_ANY(3, 20),
+    STELE_EACH_EXCLUDED(3, 20),
+    STELE_ELSE,
+    STELE_ITEM("kind = EXCLUDED.kind"),
+    STELE_END,
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(session_summary_jobs_select),
+    STELE_SQL(", (t.xmax = 0) AS inserted"),
+    STELE_ELSE,
+    STELE_SQL("\nRETURNING (t.xmax = 0) AS inserted\n"
+              ")\n"
+              "SELECT count(*) FILTER (WHERE w.inserted)::text AS inserted,\n"
+              "       count(*) FILTER (WHERE NOT w.inserted)::text AS updated\n"
+              "FROM w"),
+    STELE_END,
+};
+
+static const uint16_t session_summary_jobs_upsert_many_by_dedupe_unique[] = {
+    1,
+    2,
+};
+
+static const stele_gen_stmt session_summary_jobs_upsert_many_by_dedupe_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_upsert_many_by_dedupe",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_upsert_many_by_dedupe_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_upsert_many_by_dedupe_parts),
+    .params = session_summary_jobs_insert_many_params,
+    .param_count = STELE_COUNT(session_summary_jobs_insert_many_params),
+    .shape_from = 0,
+};
+
+static const stele_gen_bulk session_summary_jobs_upsert_many_by_dedupe_bulk = {
+    .single = &session_summary_jobs_upsert_by_dedupe_stmt,
+    .many = &session_summary_jobs_upsert_many_by_dedupe_stmt,
+    .input_size = sizeof(session_summary_jobs_input),
+    .row_size = sizeof(session_summary_jobs_row),
+    .key = session_summary_jobs_upsert_many_by_dedupe_unique,
+    .key_count = STELE_COUNT(session_summary_jobs_upsert_many_by_dedupe_unique),
+    .key_is_partial = true,
+    .tells_inserted = true,
+};
+
+stele_status
+session_summary_jobs_upsert_many_by_dedupe(stele_conn *conn, const session_summary_jobs_input *rows,
+                                           size_t count, const stele_bulk_options *options,
+                                           stele_bulk_report *ret_report,
+                                           session_summary_jobs_row **ret_rows, stele_error *err)
+{
+    const stele_gen_bulk *bulk = &session_summary_jobs_upsert_many_by_dedupe_bulk;
+    void *stored = NULL;
+    void **give = ret_rows != NULL ? &stored : NULL;
+    stele_status st =
+        stele_gen_insert_many(conn, bulk, rows, count, options, ret_report, give, err);
+    if (st == STELE_OK && ret_rows != NULL)
+        *ret_rows = stored;
+    return st;
+}
+
+static const stele_gen_param session_summary_jobs_update_params[] = {
+    {"id", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, 0, 0, NULL},
+    {"kind", STELE_GEN_TEXT, STELE_GEN_IN, false, 1, offsetof(session_summary_jobs_patch, kind),
+     100, NULL},
+    {"dedupe_key", STELE_GEN_TEXT, STELE_GEN_IN_N, false, 1,
+     offsetof(session_summary_jobs_patch, dedupe_key), 255, NULL},
+    {"gen", STELE_GEN_INT8, STELE_GEN_IN, false, 1, offsetof(session_summary_jobs_patch, gen), 0,
+     NULL},
+    {"done_gen", STELE_GEN_INT8, STELE_GEN_IN, false, 1,
+     offsetof(session_summary_jobs_patch, done_gen), 0, NULL},
+    {"state", STELE_GEN_TEXT, STELE_GEN_IN, false, 1, offsetof(session_summary_jobs_patch, state),
+     0, NULL},
+    {"priority", STELE_GEN_INT2, STELE_GEN_IN, false, 1,
+     offsetof(session_summary_jobs_patch, priority), 0, NULL},
+    {"run_at", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN, false, 1,
+     offsetof(session_summary_jobs_patch, run_at), 0, NULL},
+    {"attempt", STELE_GEN_INT4, STELE_GEN_IN, false, 1,
+     offsetof(session_summary_jobs_patch, attempt), 0, NULL},
+    {"max_attempts", STELE_GEN_INT4, STELE_GEN_IN, false, 1,
+     offsetof(session_summary_jobs_patch, max_attempts), 0, NULL},
+    {"token", STELE_GEN_INT8, STELE_GEN_IN, false, 1, offsetof(session_summary_jobs_patch, token),
+     0, NULL},
+    {"lease_until", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN_N, false, 1,
+     offsetof(session_summary_jobs_patch, lease_until), 0, NULL},
+    {"args", STELE_GEN_JSONB, STELE_GEN_IN_N, false, 1, offsetof(session_summary_jobs_patch, args),
+     0, NULL},
+    {"last_error", STELE_GEN_TEXT, STELE_GEN_IN_N, false, 1,
+     offsetof(session_summary_jobs_patch, last_error), 0, NULL},
+    {"created_at", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN, false, 1,
+     offsetof(session_summary_jobs_patch, created_at), 0, NULL},
+    {"finished_at", STELE_GEN_TIMESTAMPTZ, STELE_GEN_IN_N, false, 1,
+     offsetof(session_summary_jobs_patch, finished_at), 0, NULL},
+};
+
+static const stele_gen_part session_summary_jobs_update_parts[] = {
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "SET "),
+    STELE_LIST,
+    STELE_EACH_SET(1, 16),
+    STELE_SQL("\nWHERE t.id = "),
+    STELE_PARAM(0),
+    STELE_IF_FLAG(STELE_FLAG_RETURNING),
+    STELE_SQL("\nRETURNING "),
+    STELE_SQL(session_summary_jobs_select),
+    STELE_END,
+};
+
+static const stele_gen_stmt session_summary_jobs_update_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_update",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_update_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_update_parts),
+    .params = session_summary_jobs_update_params,
+    .param_count = STELE_COUNT(session_summary_jobs_update_params),
+    .columns = session_summary_jobs_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_columns),
+    .row_size = sizeof(session_summary_jobs_row),
+    .shape_from = 1,
+    .properties = STELE_STMT_NEEDS_SET,
+    .set_from = 1,
+    .set_to = 16,
+};
+
+stele_status session_summary_jobs_update(stele_conn *conn, int64_t id,
+                                         const session_summary_jobs_patch *patch,
+                                         session_summary_jobs_row **ret_row, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &session_summary_jobs_update_stmt;
+    const void *args[] = {&id, patch};
+    void *row = NULL;
+    stele_status st;
+
+    if (ret_row == NULL)
+        return stele_gen_exec(conn, stmt, args, 0, true, NULL, err);
+    st = stele_gen_one(conn, stmt, args, STELE_FLAG_RETURNING, &row, err);
+    if (st == STELE_OK)
+        *ret_row = row;
+    return st;
+}
+
+stele_status session_summary_jobs_update_queue(stele_pipeline *pipeline, int64_t id,
+                                               const session_summary_jobs_patch *patch,
+                                               session_summary_jobs_row **ret_row,
+                                               uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {&id, patch};
+    const stele_gen_stmt *stmt = &session_summary_jobs_update_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    slot.count = ret_count;
+    uint32_t flags = ret_row != NULL ? STELE_FLAG_RETURNING : 0;
+    return stele_gen_queue(pipeline, stmt, args, flags, &slot, err);
+}
+
+static const stele_gen_part session_summary_jobs_delete_parts[] = {
+    STELE_SQL("DELETE FROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.id = "),
+    STELE_PARAM(0),
+};
+
+static const stele_gen_stmt session_summary_jobs_delete_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_delete",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_delete_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_delete_parts),
+    .params = session_summary_jobs_find_params,
+    .param_count = STELE_COUNT(session_summary_jobs_find_params),
+    .shape_from = 1,
+};
+
+stele_status session_summary_jobs_delete(stele_conn *conn, int64_t id, stele_error *err)
+{
+    const void *args[] = {&id};
+    return stele_gen_exec(conn, &session_summary_jobs_delete_stmt, args, 0, true, NULL, err);
+}
+
+stele_status session_summary_jobs_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                               uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_summary_jobs_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_stmt session_summary_jobs_hard_delete_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_hard_delete",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_delete_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_delete_parts),
+    .params = session_summary_jobs_find_params,
+    .param_count = STELE_COUNT(session_summary_jobs_find_params),
+    .shape_from = 1,
+};
+
+stele_status session_summary_jobs_hard_delete(stele_conn *conn, int64_t id, stele_error *err)
+{
+    const void *args[] = {&id};
+    return stele_gen_exec(conn, &session_summary_jobs_hard_delete_stmt, args, 0, true, NULL, err);
+}
+
+stele_status session_summary_jobs_hard_delete_queue(stele_pipeline *pipeline, int64_t id,
+                                                    uint64_t *ret_count, stele_error *err)
+{
+    const void *args[] = {&id};
+    const stele_gen_stmt *stmt = &session_summary_jobs_hard_delete_stmt;
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_EXEC};
+    slot.count = ret_count;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_column session_summary_jobs_jobs_enqueue_columns[] = {
+    {"id", STELE_GEN_INT8, false, offsetof(stele_gen_job_id, id), NULL},
+};
+
+static const stele_gen_param session_summary_jobs_jobs_enqueue_params[] = {
+    {"kind", STELE_GEN_TEXT, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_new, kind), 0, NULL},
+    {"key", STELE_GEN_TEXT, STELE_GEN_OPT, true, 0, offsetof(stele_gen_job_new, key), 0, NULL},
+    {"args", STELE_GEN_JSONB, STELE_GEN_OPT, true, 0, offsetof(stele_gen_job_new, args), 0, NULL},
+    {"max_attempts", STELE_GEN_INT4, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_job_new, max_attempts), 0, NULL},
+    {"priority", STELE_GEN_INT2, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_new, priority), 0,
+     NULL},
+    {"at", STELE_GEN_TIMESTAMPTZ, STELE_GEN_OPT, true, 0, offsetof(stele_gen_job_new, at), 0, NULL},
+    {"delay_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_new, delay_ms), 0,
+     NULL},
+};
+
+static const stele_gen_part session_summary_jobs_jobs_enqueue_parts[] = {
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t (kind, dedupe_key, args, max_attempts, priority, run_at)\n"
+              "VALUES ("),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(", "),
+    STELE_PARAM(2),
+    STELE_SQL(", "),
+    STELE_PARAM(3),
+    STELE_SQL(", "),
+    STELE_PARAM(4),
+    STELE_SQL(",\n"
+              "  coalesce("),
+    STELE_PARAM(5),
+    STELE_SQL(", statement_timestamp()) + "),
+    STELE_PARAM(6),
+    STELE_SQL(" * interval '1 millisecond')\n"
+              "ON CONFLICT (kind, dedupe_key) WHERE dedupe_key IS NOT NULL\n"
+              "DO UPDATE SET gen = t.gen + 1, args = EXCLUDED.args, finished_at = NULL,\n"
+              "  max_attempts = EXCLUDED.max_attempts,\n"
+              "  state = CASE t.state WHEN 'running' THEN t.state ELSE 'available' END,\n"
+              "  attempt = CASE t.state WHEN 'available' THEN t.attempt ELSE 0 END,\n"
+              "  priority = CASE t.state WHEN 'available' THEN greatest(t.priority, "
+              "EXCLUDED.priority)\n"
+              "    ELSE EXCLUDED.priority END,\n"
+              "  run_at = CASE WHEN t.state <> 'available' THEN EXCLUDED.run_at\n"
+              "    WHEN t.attempt > 0 THEN t.run_at ELSE least(t.run_at, EXCLUDED.run_at) END\n"
+              "RETURNING t.id"),
+};
+
+static const stele_gen_stmt session_summary_jobs_jobs_enqueue_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_jobs_enqueue",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_jobs_enqueue_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_jobs_enqueue_parts),
+    .params = session_summary_jobs_jobs_enqueue_params,
+    .param_count = STELE_COUNT(session_summary_jobs_jobs_enqueue_params),
+    .columns = session_summary_jobs_jobs_enqueue_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_jobs_enqueue_columns),
+    .row_size = sizeof(stele_gen_job_id),
+    .shape_from = 7,
+};
+
+static const stele_gen_column session_summary_jobs_jobs_claim_columns[] = {
+    {"id", STELE_GEN_INT8, false, offsetof(stele_gen_job_claimed, id), NULL},
+    {"kind", STELE_GEN_TEXT, false, offsetof(stele_gen_job_claimed, kind), NULL},
+    {"key", STELE_GEN_TEXT, true, offsetof(stele_gen_job_claimed, key), NULL},
+    {"args", STELE_GEN_JSONB, true, offsetof(stele_gen_job_claimed, args), NULL},
+    {"gen", STELE_GEN_INT8, false, offsetof(stele_gen_job_claimed, gen), NULL},
+    {"token", STELE_GEN_INT8, false, offsetof(stele_gen_job_claimed, token), NULL},
+    {"attempt", STELE_GEN_INT4, false, offsetof(stele_gen_job_claimed, attempt), NULL},
+    {"max_attempts", STELE_GEN_INT4, false, offsetof(stele_gen_job_claimed, max_attempts), NULL},
+    {"priority", STELE_GEN_INT2, false, offsetof(stele_gen_job_claimed, priority), NULL},
+    {"waited_ms", STELE_GEN_INT8, false, offsetof(stele_gen_job_claimed, waited_ms), NULL},
+};
+
+static const stele_gen_param session_summary_jobs_jobs_claim_params[] = {
+    {"kinds", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_job_claim, kinds), 0, NULL},
+    {"rooms", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_job_claim, rooms), 0, NULL},
+    {"most", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_claim, most), 0,
+     NULL},
+    {"lease_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_claim, lease_ms),
+     0, NULL},
+};
+
+static const stele_gen_part session_summary_jobs_jobs_claim_parts[] = {
+    STELE_SQL("WITH picked AS MATERIALIZED (\n"
+              "SELECT c.id\n"
+              "FROM unnest("),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(") AS k(kind, room)\n"
+              "CROSS JOIN LATERAL (\n"
+              "SELECT t.id FROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.state = 'available' AND t.kind = k.kind AND t.run_at <= "
+              "statement_timestamp()\n"
+              "ORDER BY t.priority DESC, t.run_at, t.id\n"
+              "LIMIT k.room\n"
+              "FOR UPDATE OF t SKIP LOCKED\n"
+              ") AS c\n"
+              "LIMIT "),
+    STELE_PARAM(2),
+    STELE_SQL("\n)\n"
+              "UPDATE "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "SET state = 'running', attempt = t.attempt + 1, token = t.token + 1,\n"
+              "  lease_until = statement_timestamp() + "),
+    STELE_PARAM(3),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "WHERE t.id = ANY (ARRAY(SELECT p.id FROM picked AS p))\n"
+              "RETURNING t.id, t.kind, t.dedupe_key, t.args, t.gen, t.token, t.attempt, "
+              "t.max_attempts,\n"
+              "  t.priority, greatest(0, extract(epoch FROM statement_timestamp() - t.run_at) * "
+              "1000)::int8 AS waited_ms"),
+};
+
+static const stele_gen_stmt session_summary_jobs_jobs_claim_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_jobs_claim",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_jobs_claim_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_jobs_claim_parts),
+    .params = session_summary_jobs_jobs_claim_params,
+    .param_count = STELE_COUNT(session_summary_jobs_jobs_claim_params),
+    .columns = session_summary_jobs_jobs_claim_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_jobs_claim_columns),
+    .row_size = sizeof(stele_gen_job_claimed),
+    .shape_from = 4,
+};
+
+static const stele_gen_column session_summary_jobs_jobs_finish_columns[] = {
+    {"id", STELE_GEN_INT8, false, offsetof(stele_gen_job_ended, id), NULL},
+    {"ended", STELE_GEN_BOOL, false, offsetof(stele_gen_job_ended, ended), NULL},
+    {"again", STELE_GEN_BOOL, false, offsetof(stele_gen_job_ended, again), NULL},
+    {"held", STELE_GEN_BOOL, false, offsetof(stele_gen_job_ended, held), NULL},
+};
+
+static const stele_gen_param session_summary_jobs_jobs_finish_params[] = {
+    {"ids", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_jobs_held, ids), 0, NULL},
+    {"tokens", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_jobs_held, tokens), 0, NULL},
+    {"gens", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_jobs_held, gens), 0, NULL},
+};
+
+static const stele_gen_part session_summary_jobs_jobs_finish_parts[] = {
+    STELE_SQL("WITH mine AS MATERIALIZED (\n"
+              "SELECT t.id, u.gen\n"
+              "FROM unnest("),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(", "),
+    STELE_PARAM(2),
+    STELE_SQL(") AS u(id, token, gen)\n"
+              "JOIN "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t ON t.id = u.id AND t.token = u.token\n"
+              "WHERE t.state = 'running'\n"
+              "FOR UPDATE OF t SKIP LOCKED\n"
+              "), ended AS (\n"
+              "UPDATE "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "SET state = CASE WHEN t.gen > m.gen THEN 'available' ELSE 'done' END, done_gen = "
+              "m.gen,\n"
+              "  finished_at = CASE WHEN t.gen > m.gen THEN NULL ELSE statement_timestamp() "
+              "END,\n"
+              "  attempt = CASE WHEN t.gen > m.gen THEN 0 ELSE t.attempt END, lease_until = NULL, "
+              "last_error = NULL\n"
+              "FROM mine AS m\n"
+              "WHERE t.id = m.id\n"
+              "RETURNING t.id, t.state = 'available' AS again\n"
+              ")\n"
+              "SELECT u.id, e.id IS NOT NULL AS ended, coalesce(e.again, false) AS again,\n"
+              "  e.id IS NULL AND EXISTS (SELECT FROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "    WHERE t.id = u.id AND t.token = u.token AND t.state = 'running') AS held\n"
+              "FROM unnest("),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(") AS u(id, token)\n"
+              "LEFT JOIN ended AS e ON e.id = u.id"),
+};
+
+static const stele_gen_stmt session_summary_jobs_jobs_finish_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_jobs_finish",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_jobs_finish_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_jobs_finish_parts),
+    .params = session_summary_jobs_jobs_finish_params,
+    .param_count = STELE_COUNT(session_summary_jobs_jobs_finish_params),
+    .columns = session_summary_jobs_jobs_finish_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_jobs_finish_columns),
+    .row_size = sizeof(stele_gen_job_ended),
+    .shape_from = 3,
+};
+
+static const stele_gen_param session_summary_jobs_jobs_finish_one_params[] = {
+    {"id", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_failed, id), 0, NULL},
+    {"token", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_failed, token), 0,
+     NULL},
+    {"gen", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_failed, gen), 0, NULL},
+};
+
+static const stele_gen_part session_summary_jobs_jobs_finish_one_parts[] = {
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "SET state = CASE WHEN t.gen > "),
+    STELE_PARAM(2),
+    STELE_SQL(" THEN 'available' ELSE 'done' END, done_gen = "),
+    STELE_PARAM(2),
+    STELE_SQL(",\n"
+              "  finished_at = CASE WHEN t.gen > "),
+    STELE_PARAM(2),
+    STELE_SQL(" THEN NULL ELSE statement_timestamp() END,\n"
+              "  attempt = CASE WHEN t.gen > "),
+    STELE_PARAM(2),
+    STELE_SQL(" THEN 0 ELSE t.attempt END, lease_until = NULL, last_error = NULL\n"
+              "WHERE t.id = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND t.token = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND t.state = 'running'\n"
+              "RETURNING t.id, true AS ended, t.state = 'available' AS again, false AS held"),
+};
+
+static const stele_gen_stmt session_summary_jobs_jobs_finish_one_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_jobs_finish_one",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_jobs_finish_one_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_jobs_finish_one_parts),
+    .params = session_summary_jobs_jobs_finish_one_params,
+    .param_count = STELE_COUNT(session_summary_jobs_jobs_finish_one_params),
+    .columns = session_summary_jobs_jobs_finish_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_jobs_finish_columns),
+    .row_size = sizeof(stele_gen_job_ended),
+    .shape_from = 3,
+};
+
+static const stele_gen_param session_summary_jobs_jobs_fail_params[] = {
+    {"id", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_failed, id), 0, NULL},
+    {"token", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_failed, token), 0,
+     NULL},
+    {"gen", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_failed, gen), 0, NULL},
+    {"delay_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_failed, delay_ms),
+     0, NULL},
+    {"counts", STELE_GEN_BOOL, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_failed, counts), 0,
+     NULL},
+    {"dead", STELE_GEN_BOOL, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_failed, dead), 0,
+     NULL},
+    {"message", STELE_GEN_TEXT, STELE_GEN_OPT, true, 0, offsetof(stele_gen_job_failed, message), 0,
+     NULL},
+};
+
+static const stele_gen_part session_summary_jobs_jobs_fail_parts[] = {
+    STELE_SQL("WITH mine AS MATERIALIZED (\n"
+              "SELECT t.id FROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.id = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND t.token = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND t.state = 'running'\n"
+              "FOR UPDATE OF t SKIP LOCKED\n"
+              "), ended AS (\n"
+              "UPDATE "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "SET state = CASE WHEN t.gen = "),
+    STELE_PARAM(2),
+    STELE_SQL(" AND ("),
+    STELE_PARAM(5),
+    STELE_SQL(" OR "),
+    STELE_PARAM(4),
+    STELE_SQL(" AND t.attempt >= t.max_attempts) THEN 'dead' ELSE 'available' END,\n"
+              "  run_at = CASE WHEN t.gen = "),
+    STELE_PARAM(2),
+    STELE_SQL(" AND ("),
+    STELE_PARAM(5),
+    STELE_SQL(" OR "),
+    STELE_PARAM(4),
+    STELE_SQL(" AND t.attempt >= t.max_attempts) THEN t.run_at\n"
+              "    ELSE statement_timestamp() + "),
+    STELE_PARAM(3),
+    STELE_SQL(" * interval '1 millisecond' END,\n"
+              "  finished_at = CASE WHEN t.gen = "),
+    STELE_PARAM(2),
+    STELE_SQL(" AND ("),
+    STELE_PARAM(5),
+    STELE_SQL(" OR "),
+    STELE_PARAM(4),
+    STELE_SQL(" AND t.attempt >= t.max_attempts) THEN statement_timestamp() END,\n"
+              "  attempt = CASE WHEN "),
+    STELE_PARAM(4),
+    STELE_SQL(" THEN t.attempt ELSE greatest(t.attempt - 1, 0) END,\n"
+              "  last_error = coalesce("),
+    STELE_PARAM(6),
+    STELE_SQL(", t.last_error), lease_until = NULL\n"
+              "WHERE t.id = ANY (ARRAY(SELECT m.id FROM mine AS m))\n"
+              "RETURNING t.id, t.state = 'available' AS again\n"
+              ")\n"
+              "SELECT u.id, e.id IS NOT NULL AS ended, coalesce(e.again, false) AS again,\n"
+              "  e.id IS NULL AND EXISTS (SELECT FROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "    WHERE t.id = u.id AND t.token = u.token AND t.state = 'running') AS held\n"
+              "FROM (SELECT "),
+    STELE_PARAM(0),
+    STELE_SQL(" AS id, "),
+    STELE_PARAM(1),
+    STELE_SQL(" AS token) AS u\n"
+              "LEFT JOIN ended AS e ON e.id = u.id"),
+};
+
+static const stele_gen_stmt session_summary_jobs_jobs_fail_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_jobs_fail",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_jobs_fail_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_jobs_fail_parts),
+    .params = session_summary_jobs_jobs_fail_params,
+    .param_count = STELE_COUNT(session_summary_jobs_jobs_fail_params),
+    .columns = session_summary_jobs_jobs_finish_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_jobs_finish_columns),
+    .row_size = sizeof(stele_gen_job_ended),
+    .shape_from = 7,
+};
+
+static const stele_gen_column session_summary_jobs_jobs_renew_columns[] = {
+    {"id", STELE_GEN_INT8, false, offsetof(stele_gen_job_renewed, id), NULL},
+    {"renewed", STELE_GEN_BOOL, false, offsetof(stele_gen_job_renewed, renewed), NULL},
+    {"held", STELE_GEN_BOOL, false, offsetof(stele_gen_job_renewed, held), NULL},
+};
+
+static const stele_gen_param session_summary_jobs_jobs_renew_params[] = {
+    {"ids", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_jobs_held, ids), 0, NULL},
+    {"tokens", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_jobs_held, tokens), 0, NULL},
+    {"lease_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_jobs_held, lease_ms),
+     0, NULL},
+};
+
+static const stele_gen_part session_summary_jobs_jobs_renew_parts[] = {
+    STELE_SQL("WITH mine AS MATERIALIZED (\n"
+              "SELECT t.id\n"
+              "FROM unnest("),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(") AS u(id, token)\n"
+              "JOIN "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t ON t.id = u.id AND t.token = u.token\n"
+              "WHERE t.state = 'running'\n"
+              "FOR UPDATE OF t SKIP LOCKED\n"
+              "), renewed AS (\n"
+              "UPDATE "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "SET lease_until = statement_timestamp() + "),
+    STELE_PARAM(2),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "FROM mine AS m\n"
+              "WHERE t.id = m.id\n"
+              "RETURNING t.id\n"
+              ")\n"
+              "SELECT u.id, EXISTS (SELECT FROM renewed AS r WHERE r.id = u.id) AS renewed,\n"
+              "  EXISTS (SELECT FROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "    WHERE t.id = u.id AND t.token = u.token AND t.state = 'running') AS held\n"
+              "FROM unnest("),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(") AS u(id, token)"),
+};
+
+static const stele_gen_stmt session_summary_jobs_jobs_renew_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_jobs_renew",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_jobs_renew_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_jobs_renew_parts),
+    .params = session_summary_jobs_jobs_renew_params,
+    .param_count = STELE_COUNT(session_summary_jobs_jobs_renew_params),
+    .columns = session_summary_jobs_jobs_renew_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_jobs_renew_columns),
+    .row_size = sizeof(stele_gen_job_renewed),
+    .shape_from = 3,
+};
+
+static const stele_gen_param session_summary_jobs_jobs_give_back_params[] = {
+    {"ids", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_jobs_held, ids), 0, NULL},
+    {"tokens", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_jobs_held, tokens), 0, NULL},
+};
+
+static const stele_gen_part session_summary_jobs_jobs_give_back_parts[] = {
+    STELE_SQL("WITH mine AS MATERIALIZED (\n"
+              "SELECT t.id\n"
+              "FROM unnest("),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(") AS u(id, token)\n"
+              "JOIN "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t ON t.id = u.id AND t.token = u.token\n"
+              "WHERE t.state = 'running'\n"
+              "FOR UPDATE OF t SKIP LOCKED\n"
+              ")\n"
+              "UPDATE "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "SET state = 'available', attempt = greatest(t.attempt - 1, 0),\n"
+              "  lease_until = NULL\n"
+              "FROM mine AS m\n"
+              "WHERE t.id = m.id"),
+};
+
+static const stele_gen_stmt session_summary_jobs_jobs_give_back_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_jobs_give_back",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_jobs_give_back_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_jobs_give_back_parts),
+    .params = session_summary_jobs_jobs_give_back_params,
+    .param_count = STELE_COUNT(session_summary_jobs_jobs_give_back_params),
+    .shape_from = 2,
+};
+
+static const stele_gen_column session_summary_jobs_jobs_rescue_columns[] = {
+    {"again", STELE_GEN_INT8, false, offsetof(stele_gen_job_rescued, again), NULL},
+    {"dead", STELE_GEN_INT8, false, offsetof(stele_gen_job_rescued, dead), NULL},
+};
+
+static const stele_gen_param session_summary_jobs_jobs_rescue_params[] = {
+    {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, 0, 0, NULL},
+};
+
+static const stele_gen_part session_summary_jobs_jobs_rescue_parts[] = {
+    STELE_SQL("WITH lost AS MATERIALIZED (\n"
+              "SELECT t.id FROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.state = 'running' AND t.lease_until < statement_timestamp()\n"
+              "ORDER BY t.id\n"
+              "LIMIT "),
+    STELE_PARAM(0),
+    STELE_SQL("\nFOR UPDATE OF t SKIP LOCKED\n"
+              "), moved AS (\n"
+              "UPDATE "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "SET state = CASE WHEN t.attempt >= t.max_attempts THEN 'dead' ELSE 'available' "
+              "END,\n"
+              "  finished_at = CASE WHEN t.attempt >= t.max_attempts THEN statement_timestamp() "
+              "END,\n"
+              "  lease_until = NULL, last_error = 'the lease ran out'\n"
+              "WHERE t.id = ANY (ARRAY(SELECT l.id FROM lost AS l))\n"
+              "RETURNING t.state\n"
+              ")\n"
+              "SELECT count(*) FILTER (WHERE m.state = 'available') AS again,\n"
+              "  count(*) FILTER (WHERE m.state = 'dead') AS dead\n"
+              "FROM moved AS m"),
+};
+
+static const stele_gen_stmt session_summary_jobs_jobs_rescue_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_jobs_rescue",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_jobs_rescue_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_jobs_rescue_parts),
+    .params = session_summary_jobs_jobs_rescue_params,
+    .param_count = STELE_COUNT(session_summary_jobs_jobs_rescue_params),
+    .columns = session_summary_jobs_jobs_rescue_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_jobs_rescue_columns),
+    .row_size = sizeof(stele_gen_job_rescued),
+    .shape_from = 1,
+};
+
+static const stele_gen_column session_summary_jobs_jobs_purge_ended_columns[] = {
+    {"seen", STELE_GEN_INT8, false, offsetof(stele_gen_job_purged, seen), NULL},
+    {"gone", STELE_GEN_INT8, false, offsetof(stele_gen_job_purged, gone), NULL},
+    {"high", STELE_GEN_INT8, false, offsetof(stele_gen_job_purged, high), NULL},
+};
+
+static const stele_gen_param session_summary_jobs_jobs_purge_ended_params[] = {
+    {"from", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_purge, from), 0,
+     NULL},
+    {"limit", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_purge, limit), 0,
+     NULL},
+    {"keep_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_purge, keep_ms), 0,
+     NULL},
+    {"keep_key_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_job_purge, keep_key_ms), 0, NULL},
+};
+
+static const stele_gen_part session_summary_jobs_jobs_purge_ended_parts[] = {
+    STELE_SQL("WITH seen AS MATERIALIZED (\n"
+              "SELECT t.id FROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.id > "),
+    STELE_PARAM(0),
+    STELE_SQL("\nORDER BY t.id\n"
+              "LIMIT "),
+    STELE_PARAM(1),
+    STELE_SQL("\n), doomed AS MATERIALIZED (\n"
+              "SELECT t.id FROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.id = ANY (ARRAY(SELECT s.id FROM seen AS s)) AND t.state IN ('done', "
+              "'cancelled')\n"
+              "  AND t.finished_at < statement_timestamp() - "),
+    STELE_PARAM(2),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "  AND (t.dedupe_key IS NULL OR t.finished_at < statement_timestamp() - "),
+    STELE_PARAM(3),
+    STELE_SQL(" * interval '1 millisecond')\n"
+              "FOR UPDATE OF t SKIP LOCKED\n"
+              "), gone AS (\n"
+              "DELETE FROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.id = ANY (ARRAY(SELECT d.id FROM doomed AS d))\n"
+              "RETURNING 1\n"
+              ")\n"
+              "SELECT (SELECT count(*) FROM seen) AS seen, (SELECT count(*) FROM gone) AS gone,\n"
+              "  (SELECT coalesce(max(s.id), 0) FROM seen AS s) AS high"),
+};
+
+static const stele_gen_stmt session_summary_jobs_jobs_purge_ended_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_jobs_purge_ended",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_jobs_purge_ended_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_jobs_purge_ended_parts),
+    .params = session_summary_jobs_jobs_purge_ended_params,
+    .param_count = STELE_COUNT(session_summary_jobs_jobs_purge_ended_params),
+    .columns = session_summary_jobs_jobs_purge_ended_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_jobs_purge_ended_columns),
+    .row_size = sizeof(stele_gen_job_purged),
+    .shape_from = 4,
+};
+
+static const stele_gen_part session_summary_jobs_jobs_cancel_parts[] = {
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "SET state = 'cancelled', token = t.token + 1, lease_until = NULL, finished_at = "
+              "statement_timestamp()\n"
+              "WHERE t.id = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND t.state IN ('available', 'running')"),
+};
+
+static const stele_gen_stmt session_summary_jobs_jobs_cancel_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_jobs_cancel",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_jobs_cancel_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_jobs_cancel_parts),
+    .params = session_summary_jobs_find_params,
+    .param_count = STELE_COUNT(session_summary_jobs_find_params),
+    .shape_from = 1,
+};
+
+static const stele_gen_part session_summary_jobs_jobs_revive_parts[] = {
+    STELE_SQL("UPDATE "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "SET state = 'available', attempt = 0, run_at = statement_timestamp(), finished_at = "
+              "NULL\n"
+              "WHERE t.id = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND t.state IN ('dead', 'cancelled')"),
+};
+
+static const stele_gen_stmt session_summary_jobs_jobs_revive_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_jobs_revive",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_jobs_revive_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_jobs_revive_parts),
+    .params = session_summary_jobs_find_params,
+    .param_count = STELE_COUNT(session_summary_jobs_find_params),
+    .shape_from = 1,
+};
+
+static const stele_gen_param session_summary_jobs_jobs_tick_params[] = {
+    {"kind", STELE_GEN_TEXT, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_tick, kind), 0, NULL},
+    {"key", STELE_GEN_TEXT, STELE_GEN_OPT, true, 0, offsetof(stele_gen_job_tick, key), 0, NULL},
+    {"args", STELE_GEN_JSONB, STELE_GEN_OPT, true, 0, offsetof(stele_gen_job_tick, args), 0, NULL},
+    {"max_attempts", STELE_GEN_INT4, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_job_tick, max_attempts), 0, NULL},
+    {"priority", STELE_GEN_INT2, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_tick, priority),
+     0, NULL},
+    {"at", STELE_GEN_TIMESTAMPTZ, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_tick, at), 0,
+     NULL},
+    {"late_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_tick, late_ms), 0,
+     NULL},
+};
+
+static const stele_gen_part session_summary_jobs_jobs_tick_parts[] = {
+    STELE_SQL("INSERT INTO "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t (kind, dedupe_key, args, max_attempts, priority, run_at)\n"
+              "SELECT "),
+    STELE_PARAM(0),
+    STELE_SQL(", "),
+    STELE_PARAM(1),
+    STELE_SQL(", "),
+    STELE_PARAM(2),
+    STELE_SQL(", "),
+    STELE_PARAM(3),
+    STELE_SQL(", "),
+    STELE_PARAM(4),
+    STELE_SQL(", "),
+    STELE_PARAM(5),
+    STELE_SQL("\nWHERE statement_timestamp() < "),
+    STELE_PARAM(5),
+    STELE_SQL(" + "),
+    STELE_PARAM(6),
+    STELE_SQL(" * interval '1 millisecond'\n"
+              "ON CONFLICT (kind, dedupe_key) WHERE dedupe_key IS NOT NULL DO NOTHING"),
+};
+
+static const stele_gen_stmt session_summary_jobs_jobs_tick_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_jobs_tick",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_jobs_tick_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_jobs_tick_parts),
+    .params = session_summary_jobs_jobs_tick_params,
+    .param_count = STELE_COUNT(session_summary_jobs_jobs_tick_params),
+    .shape_from = 7,
+};
+
+static const stele_gen_column session_summary_jobs_jobs_depth_columns[] = {
+    {"due", STELE_GEN_INT8, false, offsetof(stele_gen_job_depth, due), NULL},
+    {"later", STELE_GEN_INT8, false, offsetof(stele_gen_job_depth, later), NULL},
+    {"running", STELE_GEN_INT8, false, offsetof(stele_gen_job_depth, running), NULL},
+    {"dead", STELE_GEN_INT8, false, offsetof(stele_gen_job_depth, dead), NULL},
+    {"oldest_due_ms", STELE_GEN_INT8, false, offsetof(stele_gen_job_depth, oldest_due_ms), NULL},
+};
+
+static const stele_gen_part session_summary_jobs_jobs_depth_parts[] = {
+    STELE_SQL("SELECT count(*) FILTER (WHERE t.run_at <= statement_timestamp()) AS due,\n"
+              "  count(*) FILTER (WHERE t.run_at > statement_timestamp()) AS later,\n"
+              "  (SELECT count(*) FROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS r WHERE r.state = 'running') AS running,\n"
+              "  (SELECT count(*) FROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS d WHERE d.state = 'dead') AS dead,\n"
+              "  coalesce(greatest(0, extract(epoch FROM statement_timestamp() - min(t.run_at)) * "
+              "1000), 0)::int8\n"
+              "    AS oldest_due_ms\n"
+              "FROM "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.state = 'available'"),
+};
+
+static const stele_gen_stmt session_summary_jobs_jobs_depth_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_jobs_depth",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_jobs_depth_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_jobs_depth_parts),
+    .columns = session_summary_jobs_jobs_depth_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_jobs_depth_columns),
+    .row_size = sizeof(stele_gen_job_depth),
+    .shape_from = 0,
+    .properties = STELE_STMT_READ,
+};
+
+static const stele_gen_column session_summary_jobs_jobs_clock_columns[] = {
+    {"at", STELE_GEN_TIMESTAMPTZ, false, offsetof(stele_gen_job_clock, at), NULL},
+};
+
+static const stele_gen_part session_summary_jobs_jobs_clock_parts[] = {
+    STELE_SQL("SELECT clock_timestamp() AS at"),
+};
+
+static const stele_gen_stmt session_summary_jobs_jobs_clock_stmt = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs_jobs_clock",
+    .table = "session_summary_jobs",
+    .parts = session_summary_jobs_jobs_clock_parts,
+    .part_count = STELE_COUNT(session_summary_jobs_jobs_clock_parts),
+    .columns = session_summary_jobs_jobs_clock_columns,
+    .column_count = STELE_COUNT(session_summary_jobs_jobs_clock_columns),
+    .row_size = sizeof(stele_gen_job_clock),
+    .shape_from = 0,
+    .properties = STELE_STMT_READ,
+};
+
+stele_status session_summary_jobs_enqueue(stele_conn *conn, const stele_job_input *job,
+                                          int64_t *ret_id, stele_error *err)
+{
+    return stele_job_enqueue(conn, &session_summary_jobs_jobs, job, ret_id, err);
+}
+
+stele_status session_summary_jobs_enqueue_queue(stele_pipeline *pipeline,
+                                                const stele_job_input *job, int64_t *ret_id,
+                                                stele_error *err)
+{
+    return stele_job_enqueue_queue(pipeline, &session_summary_jobs_jobs, job, ret_id, err);
+}
+
+stele_status session_summary_jobs_cancel(stele_conn *conn, int64_t id, stele_error *err)
+{
+    return stele_job_cancel(conn, &session_summary_jobs_jobs, id, err);
+}
+
+stele_status session_summary_jobs_revive(stele_conn *conn, int64_t id, stele_error *err)
+{
+    return stele_job_revive(conn, &session_summary_jobs_jobs, id, err);
+}
+
+stele_status session_summary_jobs_row_dup(const session_summary_jobs_row *row,
+                                          session_summary_jobs_row **ret_row, stele_error *err)
+{
+    void *copy = NULL;
+    stele_status st = stele_gen_dup(&session_summary_jobs_find_stmt, row, &copy, err);
+    if (st == STELE_OK)
+        *ret_row = copy;
+    return st;
+}
+
+const stele_jobs_table session_summary_jobs_jobs = {
+    .module = &sessions_module,
+    .name = "session_summary_jobs",
+    .enqueue = &session_summary_jobs_jobs_enqueue_stmt,
+    .claim = &session_summary_jobs_jobs_claim_stmt,
+    .finish = &session_summary_jobs_jobs_finish_stmt,
+    .finish_one = &session_summary_jobs_jobs_finish_one_stmt,
+    .fail = &session_summary_jobs_jobs_fail_stmt,
+    .renew = &session_summary_jobs_jobs_renew_stmt,
+    .give_back = &session_summary_jobs_jobs_give_back_stmt,
+    .rescue = &session_summary_jobs_jobs_rescue_stmt,
+    .purge = &session_summary_jobs_jobs_purge_ended_stmt,
+    .cancel = &session_summary_jobs_jobs_cancel_stmt,
+    .revive = &session_summary_jobs_jobs_revive_stmt,
+    .tick = &session_summary_jobs_jobs_tick_stmt,
+    .depth = &session_summary_jobs_jobs_depth_stmt,
+    .clock = &session_summary_jobs_jobs_clock_stmt,
+};
+
 /* ---- queries ---- */
 
 static const stele_gen_part sessions_create_parts[] = {
@@ -10407,8 +12382,20 @@ static const stele_gen_part sessions_get_parts[] = {
     STELE_END,
     STELE_SQL("\n     LIMIT 1)\n"
               "    UNION ALL\n"
-              "    (SELECT x.created_at, x.id, x.event, true FROM (\n"
-              "        SELECT e.created_at, e.id, e.event FROM "),
+              "    (SELECT e.created_at, e.id, e.event, true FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "     WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n       AND e.deleted_at IS NULL\n"
+              "       AND e.event @? '$.choices[*] ? (@.message.role == \"user\" || @.delta.role "
+              "== \"user\")'\n"
+              "       AND e.created_at = (\n"
+              "        SELECT e.created_at FROM "),
     STELE_TABLE("session_events"),
     STELE_SQL(" AS e\n"
               "        WHERE e.app_name = "),
@@ -10420,8 +12407,8 @@ static const stele_gen_part sessions_get_parts[] = {
     STELE_SQL("\n          AND e.deleted_at IS NULL AND EXISTS (SELECT FROM s)\n"
               "          AND e.event @? '$.choices[*] ? (@.message.role == \"user\" || "
               "@.delta.role == \"user\")'\n"
-              "        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES\n"
-              "     ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT 1)\n"
+              "        ORDER BY e.created_at DESC LIMIT 1)\n"
+              "     ORDER BY e.id DESC LIMIT 1)\n"
               "    LIMIT 1\n"
               ")\n"
               "SELECT 0, NULL::text, NULL::int8, s.created_at, s.updated_at, s.state::text FROM "
@@ -11093,8 +13080,19 @@ static const stele_gen_part sessions_list_parts[] = {
     STELE_END,
     STELE_SQL("\n         LIMIT 1)\n"
               "        UNION ALL\n"
-              "        (SELECT x.created_at, x.id, x.event, true FROM (\n"
-              "            SELECT e.created_at, e.id, e.event FROM "),
+              "        (SELECT e.created_at, e.id, e.event, true FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "         WHERE e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = p.session_id\n"
+              "           AND e.deleted_at IS NULL\n"
+              "           AND e.event @? '$.choices[*] ? (@.message.role == \"user\" || "
+              "@.delta.role == \"user\")'\n"
+              "           AND e.created_at = (\n"
+              "            SELECT e.created_at FROM "),
     STELE_TABLE("session_events"),
     STELE_SQL(" AS e\n"
               "            WHERE e.app_name = "),
@@ -11105,8 +13103,8 @@ static const stele_gen_part sessions_list_parts[] = {
               "              AND e.deleted_at IS NULL\n"
               "              AND e.event @? '$.choices[*] ? (@.message.role == \"user\" || "
               "@.delta.role == \"user\")'\n"
-              "            ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES\n"
-              "         ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT 1)\n"
+              "            ORDER BY e.created_at DESC LIMIT 1)\n"
+              "         ORDER BY e.id DESC LIMIT 1)\n"
               "        LIMIT 1\n"
               "    )\n"
               "    (SELECT 3 AS kind, f.id, f.created_at, f.event FROM f WHERE f.before)\n"
@@ -11397,7 +13395,7 @@ static const stele_gen_part sessions_get_window_parts[] = {
     STELE_PARAM(2),
     STELE_SQL("\n      AND e.deleted_at IS NULL AND e.event ->> 'id' = "),
     STELE_PARAM(3),
-    STELE_SQL("\n    ORDER BY e.created_at FETCH FIRST (1) ROWS WITH TIES"),
+    STELE_SQL("\n    ORDER BY e.created_at LIMIT 1"),
     STELE_END,
     STELE_IF_CHOICE(1, 1),
     STELE_SQL("SELECT e.id, e.app_name, e.user_id, e.created_at, e.deleted_at, e.event\n"
@@ -13435,7 +15433,7 @@ static const stele_gen_part sessions_truncate_session_parts[] = {
     STELE_PARAM(2),
     STELE_SQL("\n          AND e.deleted_at IS NULL AND e.event ->> 'id' = "),
     STELE_PARAM(3),
-    STELE_SQL("\n        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES"),
+    STELE_SQL("\n        ORDER BY e.created_at DESC LIMIT 1"),
     STELE_END,
     STELE_IF_CHOICE(1, 1),
     STELE_SQL("SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at\n"
@@ -13609,7 +15607,7 @@ static const stele_gen_part sessions_truncate_summaries_parts[] = {
     STELE_PARAM(2),
     STELE_SQL("\n          AND e.deleted_at IS NULL AND e.event ->> 'id' = "),
     STELE_PARAM(3),
-    STELE_SQL("\n        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES"),
+    STELE_SQL("\n        ORDER BY e.created_at DESC LIMIT 1"),
     STELE_END,
     STELE_IF_CHOICE(1, 1),
     STELE_SQL("SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at\n"
@@ -13761,7 +15759,7 @@ static const stele_gen_part sessions_truncate_events_parts[] = {
     STELE_PARAM(2),
     STELE_SQL("\n          AND e.deleted_at IS NULL AND e.event ->> 'id' = "),
     STELE_PARAM(3),
-    STELE_SQL("\n        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES"),
+    STELE_SQL("\n        ORDER BY e.created_at DESC LIMIT 1"),
     STELE_END,
     STELE_IF_CHOICE(1, 1),
     STELE_SQL("SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at\n"
@@ -13894,7 +15892,7 @@ static const stele_gen_part sessions_hard_truncate_summaries_parts[] = {
     STELE_PARAM(2),
     STELE_SQL("\n          AND e.deleted_at IS NULL AND e.event ->> 'id' = "),
     STELE_PARAM(3),
-    STELE_SQL("\n        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES"),
+    STELE_SQL("\n        ORDER BY e.created_at DESC LIMIT 1"),
     STELE_END,
     STELE_IF_CHOICE(1, 1),
     STELE_SQL("SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at\n"
@@ -14047,7 +16045,7 @@ static const stele_gen_part sessions_hard_truncate_events_parts[] = {
     STELE_PARAM(2),
     STELE_SQL("\n          AND e.deleted_at IS NULL AND e.event ->> 'id' = "),
     STELE_PARAM(3),
-    STELE_SQL("\n        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES"),
+    STELE_SQL("\n        ORDER BY e.created_at DESC LIMIT 1"),
     STELE_END,
     STELE_IF_CHOICE(1, 1),
     STELE_SQL("SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at\n"
@@ -14165,7 +16163,12 @@ static const stele_gen_part sessions_put_summary_parts[] = {
     STELE_PARAM(1),
     STELE_SQL(" AND s.session_id = "),
     STELE_PARAM(2),
-    STELE_SQL("\n      AND s.deleted_at IS NULL FOR NO KEY UPDATE\n"
+    STELE_SQL("\n      AND s.deleted_at IS NULL"),
+    STELE_IF_SET(7),
+    STELE_SQL(" AND s.created_at = "),
+    STELE_PARAM(7),
+    STELE_END,
+    STELE_SQL("\n    FOR NO KEY UPDATE\n"
               "), k AS MATERIALIZED (\n"
               "    SELECT l.created_at FROM l"),
     STELE_IF_SET(6),
@@ -14232,6 +16235,8 @@ static const stele_gen_param sessions_put_summary_inputs[] = {
      offsetof(sessions_put_summary_params, cutoff), 0, NULL},
     {"last_row", STELE_GEN_INT8, STELE_GEN_IN, false, 0,
      offsetof(sessions_put_summary_params, last_row), 0, NULL},
+    {"created_at", STELE_GEN_TIMESTAMP, STELE_GEN_IN, false, 0,
+     offsetof(sessions_put_summary_params, created_at), 0, NULL},
 };
 
 static const stele_gen_column sessions_put_summary_columns[] = {
@@ -14367,7 +16372,7 @@ static const stele_gen_part sessions_events_to_summarize_parts[] = {
               "           'T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?'\n"
               "           '(Z|[+-](0[0-9]|1[0-5]):[0-5][0-9])$' AS time\n"
               "), s AS MATERIALIZED (\n"
-              "    SELECT s.created_at FROM "),
+              "    SELECT s.id, s.created_at FROM "),
     STELE_TABLE("session_states"),
     STELE_SQL(" AS s\n"
               "    WHERE s.app_name = "),
@@ -14376,7 +16381,8 @@ static const stele_gen_part sessions_events_to_summarize_parts[] = {
     STELE_PARAM(1),
     STELE_SQL(" AND s.session_id = "),
     STELE_PARAM(2),
-    STELE_SQL("\n      AND s.deleted_at IS NULL\n"
+    STELE_SQL("\n      AND (s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > "
+              "(statement_timestamp() AT TIME ZONE 'UTC')))\n"
               "), b AS MATERIALIZED (\n"
               "    SELECT y.id, y.updated_at, y.summary,\n"
               "           nullif(y.summary #>> '{boundary,last_event_id}', '') AS last,\n"
@@ -14415,7 +16421,9 @@ static const stele_gen_part sessions_events_to_summarize_parts[] = {
     STELE_PARAM(2),
     STELE_SQL("\n"
               "          AND e.deleted_at IS NULL AND e.event ->> 'id' = (SELECT b.last FROM b)\n"
-              "        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES"),
+              "          AND e.created_at >= (SELECT b.cutoff - interval '5 minutes' FROM b WHERE "
+              "b.last IS NOT NULL)\n"
+              "        ORDER BY e.created_at DESC LIMIT 1"),
     STELE_END,
     STELE_IF_CHOICE(1, 1),
     STELE_SQL("SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at\n"
@@ -14425,6 +16433,7 @@ static const stele_gen_part sessions_events_to_summarize_parts[] = {
               "        WHERE e.session_id = "),
     STELE_PARAM(2),
     STELE_SQL(" AND e.event ->> 'id' = (SELECT b.last FROM b)\n"
+              "          AND EXISTS (SELECT FROM b WHERE b.last IS NOT NULL)\n"
               "        OFFSET 0"),
     STELE_END,
     STELE_SQL("\n    ) AS x WHERE x.app_name = "),
@@ -14434,6 +16443,10 @@ static const stele_gen_part sessions_events_to_summarize_parts[] = {
     STELE_SQL(" AND x.deleted_at IS NULL\n"
               "    ORDER BY x.created_at DESC, x.id DESC LIMIT 1\n"
               ")\n"
+              "SELECT 2, s.id, s.created_at,\n"
+              "       to_char(clock_timestamp() AT TIME ZONE 'UTC', "
+              "'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM s\n"
+              "UNION ALL\n"
               "SELECT 0, b.id, b.updated_at, b.summary::text FROM b\n"
               "UNION ALL\n"
               "SELECT 1, x.id, x.created_at, x.event::text FROM (\n"
@@ -15478,6 +17491,32 @@ static const stele_gen_table user_states_table = {
     .insert_many = &user_states_insert_many_bulk,
 };
 
+static const stele_gen_catalog_column session_summary_jobs_catalog[] = {
+    {"id", "bigint", true, false},
+    {"kind", "character varying(100)", true, false},
+    {"dedupe_key", "character varying(255)", false, false},
+    {"gen", "bigint", true, false},
+    {"done_gen", "bigint", true, false},
+    {"state", "text", true, false},
+    {"priority", "smallint", true, false},
+    {"run_at", "timestamp with time zone", true, false},
+    {"attempt", "integer", true, false},
+    {"max_attempts", "integer", true, false},
+    {"token", "bigint", true, false},
+    {"lease_until", "timestamp with time zone", false, false},
+    {"args", "jsonb", false, false},
+    {"last_error", "text", false, false},
+    {"created_at", "timestamp with time zone", true, false},
+    {"finished_at", "timestamp with time zone", false, false},
+};
+
+static const stele_gen_table session_summary_jobs_table = {
+    .name = "session_summary_jobs",
+    .columns = session_summary_jobs_catalog,
+    .column_count = STELE_COUNT(session_summary_jobs_catalog),
+    .insert_many = &session_summary_jobs_insert_many_bulk,
+};
+
 static const stele_gen_part session_states_object_name[] = {
     STELE_PREFIX,
     STELE_SQL("session_states"),
@@ -15608,6 +17647,41 @@ static const stele_gen_part user_states_object_create[] = {
               "    deleted_at timestamp,\n"
               "    PRIMARY KEY (id)\n"
               ")"),
+};
+
+static const stele_gen_part session_summary_jobs_object_name[] = {
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs"),
+};
+
+static const stele_gen_part session_summary_jobs_object_create[] = {
+    STELE_SQL("CREATE TABLE "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" (\n"
+              "    id           bigserial,\n"
+              "    kind         varchar(100) NOT NULL,\n"
+              "    dedupe_key   varchar(255),\n"
+              "    gen          bigint       NOT NULL DEFAULT 1,\n"
+              "    done_gen     bigint       NOT NULL DEFAULT 0,\n"
+              "    state        text         NOT NULL DEFAULT 'available',\n"
+              "    priority     smallint     NOT NULL DEFAULT 0,\n"
+              "    run_at       timestamptz  NOT NULL DEFAULT now(),\n"
+              "    attempt      integer      NOT NULL DEFAULT 0,\n"
+              "    max_attempts integer      NOT NULL DEFAULT 25,\n"
+              "    token        bigint       NOT NULL DEFAULT 0,\n"
+              "    lease_until  timestamptz,\n"
+              "    args         jsonb,\n"
+              "    last_error   text,\n"
+              "    created_at   timestamptz  NOT NULL DEFAULT now(),\n"
+              "    finished_at  timestamptz,\n"
+              "    PRIMARY KEY (id),\n"
+              "    CONSTRAINT \""),
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs_state_known\" CHECK (state IN ('available', 'running', 'done', "
+              "'dead', 'cancelled'))\n"
+              ")\n"
+              "WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.01, "
+              "autovacuum_analyze_scale_factor = 0.02)"),
 };
 
 static const stele_gen_part session_states_unique_active_index_name[] = {
@@ -16447,6 +18521,93 @@ static const stele_gen_part user_states_deleted_index_concurrently[] = {
               "    WHERE deleted_at IS NOT NULL"),
 };
 
+static const stele_gen_part session_summary_jobs_dedupe_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs_dedupe"),
+};
+
+static const stele_gen_part session_summary_jobs_dedupe_index_create[] = {
+    STELE_SQL("CREATE UNIQUE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs_dedupe\"\n"
+              "    ON "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" (kind, dedupe_key)\n"
+              "    WHERE dedupe_key IS NOT NULL"),
+};
+
+static const stele_gen_part session_summary_jobs_dedupe_index_concurrently[] = {
+    STELE_SQL("CREATE UNIQUE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs_dedupe\"\n"
+              "    ON "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" (kind, dedupe_key)\n"
+              "    WHERE dedupe_key IS NOT NULL"),
+};
+
+static const stele_gen_part session_summary_jobs_available_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs_available"),
+};
+
+static const stele_gen_part session_summary_jobs_available_index_create[] = {
+    STELE_SQL("CREATE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs_available\"\n"
+              "    ON "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" (kind, priority DESC, run_at, id)\n"
+              "    WHERE state = 'available'"),
+};
+
+static const stele_gen_part session_summary_jobs_available_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs_available\"\n"
+              "    ON "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" (kind, priority DESC, run_at, id)\n"
+              "    WHERE state = 'available'"),
+};
+
+static const stele_gen_part session_summary_jobs_held_index_name[] = {
+    STELE_SQL("idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs_held"),
+};
+
+static const stele_gen_part session_summary_jobs_held_index_create[] = {
+    STELE_SQL("CREATE INDEX \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs_held\"\n"
+              "    ON "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" (state, id)\n"
+              "    WHERE state IN ('running', 'dead')"),
+};
+
+static const stele_gen_part session_summary_jobs_held_index_concurrently[] = {
+    STELE_SQL("CREATE INDEX CONCURRENTLY \"idx_"),
+    STELE_SCHEMA_,
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs_held\"\n"
+              "    ON "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" (state, id)\n"
+              "    WHERE state IN ('running', 'dead')"),
+};
+
 static const stele_gen_part session_states_comment_name[] = {
     STELE_PREFIX,
     STELE_SQL("session_states"),
@@ -16525,6 +18686,106 @@ static const stele_gen_part user_states_comment_create[] = {
     STELE_SQL(" IS 'State that all sessions of a user share.'"),
 };
 
+static const stele_gen_part session_summary_jobs_comment_name[] = {
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs"),
+};
+
+static const stele_gen_part session_summary_jobs_comment_create[] = {
+    STELE_SQL("COMMENT ON TABLE "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(" IS 'Summaries that are to be made, for workers of any process. Peers do not know "
+              "this table.'"),
+};
+
+static const stele_gen_part session_summary_jobs_kind_comment_name[] = {
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs"),
+};
+
+static const stele_gen_part session_summary_jobs_kind_comment_create[] = {
+    STELE_SQL("COMMENT ON COLUMN "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(".kind IS 'Which handler does it.'"),
+};
+
+static const stele_gen_part session_summary_jobs_dedupe_key_comment_name[] = {
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs"),
+};
+
+static const stele_gen_part session_summary_jobs_dedupe_key_comment_create[] = {
+    STELE_SQL("COMMENT ON COLUMN "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(".dedupe_key IS 'Jobs of one kind and key are one.'"),
+};
+
+static const stele_gen_part session_summary_jobs_gen_comment_name[] = {
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs"),
+};
+
+static const stele_gen_part session_summary_jobs_gen_comment_create[] = {
+    STELE_SQL("COMMENT ON COLUMN "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(".gen IS 'How often it was enqueued.'"),
+};
+
+static const stele_gen_part session_summary_jobs_done_gen_comment_name[] = {
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs"),
+};
+
+static const stele_gen_part session_summary_jobs_done_gen_comment_create[] = {
+    STELE_SQL("COMMENT ON COLUMN "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(".done_gen IS 'The generation that was done last.'"),
+};
+
+static const stele_gen_part session_summary_jobs_priority_comment_name[] = {
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs"),
+};
+
+static const stele_gen_part session_summary_jobs_priority_comment_create[] = {
+    STELE_SQL("COMMENT ON COLUMN "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(".priority IS 'Greater goes first among jobs of a kind.'"),
+};
+
+static const stele_gen_part session_summary_jobs_run_at_comment_name[] = {
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs"),
+};
+
+static const stele_gen_part session_summary_jobs_run_at_comment_create[] = {
+    STELE_SQL("COMMENT ON COLUMN "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(".run_at IS 'Not before.'"),
+};
+
+static const stele_gen_part session_summary_jobs_token_comment_name[] = {
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs"),
+};
+
+static const stele_gen_part session_summary_jobs_token_comment_create[] = {
+    STELE_SQL("COMMENT ON COLUMN "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(".token IS 'Raised by every claim; who has it can end the job.'"),
+};
+
+static const stele_gen_part session_summary_jobs_lease_until_comment_name[] = {
+    STELE_PREFIX,
+    STELE_SQL("session_summary_jobs"),
+};
+
+static const stele_gen_part session_summary_jobs_lease_until_comment_create[] = {
+    STELE_SQL("COMMENT ON COLUMN "),
+    STELE_TABLE("session_summary_jobs"),
+    STELE_SQL(".lease_until IS 'Then others may have it.'"),
+};
+
 /* clang-format off */
 static const stele_gen_table *const sessions_tables[] = {
     &session_states_table,
@@ -16533,6 +18794,7 @@ static const stele_gen_table *const sessions_tables[] = {
     &session_summaries_table,
     &app_states_table,
     &user_states_table,
+    &session_summary_jobs_table,
 };
 
 /* clang-format on */
@@ -16586,6 +18848,14 @@ static const stele_gen_object sessions_objects[] = {
         .name_count = STELE_COUNT(user_states_object_name),
         .create = user_states_object_create,
         .create_count = STELE_COUNT(user_states_object_create),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_TABLE,
+        .table = "session_summary_jobs",
+        .name = session_summary_jobs_object_name,
+        .name_count = STELE_COUNT(session_summary_jobs_object_name),
+        .create = session_summary_jobs_object_create,
+        .create_count = STELE_COUNT(session_summary_jobs_object_create),
     },
     {
         .kind = STELE_GEN_OBJECT_INDEX,
@@ -16899,6 +19169,37 @@ static const stele_gen_object sessions_objects[] = {
         .create_concurrently_count = STELE_COUNT(user_states_deleted_index_concurrently),
     },
     {
+        .kind = STELE_GEN_OBJECT_INDEX,
+        .unique = true,
+        .table = "session_summary_jobs",
+        .name = session_summary_jobs_dedupe_index_name,
+        .name_count = STELE_COUNT(session_summary_jobs_dedupe_index_name),
+        .create = session_summary_jobs_dedupe_index_create,
+        .create_count = STELE_COUNT(session_summary_jobs_dedupe_index_create),
+        .create_concurrently = session_summary_jobs_dedupe_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_summary_jobs_dedupe_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
+        .table = "session_summary_jobs",
+        .name = session_summary_jobs_available_index_name,
+        .name_count = STELE_COUNT(session_summary_jobs_available_index_name),
+        .create = session_summary_jobs_available_index_create,
+        .create_count = STELE_COUNT(session_summary_jobs_available_index_create),
+        .create_concurrently = session_summary_jobs_available_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_summary_jobs_available_index_concurrently),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_INDEX,
+        .table = "session_summary_jobs",
+        .name = session_summary_jobs_held_index_name,
+        .name_count = STELE_COUNT(session_summary_jobs_held_index_name),
+        .create = session_summary_jobs_held_index_create,
+        .create_count = STELE_COUNT(session_summary_jobs_held_index_create),
+        .create_concurrently = session_summary_jobs_held_index_concurrently,
+        .create_concurrently_count = STELE_COUNT(session_summary_jobs_held_index_concurrently),
+    },
+    {
         .kind = STELE_GEN_OBJECT_OTHER,
         .table = "session_states",
         .name = session_states_comment_name,
@@ -16953,6 +19254,78 @@ static const stele_gen_object sessions_objects[] = {
         .name_count = STELE_COUNT(user_states_comment_name),
         .create = user_states_comment_create,
         .create_count = STELE_COUNT(user_states_comment_create),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_OTHER,
+        .table = "session_summary_jobs",
+        .name = session_summary_jobs_comment_name,
+        .name_count = STELE_COUNT(session_summary_jobs_comment_name),
+        .create = session_summary_jobs_comment_create,
+        .create_count = STELE_COUNT(session_summary_jobs_comment_create),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_OTHER,
+        .table = "session_summary_jobs",
+        .name = session_summary_jobs_kind_comment_name,
+        .name_count = STELE_COUNT(session_summary_jobs_kind_comment_name),
+        .create = session_summary_jobs_kind_comment_create,
+        .create_count = STELE_COUNT(session_summary_jobs_kind_comment_create),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_OTHER,
+        .table = "session_summary_jobs",
+        .name = session_summary_jobs_dedupe_key_comment_name,
+        .name_count = STELE_COUNT(session_summary_jobs_dedupe_key_comment_name),
+        .create = session_summary_jobs_dedupe_key_comment_create,
+        .create_count = STELE_COUNT(session_summary_jobs_dedupe_key_comment_create),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_OTHER,
+        .table = "session_summary_jobs",
+        .name = session_summary_jobs_gen_comment_name,
+        .name_count = STELE_COUNT(session_summary_jobs_gen_comment_name),
+        .create = session_summary_jobs_gen_comment_create,
+        .create_count = STELE_COUNT(session_summary_jobs_gen_comment_create),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_OTHER,
+        .table = "session_summary_jobs",
+        .name = session_summary_jobs_done_gen_comment_name,
+        .name_count = STELE_COUNT(session_summary_jobs_done_gen_comment_name),
+        .create = session_summary_jobs_done_gen_comment_create,
+        .create_count = STELE_COUNT(session_summary_jobs_done_gen_comment_create),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_OTHER,
+        .table = "session_summary_jobs",
+        .name = session_summary_jobs_priority_comment_name,
+        .name_count = STELE_COUNT(session_summary_jobs_priority_comment_name),
+        .create = session_summary_jobs_priority_comment_create,
+        .create_count = STELE_COUNT(session_summary_jobs_priority_comment_create),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_OTHER,
+        .table = "session_summary_jobs",
+        .name = session_summary_jobs_run_at_comment_name,
+        .name_count = STELE_COUNT(session_summary_jobs_run_at_comment_name),
+        .create = session_summary_jobs_run_at_comment_create,
+        .create_count = STELE_COUNT(session_summary_jobs_run_at_comment_create),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_OTHER,
+        .table = "session_summary_jobs",
+        .name = session_summary_jobs_token_comment_name,
+        .name_count = STELE_COUNT(session_summary_jobs_token_comment_name),
+        .create = session_summary_jobs_token_comment_create,
+        .create_count = STELE_COUNT(session_summary_jobs_token_comment_create),
+    },
+    {
+        .kind = STELE_GEN_OBJECT_OTHER,
+        .table = "session_summary_jobs",
+        .name = session_summary_jobs_lease_until_comment_name,
+        .name_count = STELE_COUNT(session_summary_jobs_lease_until_comment_name),
+        .create = session_summary_jobs_lease_until_comment_create,
+        .create_count = STELE_COUNT(session_summary_jobs_lease_until_comment_create),
     },
 };
 

@@ -4,6 +4,7 @@
 
 #include <stele.h>
 #include <stele/gen/flow.h>
+#include <stele/gen/jobs.h>
 
 #if STELE_GEN_ABI != 1
 #error "sessions.gen.h was generated for another version of libstele: run stele generate"
@@ -2729,6 +2730,435 @@ user_states_page_token(const user_states_page *page, char *buf, size_t size, ste
     return stele_page_token((const stele_page *)page, buf, size, err);
 }
 
+/*
+ * ---- session_summary_jobs: Summaries that are to be made, for workers of any process. Peers do
+ * not know this table. ----
+ */
+
+/** A row of session_summary_jobs. */
+typedef struct session_summary_jobs_row {
+    int64_t id;
+    /* Which handler does it. */
+    stele_str kind;
+    /* Jobs of one kind and key are one. */
+    stele_str dedupe_key; /* may be NULL */
+    /* How often it was enqueued. */
+    int64_t gen;
+    /* The generation that was done last. */
+    int64_t done_gen;
+    stele_str state;
+    /* Greater goes first among jobs of a kind. */
+    int16_t priority;
+    /* Not before. */
+    stele_ts run_at;
+    int32_t attempt;
+    int32_t max_attempts;
+    /* Raised by every claim; who has it can end the job. */
+    int64_t token;
+    /* Then others may have it. */
+    stele_opt_ts lease_until;
+    stele_str args;       /* jsonb, may be NULL */
+    stele_str last_error; /* may be NULL */
+    stele_ts created_at;
+    stele_opt_ts finished_at;
+} session_summary_jobs_row;
+
+/** What insert and upsert take. Unset columns get their default; required ones are marked. */
+typedef struct session_summary_jobs_input {
+    stele_in_i64 id;
+    stele_in_str kind; /* required */
+    stele_in_str_n dedupe_key;
+    stele_in_i64 gen;
+    stele_in_i64 done_gen;
+    stele_in_str state;
+    stele_in_i16 priority;
+    stele_in_ts run_at;
+    stele_in_i32 attempt;
+    stele_in_i32 max_attempts;
+    stele_in_i64 token;
+    stele_in_ts_n lease_until;
+    stele_in_str_n args;
+    stele_in_str_n last_error;
+    stele_in_ts created_at;
+    stele_in_ts_n finished_at;
+} session_summary_jobs_input;
+
+/** What update changes. Unset columns stay as they are. */
+typedef struct session_summary_jobs_patch {
+    stele_in_str kind;
+    stele_in_str_n dedupe_key;
+    stele_in_i64 gen;
+    stele_in_i64 done_gen;
+    stele_in_str state;
+    stele_in_i16 priority;
+    stele_in_ts run_at;
+    stele_in_i32 attempt;
+    stele_in_i32 max_attempts;
+    stele_in_i64 token;
+    stele_in_ts_n lease_until;
+    stele_in_str_n args;
+    stele_in_str_n last_error;
+    stele_in_ts created_at;
+    stele_in_ts_n finished_at;
+} session_summary_jobs_patch;
+
+/** Restricts list, count and exists. Unset members do not restrict. */
+typedef struct session_summary_jobs_filter {
+    stele_in_i64 id;
+    stele_in_i64 id_from;   /* at least */
+    stele_in_i64 id_before; /* less than */
+    stele_in_str kind;
+    stele_in_str_n dedupe_key;
+    stele_in_i64 gen;
+    stele_in_i64 gen_from;   /* at least */
+    stele_in_i64 gen_before; /* less than */
+    stele_in_i64 done_gen;
+    stele_in_i64 done_gen_from;   /* at least */
+    stele_in_i64 done_gen_before; /* less than */
+    stele_in_str state;
+    stele_in_i16 priority;
+    stele_in_i16 priority_from;   /* at least */
+    stele_in_i16 priority_before; /* less than */
+    stele_in_ts run_at;
+    stele_in_ts run_at_from;   /* at or after */
+    stele_in_ts run_at_before; /* before */
+    stele_in_i32 attempt;
+    stele_in_i32 attempt_from;   /* at least */
+    stele_in_i32 attempt_before; /* less than */
+    stele_in_i32 max_attempts;
+    stele_in_i32 max_attempts_from;   /* at least */
+    stele_in_i32 max_attempts_before; /* less than */
+    stele_in_i64 token;
+    stele_in_i64 token_from;   /* at least */
+    stele_in_i64 token_before; /* less than */
+    stele_in_ts_n lease_until;
+    stele_in_ts lease_until_from;   /* at or after */
+    stele_in_ts lease_until_before; /* before */
+    stele_in_str_n last_error;
+    stele_in_ts created_at;
+    stele_in_ts created_at_from;   /* at or after */
+    stele_in_ts created_at_before; /* before */
+    stele_in_ts_n finished_at;
+    stele_in_ts finished_at_from;   /* at or after */
+    stele_in_ts finished_at_before; /* before */
+} session_summary_jobs_filter;
+
+/** Key dedupe. */
+typedef struct session_summary_jobs_dedupe_key {
+    stele_str kind;
+    stele_str dedupe_key;
+} session_summary_jobs_dedupe_key;
+
+typedef struct session_summary_jobs_iter session_summary_jobs_iter;
+
+/** What stele_jobs_open() takes. */
+extern const stele_jobs_table session_summary_jobs_jobs;
+
+/**
+ * Finds a row by primary key.
+ *
+ * Owns:   the caller, on success: session_summary_jobs_row_free().
+ * Errors: STELE_E_NOT_FOUND.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_find(stele_conn *conn, int64_t id,
+                                                        session_summary_jobs_row **ret_row,
+                                                        stele_error *err);
+
+/**
+ * session_summary_jobs_find() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_find_queue(stele_pipeline *pipeline, int64_t id,
+                                                              session_summary_jobs_row **ret_row,
+                                                              stele_error *err);
+
+/**
+ * Finds a row by primary key and locks it, waiting for whoever holds it.
+ *
+ * Owns:   the caller, on success: session_summary_jobs_row_free().
+ * Errors: STELE_E_NOT_FOUND.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_find_for_update(
+    stele_conn *conn, int64_t id, session_summary_jobs_row **ret_row, stele_error *err);
+
+/**
+ * session_summary_jobs_find_for_update() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_find_for_update_queue(
+    stele_pipeline *pipeline, int64_t id, session_summary_jobs_row **ret_row, stele_error *err);
+
+/**
+ * Finds a row by primary key and locks it, without waiting.
+ *
+ * Owns:   the caller, on success: session_summary_jobs_row_free().
+ * Errors: STELE_E_NOT_FOUND; STELE_E_LOCKED when someone else holds the row.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_find_for_update_nowait(
+    stele_conn *conn, int64_t id, session_summary_jobs_row **ret_row, stele_error *err);
+
+/**
+ * session_summary_jobs_find_for_update_nowait() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_find_for_update_nowait_queue(
+    stele_pipeline *pipeline, int64_t id, session_summary_jobs_row **ret_row, stele_error *err);
+
+/**
+ * Finds a row by primary key and locks it, unless someone else holds it.
+ *
+ * Owns:   the caller, on success: session_summary_jobs_row_free().
+ * Errors: STELE_E_NOT_FOUND, also when someone else holds the row.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_find_for_update_skip_locked(
+    stele_conn *conn, int64_t id, session_summary_jobs_row **ret_row, stele_error *err);
+
+/**
+ * session_summary_jobs_find_for_update_skip_locked() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_find_for_update_skip_locked_queue(
+    stele_pipeline *pipeline, int64_t id, session_summary_jobs_row **ret_row, stele_error *err);
+
+/**
+ * Finds a row by dedupe.
+ *
+ * Owns:   the caller, on success: session_summary_jobs_row_free().
+ * Errors: STELE_E_NOT_FOUND.
+ */
+STELE_MUST_CHECK stele_status
+session_summary_jobs_find_by_dedupe(stele_conn *conn, const session_summary_jobs_dedupe_key *key,
+                                    session_summary_jobs_row **ret_row, stele_error *err);
+
+/**
+ * session_summary_jobs_find_by_dedupe() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. A row that is not found leaves NULL.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_find_by_dedupe_queue(
+    stele_pipeline *pipeline, const session_summary_jobs_dedupe_key *key,
+    session_summary_jobs_row **ret_row, stele_error *err);
+
+/** Counts rows. `filter` may be NULL. */
+STELE_MUST_CHECK stele_status session_summary_jobs_count(stele_conn *conn,
+                                                         const session_summary_jobs_filter *filter,
+                                                         int64_t *ret_count, stele_error *err);
+
+/**
+ * session_summary_jobs_count() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_count_queue(
+    stele_pipeline *pipeline, const session_summary_jobs_filter *filter, int64_t *ret_count,
+    stele_error *err);
+
+/** Tells whether there is a row. `filter` may be NULL. */
+STELE_MUST_CHECK stele_status session_summary_jobs_exists(stele_conn *conn,
+                                                          const session_summary_jobs_filter *filter,
+                                                          bool *ret_exists, stele_error *err);
+
+/**
+ * session_summary_jobs_exists() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_exists_queue(
+    stele_pipeline *pipeline, const session_summary_jobs_filter *filter, bool *ret_exists,
+    stele_error *err);
+
+/**
+ * Reads rows one by one, by primary key, in constant memory. `filter` may be NULL.
+ *
+ * Owns:   the caller, on success: session_summary_jobs_iter_close(). Meanwhile conn takes no other
+ *         calls.
+ * Errors: may also come after rows, of session_summary_jobs_iter_next().
+ */
+STELE_MUST_CHECK stele_status
+session_summary_jobs_iter_open(stele_conn *conn, const session_summary_jobs_filter *filter,
+                               session_summary_jobs_iter **ret_iter, stele_error *err);
+
+/**
+ * Inserts a row.
+ *
+ * Owns:   the caller: session_summary_jobs_row_free(). `ret_row` may be NULL.
+ * Errors: STELE_E_UNIQUE and those of other constraints; STELE_E_INPUT when a required column is
+ *         unset.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_insert(stele_conn *conn,
+                                                          const session_summary_jobs_input *input,
+                                                          session_summary_jobs_row **ret_row,
+                                                          stele_error *err);
+
+/**
+ * session_summary_jobs_insert() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status
+session_summary_jobs_insert_queue(stele_pipeline *pipeline, const session_summary_jobs_input *input,
+                                  session_summary_jobs_row **ret_row, stele_error *err);
+
+/**
+ * Inserts many rows; see stele/bulk.h.
+ *
+ * NULL:   `options`, `ret_report` and `ret_rows` may be NULL.
+ * Owns:   the caller: session_summary_jobs_row_free(*ret_rows), `count` rows as the inputs stood.
+ * Errors: of the first bad row, its index in the message and the report.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_insert_many(
+    stele_conn *conn, const session_summary_jobs_input *rows, size_t count,
+    const stele_bulk_options *options, stele_bulk_report *ret_report,
+    session_summary_jobs_row **ret_rows, stele_error *err);
+
+/**
+ * Inserts a row, or updates the one with the same (kind, dedupe_key): sets the columns that are set
+ * here.
+ *
+ * Owns:   the caller: session_summary_jobs_row_free().
+ * NULL:   `ret_row` and `ret_inserted` may be NULL.
+ * Errors: STELE_E_UNIQUE for another key and those of other constraints; STELE_E_INPUT when a
+ *         required column is unset.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_upsert_by_dedupe(
+    stele_conn *conn, const session_summary_jobs_input *input, session_summary_jobs_row **ret_row,
+    bool *ret_inserted, stele_error *err);
+
+/**
+ * session_summary_jobs_upsert_by_dedupe() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_upsert_by_dedupe_queue(
+    stele_pipeline *pipeline, const session_summary_jobs_input *input,
+    session_summary_jobs_row **ret_row, bool *ret_inserted, stele_error *err);
+
+/**
+ * session_summary_jobs_upsert_by_dedupe() for many rows; see stele/bulk.h.
+ *
+ * NULL:   `options`, `ret_report` and `ret_rows` may be NULL.
+ * Owns:   the caller: session_summary_jobs_row_free(*ret_rows), `count` rows as the inputs stood.
+ * Errors: of the first bad row, its index in the message and the report.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_upsert_many_by_dedupe(
+    stele_conn *conn, const session_summary_jobs_input *rows, size_t count,
+    const stele_bulk_options *options, stele_bulk_report *ret_report,
+    session_summary_jobs_row **ret_rows, stele_error *err);
+
+/**
+ * Updates a row by primary key.
+ *
+ * Owns:   the caller: session_summary_jobs_row_free(). `ret_row` may be NULL.
+ * Errors: STELE_E_NOT_FOUND; STELE_E_INPUT when nothing is set; those of constraints.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_update(stele_conn *conn, int64_t id,
+                                                          const session_summary_jobs_patch *patch,
+                                                          session_summary_jobs_row **ret_row,
+                                                          stele_error *err);
+
+/**
+ * session_summary_jobs_update() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row (or version).
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_update_queue(
+    stele_pipeline *pipeline, int64_t id, const session_summary_jobs_patch *patch,
+    session_summary_jobs_row **ret_row, uint64_t *ret_count, stele_error *err);
+
+/**
+ * Deletes a row by primary key, for good.
+ *
+ * Errors: STELE_E_NOT_FOUND; STELE_E_FOREIGN_KEY when others refer to it.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_delete(stele_conn *conn, int64_t id,
+                                                          stele_error *err);
+
+/**
+ * session_summary_jobs_delete() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_delete_queue(stele_pipeline *pipeline,
+                                                                int64_t id, uint64_t *ret_count,
+                                                                stele_error *err);
+
+/**
+ * Removes a row by primary key for good.
+ *
+ * Errors: STELE_E_NOT_FOUND; STELE_E_FOREIGN_KEY when others refer to it.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_hard_delete(stele_conn *conn, int64_t id,
+                                                               stele_error *err);
+
+/**
+ * session_summary_jobs_hard_delete() in a pipeline: what it gives is there when
+ * stele_pipeline_sync() succeeds. `ret_count` may be NULL; 0 says that there was no such row.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_hard_delete_queue(stele_pipeline *pipeline,
+                                                                     int64_t id,
+                                                                     uint64_t *ret_count,
+                                                                     stele_error *err);
+
+/** Enqueues a job in the transaction of `conn`; see stele_job_enqueue(). */
+STELE_MUST_CHECK stele_status session_summary_jobs_enqueue(stele_conn *conn,
+                                                           const stele_job_input *job,
+                                                           int64_t *ret_id, stele_error *err);
+
+/**
+ * session_summary_jobs_enqueue() in a pipeline: `ret_id` is there when stele_pipeline_sync()
+ * succeeds.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_enqueue_queue(stele_pipeline *pipeline,
+                                                                 const stele_job_input *job,
+                                                                 int64_t *ret_id, stele_error *err);
+
+/** Cancels a job that waits or runs; see stele_job_cancel(). */
+STELE_MUST_CHECK stele_status session_summary_jobs_cancel(stele_conn *conn, int64_t id,
+                                                          stele_error *err);
+
+/** Has a dead or canceled job wait again; see stele_job_revive(). */
+STELE_MUST_CHECK stele_status session_summary_jobs_revive(stele_conn *conn, int64_t id,
+                                                          stele_error *err);
+
+/**
+ * Copies a row into a block of its own, for instance out of a page.
+ *
+ * Owns:   the caller: session_summary_jobs_row_free().
+ * Errors: STELE_E_NOMEM.
+ */
+STELE_MUST_CHECK stele_status session_summary_jobs_row_dup(const session_summary_jobs_row *row,
+                                                           session_summary_jobs_row **ret_row,
+                                                           stele_error *err);
+
+/** The next row, borrowed until the next call; STELE_DONE at the end. */
+STELE_MUST_CHECK static inline stele_status
+session_summary_jobs_iter_next(session_summary_jobs_iter *iter,
+                               const session_summary_jobs_row **ret_row, stele_error *err)
+{
+    const void *row = NULL;
+    stele_status st = stele_gen_iter_next(iter, &row, err);
+    if (st == STELE_OK)
+        *ret_row = (const session_summary_jobs_row *)row;
+    return st;
+}
+
+/** Ends it, read to the end or not; the connection can be used again. */
+static inline void session_summary_jobs_iter_close(session_summary_jobs_iter *iter)
+{
+    stele_gen_iter_close(iter);
+}
+
+/** For STELE_AUTO(session_summary_jobs_iter). */
+static inline void session_summary_jobs_iter_autofree(session_summary_jobs_iter **iter)
+{
+    stele_gen_iter_close(*iter);
+}
+
+/** Frees a row. NULL is ignored. */
+static inline void session_summary_jobs_row_free(session_summary_jobs_row *row)
+{
+    stele_gen_free(row);
+}
+
+/** For STELE_AUTO(session_summary_jobs_row). */
+static inline void session_summary_jobs_row_autofree(session_summary_jobs_row **row)
+{
+    stele_gen_free(*row);
+}
+
 /* ---- queries ---- */
 
 /** Parameters of sessions_create(). */
@@ -2972,9 +3402,10 @@ typedef struct sessions_get_rows {
  * last message of the user where it stands before the window, 4 events of the window, oldest first,
  * 5 summaries (name: filter key), 6 events of tracks (name: track), each track's oldest first.
  * `event_num` NULL: no limit. With `event_time` the window begins at the first event whose own time
- * is not before it; that time and created_at may differ by up to five minutes. `tracks` LAST gives
- * the newest `track_num` of each track, NAMED those of `track_names` only; NULL: no limit.
- * `track_time` is exclusive, and may be -infinity.
+ * is not before it; own times may differ from created_at by up to five minutes, and are not looked
+ * at in events that came five minutes later. `tracks` LAST gives the newest `track_num` of each
+ * track, NAMED those of `track_names` only; NULL: no limit. `track_time` is exclusive, and may be
+ * -infinity.
  *
  * Owns:   the caller, on success: sessions_get_rows_free().
  * Errors: STELE_E_INPUT when a required parameter is unset.
@@ -4348,6 +4779,7 @@ typedef struct sessions_put_summary_params {
     stele_in_str summary;    /* required, jsonb */
     stele_in_ts cutoff;      /* required */
     stele_in_i64 last_row;   /* optional */
+    stele_in_ts created_at;  /* optional */
 } sessions_put_summary_params;
 
 /** A row of sessions_put_summary(). */
@@ -4361,7 +4793,8 @@ typedef struct sessions_put_summary_row {
  * updated_at, but never before the session's creation. Status 1: done; 2: a newer one is there; 3:
  * the last event covered is gone, with its session or cut off. No row: there is no such session.
  * With `last_row`, the id of that event's row, lock_session() must go before in the same pipeline;
- * 3 cannot be told without it.
+ * 3 cannot be told without it. With `created_at` a session that was created anew is no such
+ * session.
  *
  * Owns:   the caller, on success: sessions_put_summary_row_free().
  * NULL:   *ret_row when there is no row.
@@ -4476,7 +4909,9 @@ typedef struct sessions_events_to_summarize_rows {
 /**
  * What a summary of `filter_key` does not cover yet. Kinds: 0 the summary that is there; 1 events
  * behind it that the key matches, oldest first, at most `limit` (NULL: all). Keys match when one is
- * the other's beginning up to a slash, or one is empty. No row of kind 1: nothing to do.
+ * the other's beginning up to a slash, or one is empty. No row of kind 1: nothing to do. 2, first
+ * of all, the session: its creation, and in `body` the time now. No row at all: there is no such
+ * session.
  *
  * Owns:   the caller, on success: sessions_events_to_summarize_rows_free().
  * Errors: STELE_E_INPUT when a required parameter is unset.

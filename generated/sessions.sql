@@ -87,6 +87,29 @@ CREATE TABLE user_states (
     PRIMARY KEY (id)
 );
 
+-- Summaries that are to be made, for workers of any process. Peers do not know this table.
+CREATE TABLE session_summary_jobs (
+    id           bigserial,
+    kind         varchar(100) NOT NULL,
+    dedupe_key   varchar(255),
+    gen          bigint       NOT NULL DEFAULT 1,
+    done_gen     bigint       NOT NULL DEFAULT 0,
+    state        text         NOT NULL DEFAULT 'available',
+    priority     smallint     NOT NULL DEFAULT 0,
+    run_at       timestamptz  NOT NULL DEFAULT now(),
+    attempt      integer      NOT NULL DEFAULT 0,
+    max_attempts integer      NOT NULL DEFAULT 25,
+    token        bigint       NOT NULL DEFAULT 0,
+    lease_until  timestamptz,
+    args         jsonb,
+    last_error   text,
+    created_at   timestamptz  NOT NULL DEFAULT now(),
+    finished_at  timestamptz,
+    PRIMARY KEY (id),
+    CONSTRAINT session_summary_jobs_state_known CHECK (state IN ('available', 'running', 'done', 'dead', 'cancelled'))
+)
+WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.01, autovacuum_analyze_scale_factor = 0.02);
+
 -- Indexes
 
 -- A deleted session leaves its identity free.
@@ -125,6 +148,15 @@ CREATE UNIQUE INDEX idx_user_states_unique_active
 CREATE INDEX idx_user_states_expires
     ON user_states (expires_at)
     WHERE expires_at IS NOT NULL;
+CREATE UNIQUE INDEX idx_session_summary_jobs_dedupe
+    ON session_summary_jobs (kind, dedupe_key)
+    WHERE dedupe_key IS NOT NULL;
+CREATE INDEX idx_session_summary_jobs_available
+    ON session_summary_jobs (kind, priority DESC, run_at, id)
+    WHERE state = 'available';
+CREATE INDEX idx_session_summary_jobs_held
+    ON session_summary_jobs (state, id)
+    WHERE state IN ('running', 'dead');
 
 -- Comments
 
@@ -135,3 +167,12 @@ COMMENT ON TABLE session_track_events IS 'Events of one track of a session, such
 COMMENT ON TABLE session_summaries IS 'Summaries of a session, one for each filter key; the empty key is the whole session.';
 COMMENT ON TABLE app_states IS 'State that all users of an application share.';
 COMMENT ON TABLE user_states IS 'State that all sessions of a user share.';
+COMMENT ON TABLE session_summary_jobs IS 'Summaries that are to be made, for workers of any process. Peers do not know this table.';
+COMMENT ON COLUMN session_summary_jobs.kind IS 'Which handler does it.';
+COMMENT ON COLUMN session_summary_jobs.dedupe_key IS 'Jobs of one kind and key are one.';
+COMMENT ON COLUMN session_summary_jobs.gen IS 'How often it was enqueued.';
+COMMENT ON COLUMN session_summary_jobs.done_gen IS 'The generation that was done last.';
+COMMENT ON COLUMN session_summary_jobs.priority IS 'Greater goes first among jobs of a kind.';
+COMMENT ON COLUMN session_summary_jobs.run_at IS 'Not before.';
+COMMENT ON COLUMN session_summary_jobs.token IS 'Raised by every claim; who has it can end the job.';
+COMMENT ON COLUMN session_summary_jobs.lease_until IS 'Then others may have it.';

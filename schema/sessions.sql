@@ -115,7 +115,8 @@ WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :sessio
 -- last message of the user where it stands before the window, 4 events of the window, oldest first,
 -- 5 summaries (name: filter key), 6 events of tracks (name: track), each track's oldest first.
 -- `event_num` NULL: no limit. With `event_time` the window begins at the first event whose own time
--- is not before it; that time and created_at may differ by up to five minutes. `tracks` LAST gives
+-- is not before it; own times may differ from created_at by up to five minutes, and are not looked at
+-- in events that came five minutes later. `tracks` LAST gives
 -- the newest `track_num` of each track, NAMED those of `track_names` only; NULL: no limit.
 -- `track_time` is exclusive, and may be -infinity.
 -- param app_name, user_id: session_states.app_name, session_states.user_id
@@ -176,13 +177,17 @@ WITH /*?if event_time*/ z AS MATERIALIZED (
        AND (u.created_at, u.id) >= (SELECT m.created_at, m.id FROM m) /*?end*/
      LIMIT 1)
     UNION ALL
-    (SELECT x.created_at, x.id, x.event, true FROM (
-        SELECT e.created_at, e.id, e.event FROM {session_events e}
+    (SELECT e.created_at, e.id, e.event, true FROM {session_events e}
+     WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
+       AND e.deleted_at IS NULL
+       AND e.event @? '$.choices[*] ? (@.message.role == "user" || @.delta.role == "user")'
+       AND e.created_at = (
+        SELECT e.created_at FROM {session_events e}
         WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
           AND e.deleted_at IS NULL AND EXISTS (SELECT FROM s)
           AND e.event @? '$.choices[*] ? (@.message.role == "user" || @.delta.role == "user")'
-        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES
-     ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT 1)
+        ORDER BY e.created_at DESC LIMIT 1)
+     ORDER BY e.id DESC LIMIT 1)
     LIMIT 1
 )
 SELECT 0, NULL::text, NULL::int8, s.created_at, s.updated_at, s.state::text FROM s
@@ -392,13 +397,17 @@ FROM p CROSS JOIN LATERAL (
            AND (u.created_at, u.id) >= (SELECT m.created_at, m.id FROM m) /*?end*/
          LIMIT 1)
         UNION ALL
-        (SELECT x.created_at, x.id, x.event, true FROM (
-            SELECT e.created_at, e.id, e.event FROM {session_events e}
+        (SELECT e.created_at, e.id, e.event, true FROM {session_events e}
+         WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = p.session_id
+           AND e.deleted_at IS NULL
+           AND e.event @? '$.choices[*] ? (@.message.role == "user" || @.delta.role == "user")'
+           AND e.created_at = (
+            SELECT e.created_at FROM {session_events e}
             WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = p.session_id
               AND e.deleted_at IS NULL
               AND e.event @? '$.choices[*] ? (@.message.role == "user" || @.delta.role == "user")'
-            ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES
-         ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT 1)
+            ORDER BY e.created_at DESC LIMIT 1)
+         ORDER BY e.id DESC LIMIT 1)
         LIMIT 1
     )
     (SELECT 3 AS kind, f.id, f.created_at, f.event FROM f WHERE f.before)
@@ -481,7 +490,7 @@ WITH c AS MATERIALIZED (
     FROM {session_events e}
     WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
       AND {not_deleted e} AND e.event ->> 'id' = :event_id
-    ORDER BY e.created_at FETCH FIRST (1) ROWS WITH TIES
+    ORDER BY e.created_at LIMIT 1
     /*?or index: SELECT e.id, e.app_name, e.user_id, e.created_at, e.deleted_at, e.event
     FROM {session_events e}
     WHERE e.session_id = :session_id AND e.event ->> 'id' = :event_id */ /*?end*/
@@ -1002,7 +1011,7 @@ WITH a AS MATERIALIZED (
         FROM {session_events e}
         WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
           AND {not_deleted e} AND e.event ->> 'id' = :event_id
-        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES
+        ORDER BY e.created_at DESC LIMIT 1
         /*?or index: SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at
         FROM {session_events e}
         WHERE e.session_id = :session_id AND e.event ->> 'id' = :event_id OFFSET 0 */ /*?end*/
@@ -1048,7 +1057,7 @@ WITH z AS MATERIALIZED (
         FROM {session_events e}
         WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
           AND {not_deleted e} AND e.event ->> 'id' = :event_id
-        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES
+        ORDER BY e.created_at DESC LIMIT 1
         /*?or index: SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at
         FROM {session_events e}
         WHERE e.session_id = :session_id AND e.event ->> 'id' = :event_id OFFSET 0 */ /*?end*/
@@ -1091,7 +1100,7 @@ WITH a AS MATERIALIZED (
         FROM {session_events e}
         WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
           AND {not_deleted e} AND e.event ->> 'id' = :event_id
-        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES
+        ORDER BY e.created_at DESC LIMIT 1
         /*?or index: SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at
         FROM {session_events e}
         WHERE e.session_id = :session_id AND e.event ->> 'id' = :event_id OFFSET 0 */ /*?end*/
@@ -1127,7 +1136,7 @@ WITH z AS MATERIALIZED (
         FROM {session_events e}
         WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
           AND {not_deleted e} AND e.event ->> 'id' = :event_id
-        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES
+        ORDER BY e.created_at DESC LIMIT 1
         /*?or index: SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at
         FROM {session_events e}
         WHERE e.session_id = :session_id AND e.event ->> 'id' = :event_id OFFSET 0 */ /*?end*/
@@ -1170,7 +1179,7 @@ WITH a AS MATERIALIZED (
         FROM {session_events e}
         WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
           AND {not_deleted e} AND e.event ->> 'id' = :event_id
-        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES
+        ORDER BY e.created_at DESC LIMIT 1
         /*?or index: SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at
         FROM {session_events e}
         WHERE e.session_id = :session_id AND e.event ->> 'id' = :event_id OFFSET 0 */ /*?end*/
@@ -1195,17 +1204,19 @@ WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :sessio
 -- updated_at, but never before the session's creation. Status 1: done; 2: a newer one is there; 3:
 -- the last event covered is gone, with its session or cut off. No row: there is no such session.
 -- With `last_row`, the id of that event's row, lock_session() must go before in the same pipeline;
--- 3 cannot be told without it.
+-- 3 cannot be told without it. With `created_at` a session that was created anew is no such session.
 -- param app_name, user_id: session_summaries.app_name, session_summaries.user_id
 -- param session_id, filter_key: session_summaries.session_id, session_summaries.filter_key
 -- param summary: jsonb
 -- param cutoff: session_summaries.updated_at
 -- param last_row: session_events.id
+-- param created_at: session_states.created_at
 -- return status, updated_at: int4, timestamp?
 WITH l AS MATERIALIZED (
     SELECT s.created_at FROM {session_states s}
     WHERE s.app_name = :app_name AND s.user_id = :user_id AND s.session_id = :session_id
-      AND {not_deleted s} FOR NO KEY UPDATE
+      AND {not_deleted s} /*?if created_at*/ AND s.created_at = :created_at /*?end*/
+    FOR NO KEY UPDATE
 ), k AS MATERIALIZED (
     SELECT l.created_at FROM l
     /*?if last_row*/ WHERE EXISTS (
@@ -1248,7 +1259,8 @@ SELECT x.filter_key, x.summary ->> 'summary', x.updated_at, x.summary::text FROM
 -- name: events_to_summarize :many
 -- What a summary of `filter_key` does not cover yet. Kinds: 0 the summary that is there; 1 events
 -- behind it that the key matches, oldest first, at most `limit` (NULL: all). Keys match when one is
--- the other's beginning up to a slash, or one is empty. No row of kind 1: nothing to do.
+-- the other's beginning up to a slash, or one is empty. No row of kind 1: nothing to do. 2, first of
+-- all, the session: its creation, and in `body` the time now. No row at all: there is no such session.
 -- param app_name, user_id: session_events.app_name, session_events.user_id
 -- param session_id, filter_key: session_events.session_id, session_summaries.filter_key
 -- param limit: int8?
@@ -1261,9 +1273,9 @@ WITH z AS MATERIALIZED (
            'T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?'
            '(Z|[+-](0[0-9]|1[0-5]):[0-5][0-9])$' AS time
 ), s AS MATERIALIZED (
-    SELECT s.created_at FROM {session_states s}
+    SELECT s.id, s.created_at FROM {session_states s}
     WHERE s.app_name = :app_name AND s.user_id = :user_id AND s.session_id = :session_id
-      AND {not_deleted s}
+      AND {live s}
 ), b AS MATERIALIZED (
     SELECT y.id, y.updated_at, y.summary,
            nullif(y.summary #>> '{boundary,last_event_id}', '') AS last,
@@ -1279,14 +1291,19 @@ WITH z AS MATERIALIZED (
         FROM {session_events e}
         WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
           AND {not_deleted e} AND e.event ->> 'id' = (SELECT b.last FROM b)
-        ORDER BY e.created_at DESC FETCH FIRST (1) ROWS WITH TIES
+          AND e.created_at >= (SELECT b.cutoff - interval '5 minutes' FROM b WHERE b.last IS NOT NULL)
+        ORDER BY e.created_at DESC LIMIT 1
         /*?or index: SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at
         FROM {session_events e}
         WHERE e.session_id = :session_id AND e.event ->> 'id' = (SELECT b.last FROM b)
+          AND EXISTS (SELECT FROM b WHERE b.last IS NOT NULL)
         OFFSET 0 */ /*?end*/
     ) AS x WHERE x.app_name = :app_name AND x.user_id = :user_id AND x.deleted_at IS NULL
     ORDER BY x.created_at DESC, x.id DESC LIMIT 1
 )
+SELECT 2, s.id, s.created_at,
+       to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') FROM s
+UNION ALL
 SELECT 0, b.id, b.updated_at, b.summary::text FROM b
 UNION ALL
 SELECT 1, x.id, x.created_at, x.event::text FROM (

@@ -478,7 +478,7 @@ static void names_are_folded_as_the_peer_folds_them(void **state)
     stele_db_close(db);
     assert_value("SELECT count(*) FROM pg_tables WHERE schemaname = '@'"
                  " AND tablename LIKE 'app\\_%'",
-                 "6");
+                 "7");
     assert_value("SELECT to_regclass('@.idx_@_app_session_states_unique_active') IS NOT NULL", "t");
 }
 
