@@ -1,4 +1,5 @@
 #include "sessions_call.h"
+#include "summaries.h"
 
 #include "banned.h"
 
@@ -91,6 +92,7 @@ void stele_sessions_get_stats(const stele_sessions *store, stele_sessions_stats 
     stats.round_trips = atomic_load(&store->round_trips);
     stats.appended = atomic_load(&store->appended);
     stats.duplicates = atomic_load(&store->duplicates);
+    stele__summaries_stats((stele_sessions *)(uintptr_t)store, &stats); /* for its lock */
     *ret_stats = stats;
 }
 

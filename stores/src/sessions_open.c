@@ -3,6 +3,7 @@
 #include "sessions.gen.h"
 #include "sessions_internal.h"
 #include "stele/ensure.h"
+#include "summaries.h"
 
 #include "banned.h"
 
@@ -231,6 +232,7 @@ static void release(stele_sessions *store, uint32_t drain_ms)
         stele_db_close_wait(store->db, drain_ms);
     (void)pthread_cond_destroy(&store->idle);
     (void)pthread_mutex_destroy(&store->lock);
+    stele__summaries_free(store);
     stele_free(store->append_hooks);
     stele_free(store->get_hooks);
     stele_free(store);
@@ -257,8 +259,11 @@ stele_status stele_sessions_open(const stele_sessions_options *given_options,
     if (st == STELE_OK)
         st = ensure(store, &options, err);
     if (st == STELE_OK)
+        st = stele__summaries_open(store, &options, err);
+    if (st == STELE_OK)
         st = open_sweeper(store, &options, err);
     if (st != STELE_OK) {
+        (void)stele__summaries_stop(store, CLOSE_MS, NULL); /* what failed first is what counts */
         release(store, CLOSE_MS);
         return st;
     }
@@ -277,9 +282,11 @@ stele_status stele_sessions_shutdown(stele_sessions *store, uint32_t deadline_ms
         return STELE_OK; /* not for the first time */
     stele__sessions_shut(store);
     stele_status st = stele_sweeper_close(store->sweeper, deadline_ms, err);
-    if (st != STELE_E_FORKED)
-        store->sweeper = NULL;
-    return st;
+    if (st == STELE_E_FORKED)
+        return st;
+    store->sweeper = NULL;
+    stele_status summaries = stele__summaries_stop(store, deadline_ms, st == STELE_OK ? err : NULL);
+    return st == STELE_OK ? summaries : st;
 }
 
 stele_status stele_sessions_close(stele_sessions *store, uint32_t deadline_ms, uint64_t *ret_lost,

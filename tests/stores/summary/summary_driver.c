@@ -1,0 +1,69 @@
+/*
+ * A process that makes summaries of jobs in the table, for test_summary_processes.py.
+ *
+ *     summary_driver work             makes summaries until its input ends
+ *     summary_driver die SESSION      has the session summarized, and is killed in the middle of that
+ *     summary_driver ask SESSION      asks for a summary, and is killed before anybody can begin it
+ *
+ * STELE_DSN names the database; sessions are those of app "a" and user "u".
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "stele/sessions.h"
+#include "stele/summarizer.h"
+
+static stele_status work(const stele_summary_view *view, stele_summary_text *text, void *user,
+                         stele_error *err)
+{
+    (void)user, (void)err;
+    printf("made %s\n", view->session_id.data);
+    (void)fflush(stdout);
+    stele_summary_add_transcript(text, view);
+    return STELE_OK;
+}
+
+static stele_status die(const stele_summary_view *view, stele_summary_text *text, void *user,
+                        stele_error *err)
+{
+    (void)view, (void)text, (void)user, (void)err;
+    (void)kill(getpid(), SIGKILL);
+    return STELE_E_SERVER;
+}
+
+static int failed(const stele_error *err)
+{
+    char line[2048];
+    (void)stele_error_format(err, line, sizeof line);
+    fprintf(stderr, "%s\n", line);
+    return 1;
+}
+
+int main(int argc, char **argv)
+{
+    stele_error err;
+    stele_sessions *store = NULL;
+    stele_sessions_options options = STELE_SESSIONS_OPTIONS_INIT;
+    stele_summarizer summarizer = STELE_SUMMARIZER_INIT;
+    bool dies = argc == 3;
+    summarizer.summarize = dies ? die : work;
+    options.dsn = getenv("STELE_DSN");
+    options.summarizer = &summarizer;
+    options.summary_jobs = STELE_SUMMARY_DURABLE;
+    if (stele_sessions_open(&options, &store, &err) != STELE_OK)
+        return failed(&err);
+    if (dies) {
+        stele_session_key key = {stele_s("a"), stele_s("u"), stele_s(argv[2])};
+        if (stele_sessions_enqueue_summary(store, &key, NULL, false, &err) != STELE_OK)
+            return failed(&err);
+        if (strcmp(argv[1], "ask") == 0)
+            (void)kill(getpid(), SIGKILL);
+    }
+    while (getchar() != EOF)
+        continue;
+    return stele_sessions_close(store, 10000, NULL, &err) == STELE_OK ? 0 : failed(&err);
+}

@@ -1,0 +1,193 @@
+/* Summaries as jobs in the table, for workers of any process. */
+#include "summary_util.h"
+
+static stele_session_key sessions[12];
+
+static void many_sessions(size_t count)
+{
+    static char names[12][8];
+    for (size_t i = 0; i < count; i++) {
+        (void)snprintf(names[i], sizeof names[i], "s%zu", i);
+        sessions[i] = new_session(names[i]);
+        new_event(&sessions[i], "e1", 1, "");
+    }
+}
+
+static stele_sessions_options durable(void)
+{
+    stele_sessions_options options = with_fake();
+    options.summary_jobs = STELE_SUMMARY_DURABLE;
+    return options;
+}
+
+static void enqueue(stele_sessions *store, const stele_session_key *key, const char *filter,
+                    bool force)
+{
+    assert_ok(stele_sessions_enqueue_summary(store, key, filter, force, &err));
+}
+
+static bool has_summaries(const char *count)
+{
+    return becomes("SELECT count(*) FROM session_summaries WHERE deleted_at IS NULL", count);
+}
+
+static bool has_jobs(const char *state, const char *count)
+{
+    char sql[128];
+    (void)snprintf(sql, sizeof sql, "SELECT count(*) FROM session_summary_jobs WHERE state = '%s'",
+                   state);
+    return becomes(sql, count);
+}
+
+static void a_job_is_a_row(void **state)
+{
+    (void)state;
+    stele_sessions_options options = durable();
+    stele_sessions *store = open_with(&options);
+    many_sessions(1);
+    fake_hold();
+    enqueue(store, &sessions[0], "desk", false); /* returns at once */
+    fake_wait_inside(1);
+    assert_true(has_jobs("running", "1"));
+    char *args = dbtest_value(dsn, "SELECT args FROM session_summary_jobs");
+    assert_string_equal(args, "{\"force\": false, \"user_id\": \"u\", \"app_name\": \"a\", "
+                              "\"filter_key\": \"desk\", \"session_id\": \"s0\"}");
+    free(args);
+    fake_let_go();
+    assert_true(has_summaries("2"));
+    assert_true(has_jobs("done", "1"));
+    close_store(store);
+}
+
+static void one_row_for_many_requests(void **state)
+{
+    (void)state;
+    stele_sessions_options options = durable();
+    options.summary_workers = 1;
+    stele_sessions *store = open_with(&options);
+    many_sessions(2);
+    fake_hold();
+    enqueue(store, &sessions[0], NULL, false);
+    fake_wait_inside(1);
+    for (int i = 0; i < 10; i++)
+        enqueue(store, &sessions[1], NULL, false);
+    assert_true(becomes("SELECT count(*) FROM session_summary_jobs", "2"));
+    new_event(&sessions[0], "e2", 2, "");
+    enqueue(store, &sessions[0], NULL, false); /* while it runs: once more */
+    fake_let_go();
+    assert_true(has_summaries("2"));
+    assert_true(has_jobs("done", "2"));
+    assert_string_equal(stored_text(&sessions[0], ""), ":e1+:e2");
+    assert_int_equal(model.calls, 3);
+    close_store(store);
+}
+
+static void a_forced_job_is_another(void **state)
+{
+    (void)state;
+    stele_sessions_options options = durable();
+    stele_sessions *store = open_with(&options);
+    many_sessions(1);
+    model.never = true;
+    enqueue(store, &sessions[0], NULL, true);
+    enqueue(store, &sessions[0], NULL, false);
+    assert_true(has_jobs("done", "2"));
+    assert_string_equal(stored_text(&sessions[0], ""), ":e1");
+    close_store(store);
+}
+
+static void a_summarizer_that_fails_is_asked_again(void **state)
+{
+    (void)state;
+    stele_sessions_options options = durable();
+    stele_sessions *store = open_with(&options);
+    many_sessions(1);
+    model.failures = 1;
+    enqueue(store, &sessions[0], NULL, false);
+    assert_true(has_summaries("1"));
+    assert_true(has_jobs("done", "1"));
+    assert_int_equal(model.calls, 2);
+    close_store(store);
+}
+
+static void a_job_waits_for_somebody_who_can(void **state)
+{
+    (void)state;
+    stele_sessions_options options = durable();
+    stele_sessions *store = open_with(&options);
+    many_sessions(1);
+    fake_hold();
+    enqueue(store, &sessions[0], NULL, false);
+    fake_wait_inside(1);
+    assert_status(stele_sessions_close(store, 50, NULL, &err), STELE_E_TIMEOUT);
+    assert_true(has_summaries("0"));
+    assert_true(has_jobs("available", "1")); /* given back */
+    fake_let_go();
+    store = open_with(&options); /* another day */
+    assert_true(has_summaries("1"));
+    close_store(store);
+}
+
+static void instances_share_the_work(void **state)
+{
+    (void)state;
+    stele_sessions_options options = durable();
+    options.summary_workers = 2;
+    stele_sessions *one = open_with(&options), *other = open_with(&options);
+    many_sessions(8);
+    fake_hold();
+    for (size_t i = 0; i < 8; i++)
+        enqueue(one, &sessions[i], NULL, false);
+    fake_wait_inside(4);
+    fake_let_go();
+    assert_true(has_summaries("8"));
+    assert_true(has_jobs("done", "8"));
+    assert_int_equal(model.calls, 8); /* none was made twice */
+    close_store(one);
+    close_store(other);
+}
+
+static void a_session_that_is_deleted_ends_its_job(void **state)
+{
+    (void)state;
+    stele_sessions_options options = durable();
+    stele_sessions *store = open_with(&options);
+    many_sessions(2);
+    fake_hold();
+    enqueue(store, &sessions[0], NULL, false);
+    fake_wait_inside(1);
+    peer("UPDATE session_states SET deleted_at = now()");
+    enqueue(store, &sessions[1], NULL, false);
+    fake_let_go();
+    assert_true(has_jobs("done", "2"));
+    assert_true(has_summaries("0"));
+    assert_int_equal(model.calls, 1);
+    close_store(store);
+}
+
+static void a_peer_does_not_mind_the_table(void **state)
+{
+    (void)state;
+    /* What the peer compares: the columns and unique indexes of its own six tables. */
+    char *tables = dbtest_value(dsn, "SELECT string_agg(table_name, ' ' ORDER BY table_name)"
+                                     " FROM information_schema.tables WHERE table_schema ="
+                                     " 'public'");
+    assert_string_equal(tables, "app_states session_events session_states session_summaries"
+                                " session_summary_jobs session_track_events user_states");
+    free(tables);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CLEAN(a_job_is_a_row),
+        CLEAN(one_row_for_many_requests),
+        CLEAN(a_forced_job_is_another),
+        CLEAN(a_summarizer_that_fails_is_asked_again),
+        CLEAN(a_job_waits_for_somebody_who_can),
+        CLEAN(instances_share_the_work),
+        CLEAN(a_session_that_is_deleted_ends_its_job),
+        CLEAN(a_peer_does_not_mind_the_table),
+    };
+    return RUN_CLEAN(tests);
+}

@@ -1,0 +1,114 @@
+"""Durable summaries: processes that die, and several that share the work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from database import Database
+from waiting import eventually
+
+SUMMARIES = "SELECT count(*) FROM session_summaries WHERE deleted_at IS NULL"
+
+
+class Drivers:
+    """Starts drivers on one database."""
+
+    def __init__(self, program: Path, database: Database) -> None:
+        self.program, self.database = program, database
+        self.running: list[subprocess.Popen[str]] = []
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [self.program, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "STELE_DSN": self.database.url},
+        )
+        self.running.append(process)
+        return process
+
+    def prepare(self) -> None:
+        """Creates the tables."""
+        assert self.finish(self.start("work")) == []
+
+    def finish(self, process: subprocess.Popen[str]) -> list[str]:
+        """Ends a worker; the sessions that it has summarized."""
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        return [line.removeprefix("made ") for line in out.splitlines()]
+
+    def is_killed(self, *arguments: str) -> None:
+        process = self.start(*arguments)
+        process.wait(timeout=60)  # its input stays open: nothing else ends it
+        assert process.returncode == -signal.SIGKILL, process.communicate()
+
+    def has_summaries(self, count: int) -> bool:
+        return eventually(lambda: self.database.psql(SUMMARIES).strip() == str(count), 40)
+
+    def add_sessions(self, *names: str) -> None:
+        for name in names:
+            event = f'{{"id": "e", "choices": [{{"message": {{"content": "Of {name}."}}}}]}}'
+            self.database.psql(
+                "INSERT INTO session_states (app_name, user_id, session_id, created_at)"
+                f" VALUES ('a', 'u', '{name}', now() - interval '1 hour');"
+                "INSERT INTO session_events (app_name, user_id, session_id, event)"
+                f" VALUES ('a', 'u', '{name}', '{event}')"
+            )
+
+    def stop(self) -> None:
+        for process in self.running:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def drivers(build: Path, database: Database) -> Iterator[Drivers]:
+    some = Drivers(build / "tests/stores/summary/summary_driver", database)
+    some.prepare()
+    yield some
+    some.stop()
+
+
+def test_a_process_killed_before_its_summary_is_followed_by_another(drivers: Drivers) -> None:
+    drivers.add_sessions("s1")
+    drivers.is_killed("ask", "s1")
+    assert drivers.database.psql(SUMMARIES).strip() == "0"
+    worker = drivers.start("work")
+    assert drivers.has_summaries(1)
+    assert drivers.finish(worker) == ["s1"]
+    text = drivers.database.psql("SELECT summary ->> 'summary' FROM session_summaries")
+    assert "Of s1." in text
+
+
+def test_a_process_killed_in_its_summary_is_followed_by_another(drivers: Drivers) -> None:
+    drivers.add_sessions("s1")
+    drivers.is_killed("die", "s1")
+    jobs = drivers.database.psql("SELECT state, attempt FROM session_summary_jobs").strip()
+    assert jobs == "running|1"
+    worker = drivers.start("work")
+    assert drivers.has_summaries(1)
+    assert drivers.finish(worker) == ["s1"]
+    assert drivers.database.psql("SELECT state FROM session_summary_jobs").strip() == "done"
+
+
+def test_two_processes_share_the_work(drivers: Drivers) -> None:
+    names = [f"s{i:02}" for i in range(40)]
+    drivers.add_sessions(*names)
+    for name in names:
+        drivers.database.psql(
+            "INSERT INTO session_summary_jobs (kind, dedupe_key, args) VALUES ('summary',"
+            f""" '{name}', '{{"app_name": "a", "user_id": "u", "session_id": "{name}",
+            "filter_key": "", "force": false}}')"""
+        )
+    workers = [drivers.start("work"), drivers.start("work")]
+    assert drivers.has_summaries(40)
+    made = [name for worker in workers for name in drivers.finish(worker)]
+    assert sorted(made) == names  # each by one of them
