@@ -37,6 +37,7 @@ from frame import (
     server_time,
     tables,
 )
+from jobs import bench_jobs
 
 # isort: split
 # The frame has made the modules of tests/support known.
@@ -258,6 +259,7 @@ BENCHES: dict[str, Callable[[Runner], Iterator[Line]]] = {
     "point-get": bench_point_get,
     "event-loop": bench_event_loop,
     "insert": bench_insert,
+    "jobs": bench_jobs,
     "list-100": bench_list,
     "pipeline-10": bench_pipeline,
     "pool": bench_pool,

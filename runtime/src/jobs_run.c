@@ -230,8 +230,7 @@ static void hand_over(stele_jobs *jobs, stele_job *job)
 {
     job->ended_ns = (uint64_t)stele__now_ns();
     stele__jobs_push(&jobs->ended, job);
-    if (jobs->ended.count == 1 || jobs->ended.count >= (jobs->options.batch + 1) / 2 ||
-        jobs->ready.count == 0)
+    if (jobs->ended.count == 1 || jobs->ready.count == 0)
         (void)pthread_cond_signal(&jobs->turn);
 }
 

@@ -24,7 +24,7 @@
 #define TURN_MS 5000u                 /* for a connection, and for its calls */
 #define FAILS_MAX 64u                 /* statements of their own in one turn */
 #define HOT_NS (100u * STELE__JOB_MS) /* after jobs came it looks often: a doorbell may be late */
-#define HOT_LOOK_NS (10u * STELE__JOB_MS)
+#define HOT_LOOK_NS (5u * STELE__JOB_MS)
 
 /* What one turn does. Arrays have room for options.batch and more. */
 typedef struct turn {
@@ -77,8 +77,7 @@ static bool tells(const stele_jobs *jobs, uint64_t now)
         return false;
     bool starving = jobs->more && jobs->ready.count == 0 && jobs->idle_workers > 0;
     bool all = jobs->ready.count == 0 && jobs->running.count == 0;
-    return jobs->closing || starving || all || ended->count >= (jobs->options.batch + 1) / 2 ||
-           now - ended->first->ended_ns >= LINGER_NS;
+    return jobs->closing || starving || all || now - ended->first->ended_ns >= LINGER_NS;
 }
 
 static bool looks(const turn *t, uint64_t now)
@@ -89,7 +88,10 @@ static bool looks(const turn *t, uint64_t now)
         return false;
     if (jobs->look || now >= t->next_look_ns || now >= jobs->retry_ns)
         return true;
-    return jobs->more && (jobs->ready.count == 0 || room >= (jobs->options.batch + 1) / 2);
+    /* Quick handlers work a batch off first, so that the next one is a whole one. */
+    bool slow = now - t->sent_ns >= LINGER_NS;
+    return jobs->more &&
+           (jobs->ready.count == 0 || (slow && room >= (jobs->options.batch + 1) / 2));
 }
 
 static uint64_t wait_until(const turn *t)
