@@ -12,6 +12,14 @@ trap 'rm -rf "$work"' EXIT
 
 "$build/examples/demo/stele-demo" "$top/examples/demo/conversation.jsonl"
 
+desk=$build/examples/demo/stele-demo-desk
+status=0
+exec 3>&2 # for the program alone: the shell's own word on the kill is told below
+("$desk" talk "$top/examples/demo/conversation.jsonl" 9 2>&3; exit $?) 2>/dev/null || status=$?
+[ "$status" -eq 137 ] || exit 1
+echo "   the program is gone; its job is in the table, and its own for ten seconds more"
+"$desk" resume 12
+
 echo
 echo "The schema grows: a column, the generator, and the field is there"
 cp "$top/schema/sessions.yaml" "$work/"

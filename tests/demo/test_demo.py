@@ -21,11 +21,21 @@ def program(top: Path, build: Path, tmp_path: Path) -> Path:
     (folder / "runtime").symlink_to(build / "runtime")
     generated = build / "generated"
     command = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror"]
-    command += [f"-I{top / 'runtime/include'}", f"-I{generated}"]
-    command += [str(top / "examples/demo/demo.c"), str(generated / "sessions.gen.c")]
-    command += [f"-L{build / 'runtime'}", f"-Wl,-rpath,{build / 'runtime'}", "-lstele", "-ljansson"]
-    done = subprocess.run([*command, "-o", demo / "stele-demo"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    command += [f"-I{top / 'runtime/include'}", f"-I{top / 'stores/include'}", f"-I{generated}"]
+    libraries = ["-ljansson"]
+    for part in ("runtime", "stores"):
+        libraries += [f"-L{build / part}", f"-Wl,-rpath,{build / part}"]
+    sources = {
+        "stele-demo": [top / "examples/demo/demo.c", generated / "sessions.gen.c"],
+        "stele-demo-desk": [top / "examples/demo/desk.c"],
+    }
+    for name, files in sources.items():
+        done = subprocess.run(
+            [*command, *files, *libraries, "-lstele-stores", "-lstele", "-o", demo / name],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -52,6 +62,12 @@ def test_it_shows_the_main_job(top: Path, program: Path, database: Database) -> 
         "restored; its state is ",
         "1 live of 4 rows; 3 expired, then 3 purged for good",
         "committed after 2 attempts: the first met a serialization failure",
+        f"{events} events appended in {events} round trips",
+        f"a worker has read {events} events, and … SIGKILL",
+        "   | user: Hi, I booked the seminar room",
+        "and 1 summary, in 1 round trip",
+        f"deleted: 0 sessions; restored: 1, with {events} events and 1 summary",
+        "   > user  Thank you! Could we have it until one?",
         "title: text?",
     ):
         assert line in told
@@ -61,3 +77,6 @@ def test_it_shows_the_main_job(top: Path, program: Path, database: Database) -> 
     assert database.psql("SELECT count(*) FROM acme.session_events").strip() == str(events)
     assert database.psql("SELECT count(*) FROM globex.app1_session_events").strip() == "0"
     assert database.psql("SELECT count(*) FROM globex.app1_session_states").strip() == "1"
+    # The second store kept its own, and a process that died did not take the summary with it.
+    assert database.psql("SELECT count(*) FROM desk_session_summaries").strip() == "1"
+    assert database.psql("SELECT state, attempt FROM desk_session_summary_jobs").strip() == "done|2"
