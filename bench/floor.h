@@ -159,6 +159,15 @@ extern const bench_case floor_event_loop;
 extern const bench_case floor_bulk_copy;
 extern const bench_case floor_bulk_single; /* prepared, in one transaction */
 
+/* ---- group-commit ---- */
+
+#define GROUP_ROWS 10000 /* of an operation, but for those that store one row */
+#define GROUP_KEYS 125   /* sessions of each thread, of eight at most */
+
+extern const bench_case floor_group_unnest;
+extern const bench_case floor_group_pipeline; /* a state and an event each */
+extern const bench_case floor_group_autocommit;
+
 /* ---- stream ---- */
 
 #define STREAM_ROWS 1000000

@@ -37,6 +37,7 @@ from frame import (
     server_time,
     tables,
 )
+from group_commit import bench_group_commit
 from jobs import bench_jobs
 
 # isort: split
@@ -258,6 +259,7 @@ BENCHES: dict[str, Callable[[Runner], Iterator[Line]]] = {
     "doorbell": bench_doorbell,
     "point-get": bench_point_get,
     "event-loop": bench_event_loop,
+    "group-commit": bench_group_commit,
     "insert": bench_insert,
     "jobs": bench_jobs,
     "list-100": bench_list,
