@@ -13437,8 +13437,9 @@ static const stele_gen_part sessions_get_window_parts[] = {
               "          AND CASE WHEN coalesce(y.event #>> '{choices,0,message,tool_id}', '') <> "
               "''\n"
               "              THEN 'tool'\n"
-              "              ELSE coalesce(nullif(y.event #>> '{choices,0,message,role}', ''), "
-              "'assistant')\n"
+              "              ELSE CASE coalesce(y.event #>> '{choices,0,message,role}', '')\n"
+              "                  WHEN '' THEN 'assistant' WHEN 'assistant' THEN 'assistant'\n"
+              "                  WHEN 'user' THEN 'user' WHEN 'tool' THEN 'tool' END\n"
               "              END = ANY ("),
     STELE_PARAM(4),
     STELE_SQL(")\n"
@@ -13466,8 +13467,9 @@ static const stele_gen_part sessions_get_window_parts[] = {
               "          AND CASE WHEN coalesce(e.event #>> '{choices,0,message,tool_id}', '') <> "
               "''\n"
               "              THEN 'tool'\n"
-              "              ELSE coalesce(nullif(e.event #>> '{choices,0,message,role}', ''), "
-              "'assistant')\n"
+              "              ELSE CASE coalesce(e.event #>> '{choices,0,message,role}', '')\n"
+              "                  WHEN '' THEN 'assistant' WHEN 'assistant' THEN 'assistant'\n"
+              "                  WHEN 'user' THEN 'user' WHEN 'tool' THEN 'tool' END\n"
               "              END = ANY ("),
     STELE_PARAM(4),
     STELE_SQL(")\n"
@@ -13500,8 +13502,9 @@ static const stele_gen_part sessions_get_window_parts[] = {
               "          AND CASE WHEN coalesce(e.event #>> '{choices,0,message,tool_id}', '') <> "
               "''\n"
               "              THEN 'tool'\n"
-              "              ELSE coalesce(nullif(e.event #>> '{choices,0,message,role}', ''), "
-              "'assistant')\n"
+              "              ELSE CASE coalesce(e.event #>> '{choices,0,message,role}', '')\n"
+              "                  WHEN '' THEN 'assistant' WHEN 'assistant' THEN 'assistant'\n"
+              "                  WHEN 'user' THEN 'user' WHEN 'tool' THEN 'tool' END\n"
               "              END = ANY ("),
     STELE_PARAM(4),
     STELE_SQL(")\n"

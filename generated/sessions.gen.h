@@ -3713,9 +3713,9 @@ typedef struct sessions_get_window_rows {
 
 /**
  * Events around one, oldest first; side is -1 before it, 0 for itself, 1 after it. What counts is
- * text of the given roles (user, assistant, tool) in the first choice, no calls of tools. No row:
- * there is no such session, or no such event that counts. `find` INDEX needs the optional index
- * session_events.event_id, and reads that; SCAN reads the session from its beginning.
+ * text of the given roles (of user, assistant, tool) in the first choice, no calls of tools. No
+ * row: there is no such session, or no such event that counts. `find` INDEX needs the optional
+ * index session_events.event_id, and reads that; SCAN reads the session from its beginning.
  *
  * Owns:   the caller, on success: sessions_get_window_rows_free().
  * Errors: STELE_E_INPUT when a required parameter is unset.

@@ -477,7 +477,7 @@ SELECT z.id, z.created_at, z.event::text FROM (
 
 -- name: get_window :many
 -- Events around one, oldest first; side is -1 before it, 0 for itself, 1 after it. What counts is
--- text of the given roles (user, assistant, tool) in the first choice, no calls of tools. No row:
+-- text of the given roles (of user, assistant, tool) in the first choice, no calls of tools. No row:
 -- there is no such session, or no such event that counts. `find` INDEX needs the optional index
 -- session_events.event_id, and reads that; SCAN reads the session from its beginning.
 -- param app_name, user_id: session_events.app_name, session_events.user_id
@@ -511,7 +511,9 @@ WITH c AS MATERIALIZED (
                   exists(@.content_parts[*].text ? (@ like_regex "[^\\s]"))))')
           AND CASE WHEN coalesce(y.event #>> '{choices,0,message,tool_id}', '') <> ''
               THEN 'tool'
-              ELSE coalesce(nullif(y.event #>> '{choices,0,message,role}', ''), 'assistant')
+              ELSE CASE coalesce(y.event #>> '{choices,0,message,role}', '')
+                  WHEN '' THEN 'assistant' WHEN 'assistant' THEN 'assistant'
+                  WHEN 'user' THEN 'user' WHEN 'tool' THEN 'tool' END
               END = ANY (:roles)
 ), b AS MATERIALIZED (
     SELECT x.id, x.created_at, x.event FROM (
@@ -526,7 +528,9 @@ WITH c AS MATERIALIZED (
                   exists(@.content_parts[*].text ? (@ like_regex "[^\\s]"))))')
           AND CASE WHEN coalesce(e.event #>> '{choices,0,message,tool_id}', '') <> ''
               THEN 'tool'
-              ELSE coalesce(nullif(e.event #>> '{choices,0,message,role}', ''), 'assistant')
+              ELSE CASE coalesce(e.event #>> '{choices,0,message,role}', '')
+                  WHEN '' THEN 'assistant' WHEN 'assistant' THEN 'assistant'
+                  WHEN 'user' THEN 'user' WHEN 'tool' THEN 'tool' END
               END = ANY (:roles)
         ORDER BY e.created_at DESC FETCH FIRST (:before) ROWS WITH TIES
     ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT :before
@@ -543,7 +547,9 @@ WITH c AS MATERIALIZED (
                   exists(@.content_parts[*].text ? (@ like_regex "[^\\s]"))))')
           AND CASE WHEN coalesce(e.event #>> '{choices,0,message,tool_id}', '') <> ''
               THEN 'tool'
-              ELSE coalesce(nullif(e.event #>> '{choices,0,message,role}', ''), 'assistant')
+              ELSE CASE coalesce(e.event #>> '{choices,0,message,role}', '')
+                  WHEN '' THEN 'assistant' WHEN 'assistant' THEN 'assistant'
+                  WHEN 'user' THEN 'user' WHEN 'tool' THEN 'tool' END
               END = ANY (:roles)
         ORDER BY e.created_at FETCH FIRST (:after) ROWS WITH TIES
     ) AS x ORDER BY x.created_at, x.id LIMIT :after
