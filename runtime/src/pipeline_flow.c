@@ -193,11 +193,10 @@ static bool send_end(stele_pipeline *p)
     return stele__flow_sync(link);
 }
 
-void stele__pipeline_send(stele_pipeline *p)
+/* What fits into the connection now; false when that is over for good. */
+static bool send_some(stele_pipeline *p)
 {
     size_t half = p->options.max_in_flight > 1 ? p->options.max_in_flight / 2 : 1;
-    if (!p->flowing && !begin(p))
-        return;
     while (!p->over && p->status == STELE_OK && p->sent < p->count && has_room(p)) {
         bool fine = send_entry(p, &p->items[p->sent]);
         /* Without being asked the server may keep answers back until the Sync. */
@@ -207,7 +206,7 @@ void stele__pipeline_send(stele_pipeline *p)
         }
         if (!fine) {
             refuse(p);
-            return;
+            return false;
         }
     }
     let_values_go(p);
@@ -216,6 +215,22 @@ void stele__pipeline_send(stele_pipeline *p)
         refuse(p);
     if (!p->over && !push(p))
         stele__pipeline_lose(p);
+    return !p->over;
+}
+
+/* The last push may have made room: nobody would wake us for what is left then. */
+static bool can_go_on(const stele_pipeline *p)
+{
+    return p->status == STELE_OK && p->sent < p->count && p->unflushed == 0 &&
+           p->sent - p->answered < p->options.max_in_flight;
+}
+
+void stele__pipeline_send(stele_pipeline *p)
+{
+    if (!p->flowing && !begin(p))
+        return;
+    while (send_some(p) && can_go_on(p))
+        continue;
 }
 
 /* ---- reading ---- */
