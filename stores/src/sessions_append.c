@@ -136,18 +136,36 @@ static stele_status take_answer(stele_sessions *store, const stele__append *appe
     return STELE_OK;
 }
 
+/* What goes to the application's and the user's state, too, is stored at once. */
+static bool can_be_queued(const stele_sessions *store, const stele__append *append)
+{
+    return store->queue != NULL && append->app.keys.count == 0 && append->user.keys.count == 0;
+}
+
+static stele_status append_at_once(stele_append_call *call, stele__append *append, stele_error *err)
+{
+    stele_conn *conn = NULL;
+    stele_status st = stele__sessions_begin_after(call->store, call->key, &conn, err);
+    if (st != STELE_OK)
+        return st;
+    st = run_append(call->store, conn, append, err);
+    if (st == STELE_OK)
+        st = take_answer(call->store, append, call->ret_appended, err);
+    return stele__sessions_end(call->store, conn, st);
+}
+
 static stele_status append_now(stele_append_call *call, stele_error *err)
 {
     stele__append append;
-    stele_conn *conn = NULL;
     stele_status st = stele__append_init(&append, call->store, call->key, call->event, err);
-    if (st == STELE_OK)
-        st = stele__sessions_begin(call->store, &conn, err);
-    if (st == STELE_OK) {
-        st = run_append(call->store, conn, &append, err);
-        if (st == STELE_OK)
-            st = take_answer(call->store, &append, call->ret_appended, err);
-        st = stele__sessions_end(call->store, conn, st);
+    if (st == STELE_OK && !can_be_queued(call->store, &append)) {
+        st = append_at_once(call, &append, err);
+    } else if (st == STELE_OK) {
+        st = stele__sessions_enter(call->store, err);
+        if (st == STELE_OK) {
+            st = stele__queue_put(call->store, &append, call->ret_appended, err);
+            stele__sessions_leave(call->store);
+        }
     }
     stele__append_release(&append);
     return st;

@@ -35,4 +35,8 @@ stele_status stele__append_route(stele__append *append, stele_error *err);
 stele_status stele__append_queue_routed(const stele_sessions *store, const stele__append *append,
                                         stele_pipeline *p, stele_error *err);
 
+/* Queues it; of stores with async_persist. */
+stele_status stele__queue_put(stele_sessions *store, const stele__append *append,
+                              stele_session_appended *ret, stele_error *err);
+
 #endif

@@ -56,7 +56,7 @@ stele_status stele_sessions_delete(stele_sessions *store, const stele_session_ke
     stele_conn *conn = NULL;
     stele_status st = stele__sessions_check_key(key, err);
     if (st == STELE_OK)
-        st = stele__sessions_begin(store, &conn, err);
+        st = stele__sessions_begin_after(store, key, &conn, err);
     if (st != STELE_OK)
         return st;
     return stele__sessions_end(store, conn, run_delete(store, conn, key, err));
@@ -73,7 +73,7 @@ stele_status stele_sessions_restore(stele_sessions *store, const stele_session_k
                                               .ttl = stele__sessions_ttl(store->session_ttl_ms)};
     stele_status st = stele__sessions_check_key(key, err);
     if (st == STELE_OK)
-        st = stele__sessions_begin(store, &conn, err);
+        st = stele__sessions_begin_after(store, key, &conn, err);
     if (st != STELE_OK)
         return st;
     st = sessions_restore_session(conn, &params, &row, err);
@@ -114,7 +114,8 @@ stele_status stele_sessions_update_state(stele_sessions *store, const stele_sess
     if (st != STELE_OK)
         return st;
     stele__state_write(set, set_count, &delta);
-    st = delta.failed ? stele__store_no_memory(err) : stele__sessions_begin(store, &conn, err);
+    st = delta.failed ? stele__store_no_memory(err)
+                      : stele__sessions_begin_after(store, key, &conn, err);
     if (st == STELE_OK) {
         stele_str text = {delta.data, delta.len};
         sessions_update_state_params params = {

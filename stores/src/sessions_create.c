@@ -161,7 +161,7 @@ stele_status stele_sessions_create(stele_sessions *store, const stele_session_ke
     stele_conn *conn = NULL;
     stele_status st = stele__creation_init(&c.creation, key, state, count, err);
     if (st == STELE_OK)
-        st = stele__sessions_begin(store, &conn, err);
+        st = stele__sessions_begin_after(store, key, &conn, err);
     if (st == STELE_OK) {
         st = run_create(store, conn, &c, ret_session != NULL, err);
         if (st == STELE_OK)

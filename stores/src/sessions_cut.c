@@ -72,7 +72,7 @@ stele_status stele_sessions_truncate_after(stele_sessions *store, const stele_se
     if (st == STELE_OK && event_id.len == 0)
         st = stele__store_fail(err, STELE_E_INPUT, "event id is required");
     if (st == STELE_OK)
-        st = stele__sessions_begin(store, &conn, err);
+        st = stele__sessions_begin_after(store, key, &conn, err);
     if (st != STELE_OK)
         return st;
     st = stele__sessions_end(store, conn, run_cut(store, conn, &c, &count, err));

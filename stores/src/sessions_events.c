@@ -103,7 +103,7 @@ stele_status stele_sessions_append_track(stele_sessions *store, const stele_sess
     if (st == STELE_OK)
         st = stele__track_write(track, payload, at, &text, err);
     if (st == STELE_OK)
-        st = stele__sessions_begin(store, &conn, err);
+        st = stele__sessions_begin_after(store, key, &conn, err);
     if (st == STELE_OK) {
         stele_str json = {text.data, text.len};
         sessions_append_track_event_params params = {
@@ -139,7 +139,7 @@ stele_status stele_sessions_get_track(stele_sessions *store, const stele_session
         params.since = stele_ts_v(after.v);
     stele_status st = check_track(key, track, err);
     if (st == STELE_OK)
-        st = stele__sessions_begin(store, &conn, err);
+        st = stele__sessions_begin_after(store, key, &conn, err);
     if (st != STELE_OK)
         return st;
     st = sessions_get_track_events(conn, &params, &rows, err);
@@ -198,7 +198,7 @@ stele_status stele_sessions_window(stele_sessions *store, const stele_session_ke
     if (st == STELE_OK && event_id.len == 0)
         st = stele__store_fail(err, STELE_E_INPUT, "event id is required");
     if (st == STELE_OK)
-        st = stele__sessions_begin(store, &conn, err);
+        st = stele__sessions_begin_after(store, key, &conn, err);
     if (st != STELE_OK)
         return st;
     st = sessions_get_window(conn, &params, &rows, err);

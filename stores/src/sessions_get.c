@@ -145,7 +145,7 @@ static stele_status get_now(stele_sessions *store, const stele_session_key *key,
     stele_conn *conn = NULL;
     stele_status st = make_plan(store, options, &plan, err);
     if (st == STELE_OK)
-        st = stele__sessions_begin(store, &conn, err);
+        st = stele__sessions_begin_after(store, key, &conn, err);
     if (st != STELE_OK)
         return st;
     st = run_get(conn, key, &plan, ret_session, err);
@@ -241,7 +241,7 @@ stele_status stele_sessions_get_or_create(stele_sessions *store, const stele_ses
     if (st == STELE_OK)
         st = make_plan(store, options, &plan, err);
     if (st == STELE_OK)
-        st = stele__sessions_begin(store, &conn, err);
+        st = stele__sessions_begin_after(store, key, &conn, err);
     if (st == STELE_OK) {
         st = run_get_or_create(store, conn, &creation, &plan, ret_session, err);
         st = stele__sessions_end(store, conn, st);

@@ -13,11 +13,13 @@
 #include "store_util.h"
 
 typedef struct stele__summaries stele__summaries; /* of the files that make summaries */
+typedef struct stele__queue stele__queue; /* of appends that return before they are stored */
 
 struct stele_sessions {
     stele_db *db; /* a handle of the store's own: its names, its soft delete */
     stele_sweeper *sweeper;
     stele__summaries *summaries; /* NULL without a summarizer */
+    stele__queue *queue;         /* NULL without async_persist */
     int32_t event_limit;         /* negative: all */
     int64_t session_ttl_ms;      /* 0: never expires */
     int64_t app_ttl_ms;
@@ -70,7 +72,19 @@ void stele__sessions_shut(stele_sessions *store);
  * _end, which gives the lease back, counts, leaves, and answers `st`.
  */
 stele_status stele__sessions_begin(stele_sessions *store, stele_conn **ret_conn, stele_error *err);
+
+/* The same, once what a session (NULL: any) has queued before is stored. */
+stele_status stele__sessions_begin_after(stele_sessions *store, const stele_session_key *key,
+                                         stele_conn **ret_conn, stele_error *err);
 stele_status stele__sessions_end(stele_sessions *store, stele_conn *conn, stele_status st);
+
+/* Appends that are queued: see sessions_queue.h. */
+stele_status stele__queue_open(stele_sessions *store, uint32_t lanes, stele_error *err);
+stele_status stele__queue_settle(stele_sessions *store, const stele_session_key *key,
+                                 stele_error *err);
+stele_status stele__queue_close(stele_sessions *store, uint32_t deadline_ms, uint64_t *ret_lost,
+                                stele_error *err);
+void stele__queue_free(stele_sessions *store);
 
 /* What statements take for a TTL: NULL for none. */
 stele_in_interval_n stele__sessions_ttl(int64_t ttl_ms);

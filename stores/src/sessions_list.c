@@ -90,7 +90,7 @@ stele_status stele_sessions_list(stele_sessions *store, const stele_session_user
     if (st == STELE_OK)
         st = copy_options(given, &options, err);
     if (st == STELE_OK)
-        st = stele__sessions_begin(store, &conn, err);
+        st = stele__sessions_begin_after(store, NULL, &conn, err);
     if (st != STELE_OK)
         return st;
     st = options.only_meta ? list_meta(conn, user, &options, &rows, err)

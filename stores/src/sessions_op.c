@@ -1,4 +1,4 @@
-#include "sessions_call.h"
+#include "sessions_queue.h"
 #include "summaries.h"
 
 #include "banned.h"
@@ -35,6 +35,20 @@ stele_status stele__sessions_begin(stele_sessions *store, stele_conn **ret_conn,
     if (st != STELE_OK)
         return st;
     st = stele_db_acquire(store->db, ret_conn, err);
+    if (st != STELE_OK)
+        stele__sessions_leave(store);
+    return st;
+}
+
+stele_status stele__sessions_begin_after(stele_sessions *store, const stele_session_key *key,
+                                         stele_conn **ret_conn, stele_error *err)
+{
+    stele_status st = stele__sessions_enter(store, err);
+    if (st != STELE_OK)
+        return st;
+    st = stele__queue_settle(store, key, err);
+    if (st == STELE_OK)
+        st = stele_db_acquire(store->db, ret_conn, err);
     if (st != STELE_OK)
         stele__sessions_leave(store);
     return st;
@@ -92,18 +106,8 @@ void stele_sessions_get_stats(const stele_sessions *store, stele_sessions_stats 
     stats.round_trips = atomic_load(&store->round_trips);
     stats.appended = atomic_load(&store->appended);
     stats.duplicates = atomic_load(&store->duplicates);
+    if (store->queue != NULL)
+        stats.queued = atomic_load(&store->queue->waiting);
     stele__summaries_stats((stele_sessions *)(uintptr_t)store, &stats); /* for its lock */
     *ret_stats = stats;
-}
-
-stele_status stele_sessions_flush(stele_sessions *store, const stele_session_key *key,
-                                  uint32_t deadline_ms, stele_error *err)
-{
-    (void)deadline_ms;
-    stele_status st = key != NULL ? stele__sessions_check_key(key, err) : STELE_OK;
-    if (st == STELE_OK)
-        st = stele__sessions_enter(store, err);
-    if (st == STELE_OK)
-        stele__sessions_leave(store);
-    return st;
 }

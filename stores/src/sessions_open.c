@@ -233,6 +233,7 @@ static void release(stele_sessions *store, uint32_t drain_ms)
     (void)pthread_cond_destroy(&store->idle);
     (void)pthread_mutex_destroy(&store->lock);
     stele__summaries_free(store);
+    stele__queue_free(store);
     stele_free(store->append_hooks);
     stele_free(store->get_hooks);
     stele_free(store);
@@ -260,9 +261,12 @@ stele_status stele_sessions_open(const stele_sessions_options *given_options,
         st = ensure(store, &options, err);
     if (st == STELE_OK)
         st = stele__summaries_open(store, &options, err);
+    if (st == STELE_OK && options.async_persist)
+        st = stele__queue_open(store, options.lanes, err);
     if (st == STELE_OK)
         st = open_sweeper(store, &options, err);
     if (st != STELE_OK) {
+        (void)stele__queue_close(store, CLOSE_MS, NULL, NULL);
         (void)stele__summaries_stop(store, CLOSE_MS, NULL); /* what failed first is what counts */
         release(store, CLOSE_MS);
         return st;
@@ -281,12 +285,17 @@ stele_status stele_sessions_shutdown(stele_sessions *store, uint32_t deadline_ms
     if (store->sweeper == NULL)
         return STELE_OK; /* not for the first time */
     stele__sessions_shut(store);
-    stele_status st = stele_sweeper_close(store->sweeper, deadline_ms, err);
+    stele_status st = stele__queue_close(store, deadline_ms, ret_lost, err);
     if (st == STELE_E_FORKED)
         return st;
+    stele_status next =
+        stele_sweeper_close(store->sweeper, deadline_ms, st == STELE_OK ? err : NULL);
+    if (next == STELE_E_FORKED)
+        return next;
     store->sweeper = NULL;
-    stele_status summaries = stele__summaries_stop(store, deadline_ms, st == STELE_OK ? err : NULL);
-    return st == STELE_OK ? summaries : st;
+    st = st == STELE_OK ? next : st;
+    next = stele__summaries_stop(store, deadline_ms, st == STELE_OK ? err : NULL);
+    return st == STELE_OK ? next : st;
 }
 
 stele_status stele_sessions_close(stele_sessions *store, uint32_t deadline_ms, uint64_t *ret_lost,

@@ -163,7 +163,10 @@ static void test_large(void **state)
     stele_event event = STELE_EVENT_INIT;
     event.content = text_of(text);
     stele_session_value values[] = {value_of("k", text)};
-    assert_ok(stele_sessions_create(store, &key, values, 1, NULL, &err));
+    for (int i = 0; i < 8; i++) { /* what is behind in the pipeline finds its way each time */
+        assert_ok(stele_sessions_delete(store, &key, &err));
+        assert_ok(stele_sessions_create(store, &key, values, 1, NULL, &err));
+    }
     assert_ok(stele_sessions_append_event(store, &key, &event, NULL, &err));
     event.role = text_of("user");
     assert_ok(stele_sessions_append_event(store, &key, &event, NULL, &err));

@@ -36,7 +36,8 @@ typedef struct stele_session_appended {
     int64_t row_id;      /* 0: no event was stored, as it is partial or has no content; or queued */
     stele_ts created_at; /* likewise 0 */
     bool duplicate;      /* with idempotent_events: it was there, and is what is told here */
-    bool queued;         /* with async_persist: not yet durable, see stele_sessions_flush() */
+    bool queued;         /* with async_persist: not yet durable, see stele_sessions_wait() */
+    uint64_t receipt;    /* of what is queued */
 } stele_session_appended;
 
 /** An append under way. A hook may replace `event`, which must live until the hook returns. */
@@ -159,8 +160,10 @@ typedef struct stele_sessions_options {
         idempotent_events; /* an event whose id is there is not stored again; needs event_id_index to
                                be quick */
 
-    bool async_persist; /* appends return once they are queued, see stele_sessions_flush() */
-    uint32_t lanes;     /* [10] */
+    /* Appends return once they are queued, and are stored many at a time. What reads or changes the same
+     * session waits for those before it. What fails is told by stele_sessions_flush() and on_error. */
+    bool async_persist;
+    uint32_t lanes; /* [10] */
 
     const stele_append_hook *append_hooks; /* the first is the outermost */
     size_t append_hook_count;
@@ -178,7 +181,8 @@ typedef struct stele_sessions_options {
     size_t summary_allowlist_count;
     stele_switch
         summary_cascade; /* [STELE_ON] a branch's summary brings that of the whole session */
-    /* Told what no caller can be: background failures of summaries and of the cleanup. */
+    /* Told what no caller can be: failures of queued appends, of summaries and of the cleanup (`key`
+     * NULL). Called by threads of the store, which it must not close. */
     void (*on_error)(const stele_session_key *key, const stele_error *err, void *user);
     void *on_error_user;
 } stele_sessions_options;
@@ -506,14 +510,24 @@ STELE_API STELE_MUST_CHECK stele_status stele_sessions_truncate_after(
 
 /**
  * With async_persist: waits until what this session (NULL: all) has queued so far is durable.
+ * `deadline_ms` 0: as long as it takes. Without it there is nothing to wait for.
  *
- * Errors: STELE_E_TIMEOUT; otherwise the first failure since the last flush of the session's lane, its
- *         event not stored.
+ * Errors: STELE_E_TIMEOUT; otherwise the first append of the session that failed since the last flush:
+ *         STELE_E_NOT_FOUND, STELE_E_VALUE, …: its event is not stored; STELE_E_UNKNOWN: it may be.
  */
 STELE_API STELE_MUST_CHECK stele_status stele_sessions_flush(stele_sessions *store,
                                                              const stele_session_key *key,
                                                              uint32_t deadline_ms,
                                                              stele_error *err);
+
+/**
+ * The same for one append: `receipt` of stele_session_appended, and its session's key. STELE_OK when it is
+ * durable, and when its failure was told before.
+ */
+STELE_API STELE_MUST_CHECK stele_status stele_sessions_wait(stele_sessions *store,
+                                                            const stele_session_key *key,
+                                                            uint64_t receipt, uint32_t deadline_ms,
+                                                            stele_error *err);
 
 /** What a cleanup did. */
 typedef struct stele_sessions_cleanup_report {

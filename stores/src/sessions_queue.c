@@ -1,0 +1,214 @@
+#define _GNU_SOURCE
+#include <poll.h>
+#include <time.h>
+
+#include "sessions_queue.h"
+
+#include "banned.h"
+
+enum { RETRY_MS = 30000, FIRST_PAUSE_MS = 10, LONGEST_PAUSE_MS = 1000 };
+
+/* ---- one statement --------------------------------------------------------------------------- */
+
+static stele_str_array texts(const stele_str *items, size_t count)
+{
+    stele_str_array array = {items, NULL, count};
+    return array;
+}
+
+static sessions_append_group_params group_params(const stele_sessions *store,
+                                                 const stele__group *group)
+{
+    stele_i64_array places = {group->places, NULL, group->event_count};
+    sessions_append_group_params params = {
+        .app_names = stele_str_array_v(texts(group->app_names, group->session_count)),
+        .user_ids = stele_str_array_v(texts(group->user_ids, group->session_count)),
+        .session_ids = stele_str_array_v(texts(group->session_ids, group->session_count)),
+        .deltas = stele_str_array_v(texts(group->deltas, group->session_count)),
+        .places = stele_i64_array_v(places),
+        .events = stele_str_array_v(texts(group->events, group->event_count)),
+        .ttl = stele__sessions_ttl(store->session_ttl_ms),
+        .ttl_slack = stele__sessions_slack(store),
+        .once = store->idempotent ? SESSIONS_APPEND_GROUP_ONCE_YES : SESSIONS_APPEND_GROUP_ONCE_NO,
+    };
+    return params;
+}
+
+static stele_status run_group(const stele_sessions *store, stele_conn *conn,
+                              const stele__group *group, sessions_append_group_rows **ret_rows,
+                              stele_error *err)
+{
+    STELE_AUTO(stele_pipeline) p = NULL;
+    sessions_append_group_params params = group_params(store, group);
+    sessions_lock_sessions_params lock = {
+        .app_names = params.app_names,
+        .user_ids = params.user_ids,
+        .session_ids = params.session_ids,
+    };
+    if (!store->idempotent)
+        return sessions_append_group(conn, &params, ret_rows, err);
+    stele_status st = stele_pipeline_open(conn, NULL, &p, err);
+    if (st == STELE_OK)
+        st = sessions_lock_sessions_queue(p, &lock, NULL, err);
+    if (st == STELE_OK)
+        st = sessions_append_group_queue(p, &params, ret_rows, err);
+    return st == STELE_OK ? stele_pipeline_sync(p, err) : st;
+}
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+static void free_failure(stele__queue_failure *failure)
+{
+    stele_free(failure);
+}
+
+void stele__queue_fail(stele_sessions *store, const stele__queued *item, const stele_error *why)
+{
+    stele__queue *queue = store->queue;
+    stele__queue_failure *failure = stele_alloc(sizeof *failure + item->lane_key.len);
+    (void)atomic_fetch_add(&store->failures, 1);
+    if (store->on_error != NULL)
+        store->on_error(&item->key, why, store->on_error_user);
+    if (failure == NULL)
+        return; /* on_error alone was told */
+    failure->next = NULL;
+    failure->receipt = item->receipt;
+    failure->error = *why;
+    failure->lane_key_len = item->lane_key.len;
+    memcpy(failure->lane_key, item->lane_key.data, item->lane_key.len);
+    (void)pthread_mutex_lock(&queue->lock);
+    stele__queue_failure **at = &queue->failures;
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = failure;
+    if (++queue->failure_count > STELE__MOST_FAILURES) {
+        stele__queue_failure *oldest = queue->failures;
+        queue->failures = oldest->next;
+        queue->failure_count--;
+        free_failure(oldest);
+    }
+    (void)pthread_mutex_unlock(&queue->lock);
+}
+
+static void fail_all(stele_sessions *store, stele__queued *const *items, size_t count,
+                     const stele_error *why)
+{
+    for (size_t i = 0; i < count; i++)
+        stele__queue_fail(store, items[i], why);
+}
+
+static void tell(stele_sessions *store, stele__queued *const *items, size_t count,
+                 const stele__group *group, const sessions_append_group_rows *rows)
+{
+    stele_error why;
+    uint64_t stored = 0;
+    for (size_t i = 0; i < rows->count; i++)
+        stored += rows->rows[i].status == 1 ? (uint64_t)rows->rows[i].stored : 0;
+    (void)atomic_fetch_add_explicit(&store->appended, stored, memory_order_relaxed);
+    for (size_t i = 0; i < count; i++) {
+        size_t p = group->place_of[i];
+        int32_t status = p < rows->count ? rows->rows[p].status : 0;
+        if (stele__sessions_changed(status != 0, status, &why) != STELE_OK)
+            stele__queue_fail(store, items[i], &why);
+    }
+}
+
+/* ---- trying ---------------------------------------------------------------------------------- */
+
+typedef enum verdict {
+    VERDICT_STORED,
+    VERDICT_REFUSED, /* one of them is at fault */
+    VERDICT_AGAIN,
+    VERDICT_FAILED
+} verdict;
+
+static verdict judge(const stele_sessions *store, stele_status st, const stele_error *why)
+{
+    switch (st) {
+    case STELE_OK:
+        return VERDICT_STORED;
+    case STELE_E_CONNECT:
+    case STELE_E_LOST:
+    case STELE_E_TIMEOUT:
+    case STELE_E_BUSY:
+    case STELE_E_SERIALIZATION:
+    case STELE_E_LOCKED:
+    case STELE_E_CANCELED:
+    case STELE_E_READ_ONLY:
+        return why->outcome_unknown && !store->idempotent ? VERDICT_FAILED : VERDICT_AGAIN;
+    case STELE_E_UNKNOWN:
+        return store->idempotent ? VERDICT_AGAIN : VERDICT_FAILED;
+    case STELE_E_NOMEM:
+    case STELE_E_CLOSED:
+    case STELE_E_FORKED:
+    case STELE_E_PERMISSION:
+    case STELE_E_SCHEMA:
+        return VERDICT_FAILED;
+    default:
+        return why->retryable ? VERDICT_AGAIN : VERDICT_REFUSED;
+    }
+}
+
+/* Stores them once. What it answers is told by the caller, but for single sessions. */
+static stele_status try_once(stele_sessions *store, stele__queued *const *items, size_t count,
+                             stele_error *err)
+{
+    stele__group group;
+    stele_conn *conn = NULL;
+    sessions_append_group_rows *rows = NULL;
+    stele_status st = stele__group_init(&group, items, count, err);
+    if (st == STELE_OK)
+        st = stele_db_acquire(store->db, &conn, err);
+    if (st == STELE_OK) {
+        st = run_group(store, conn, &group, &rows, err);
+        (void)atomic_fetch_add(&store->operations, 1);
+        (void)atomic_fetch_add(&store->round_trips, stele_conn_round_trips(conn));
+        stele_conn_release(conn);
+    }
+    if (st == STELE_OK)
+        tell(store, items, count, &group, rows);
+    sessions_append_group_rows_free(rows);
+    stele__group_release(&group);
+    return st;
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void store_items(stele_sessions *store, stele__queued *const *items, size_t count)
+{
+    stele_error why;
+    int64_t give_up = now_ms() + RETRY_MS;
+    int pause_ms = FIRST_PAUSE_MS;
+    for (;;) {
+        stele_error_clear(&why);
+        verdict v = judge(store, try_once(store, items, count, &why), &why);
+        if (v == VERDICT_STORED)
+            return;
+        if (v == VERDICT_REFUSED && count > 1) {
+            store_items(store, items, count / 2); /* at most a dozen deep */
+            store_items(store, items + count / 2, count - count / 2);
+            return;
+        }
+        if (v != VERDICT_AGAIN || now_ms() > give_up || atomic_load(&store->queue->closing)) {
+            fail_all(store, items, count, &why);
+            return;
+        }
+        (void)poll(NULL, 0, pause_ms);
+        pause_ms = pause_ms * 2 < LONGEST_PAUSE_MS ? pause_ms * 2 : LONGEST_PAUSE_MS;
+    }
+}
+
+void stele__queue_run(uint32_t lane, void *const *items, size_t count, void *user)
+{
+    stele_sessions *store = user;
+    (void)lane;
+    store_items(store, (stele__queued *const *)items, count);
+    for (size_t i = 0; i < count; i++)
+        stele_free(items[i]);
+    (void)atomic_fetch_sub(&store->queue->waiting, count);
+}

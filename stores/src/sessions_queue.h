@@ -1,0 +1,67 @@
+/*
+ * Appends that are queued, gathered, and stored together.
+ */
+#ifndef STELE_SESSIONS_QUEUE_H
+#define STELE_SESSIONS_QUEUE_H
+
+#include "sessions_append.h"
+#include "stele/lanes.h"
+
+/* An append that waits: one block, with copies of its texts. */
+typedef struct stele__queued {
+    stele_session_key key;
+    stele_str lane_key; /* what orders it */
+    stele_str event;
+    stele_str delta;
+    bool stored; /* the event is, not only its state */
+    uint64_t receipt;
+} stele__queued;
+
+/* An append that failed, until somebody is told. */
+typedef struct stele__queue_failure {
+    struct stele__queue_failure *next;
+    uint64_t receipt;
+    stele_error error;
+    size_t lane_key_len;
+    char lane_key[];
+} stele__queue_failure;
+
+struct stele__queue {
+    stele_lanes *lanes;
+    atomic_uint_fast64_t last_receipt;
+    atomic_uint_fast64_t waiting;   /* queued, and neither stored nor failed */
+    atomic_bool closing;            /* nothing is tried again */
+    pthread_mutex_t lock;           /* of all below */
+    stele__queue_failure *failures; /* oldest first */
+    size_t failure_count;
+};
+
+/* More failures than that are told to on_error only. */
+#define STELE__MOST_FAILURES 10000
+
+/* Fails an append: kept for who asks, and told to on_error. */
+void stele__queue_fail(stele_sessions *store, const stele__queued *item, const stele_error *why);
+
+/* Stores what was gathered in a lane: of stele_lanes_options.run, its user is the store. */
+void stele__queue_run(uint32_t lane, void *const *items, size_t count, void *user);
+
+/* Appends of one statement: those of a session share a place in the first four arrays. */
+typedef struct stele__group {
+    stele__store_arena arena;
+    stele_str *app_names;
+    stele_str *user_ids;
+    stele_str *session_ids;
+    stele_str *deltas;
+    size_t session_count;
+    int64_t *places;
+    stele_str *events;
+    size_t event_count;
+    size_t *place_of; /* of each item, from 0 */
+} stele__group;
+
+/* Gathers items, whose texts are borrowed. STELE_E_NOMEM. To be released in any case. */
+stele_status stele__group_init(stele__group *group, stele__queued *const *items, size_t count,
+                               stele_error *err);
+void stele__group_release(stele__group *group);
+
+#endif

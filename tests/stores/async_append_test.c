@@ -1,0 +1,250 @@
+/* Appends that return before they are stored. */
+#include <pthread.h>
+
+#include "store_lab.h"
+
+static stele_sessions *open_async(void (*on_error)(const stele_session_key *key,
+                                                   const stele_error *err, void *user),
+                                  void *user)
+{
+    stele_sessions_options options = world_options();
+    options.async_persist = true;
+    options.on_error = on_error;
+    options.on_error_user = user;
+    return open_store(&options);
+}
+
+static stele_status append(stele_sessions *s, const char *session_id, const char *json,
+                           stele_session_appended *ret)
+{
+    stele_session_key key = key_of(session_id);
+    return stele_sessions_append(s, &key, stele_s(json), ret, &err);
+}
+
+static void test_success(void **state)
+{
+    (void)state;
+    stele_session_appended appended = {0};
+    stele_session_key key = key_of("s");
+    stele_sessions *s = open_async(NULL, NULL);
+    create_session("s");
+    assert_ok(append(s, "s", event_json("e-1", "user", "hello"), &appended));
+    assert_true(appended.queued && appended.receipt > 0);
+    assert_ok(stele_sessions_wait(s, &key, appended.receipt, 10000, &err));
+    assert_int_equal(number("SELECT count(*) FROM {session_events}"), 1);
+    close_store(s);
+}
+
+static void test_reads_see_what_was_queued(void **state)
+{
+    (void)state;
+    char id[16];
+    stele_session_key key = key_of("s");
+    stele_sessions *s = open_async(NULL, NULL);
+    create_session("s");
+    for (int i = 0; i < 200; i++) {
+        snprintf(id, sizeof id, "e-%d", i);
+        assert_ok(append(s, "s", event_json(id, "user", "hello"), NULL));
+        if (i % 10 != 9)
+            continue;
+        STELE_AUTO(stele_session) session = NULL;
+        assert_ok(stele_sessions_get(s, &key, NULL, &session, &err));
+        assert_int_equal(session->event_count, i + 1);
+        assert_string_equal(ids_of(session->events + i, 1), id);
+    }
+    stele_session_user user = user_of("u-1");
+    assert_ok(append(s, "s", event_json("last", "user", "hello"), NULL));
+    STELE_AUTO(stele_session_list) list = NULL;
+    assert_ok(stele_sessions_list(s, &user, NULL, &list, &err));
+    assert_int_equal(list->items[0].session.event_count, 201);
+    assert_string_equal(answer("SELECT count(DISTINCT created_at) FROM {session_events}"), "201");
+    close_store(s);
+}
+
+/* The peer's queue may carry an event over into a session that was created anew. */
+static void test_nothing_enters_a_session_created_anew(void **state)
+{
+    (void)state;
+    stele_session_key key = key_of("s");
+    stele_sessions *s = open_async(NULL, NULL);
+    for (int i = 0; i < 20; i++) {
+        assert_ok(stele_sessions_create(s, &key, NULL, 0, NULL, &err));
+        for (int j = 0; j < 10; j++)
+            assert_ok(append(s, "s", event_json("e", "user", "hello"), NULL));
+        assert_ok(stele_sessions_delete(s, &key, &err));
+        assert_ok(stele_sessions_create(s, &key, NULL, 0, NULL, &err));
+        STELE_AUTO(stele_session) session = NULL;
+        assert_ok(stele_sessions_get(s, &key, NULL, &session, &err));
+        assert_int_equal(session->event_count, 0);
+        assert_ok(stele_sessions_delete(s, &key, &err));
+    }
+    close_store(s);
+}
+
+typedef struct told {
+    int count;
+    char session_id[32];
+    stele_status status;
+} told;
+
+static void note(const stele_session_key *key, const stele_error *why, void *user)
+{
+    told *t = user;
+    t->count++;
+    snprintf(t->session_id, sizeof t->session_id, "%.*s", (int)key->session_id.len,
+             key->session_id.data);
+    t->status = why->status;
+}
+
+/* What cannot be stored fails alone, and somebody is told. */
+static void test_failures_are_told(void **state)
+{
+    (void)state;
+    told t = {0};
+    stele_sessions *s = open_async(note, &t);
+    stele_session_key a = key_of("a");
+    stele_session_key gone = key_of("gone");
+    stele_session_appended bad = {0};
+    create_session("a");
+    create_session("malformed");
+    peer("UPDATE {session_states} SET state = '[]' WHERE session_id = 'malformed'");
+    for (int i = 0; i < 50; i++) {
+        assert_ok(append(s, "a", event_json("e", "user", "fine"), NULL));
+        if (i == 20)
+            assert_ok(append(s, "a", event_json("e", "user", "a\\u0000b"), &bad));
+        if (i == 30)
+            assert_ok(append(s, "gone", event_json("e", "user", "fine"), NULL));
+        if (i == 40)
+            assert_ok(append(s, "malformed", event_json("e", "user", "fine"), NULL));
+    }
+    assert_status(stele_sessions_wait(s, &a, bad.receipt, 10000, &err), STELE_E_VALUE);
+    assert_string_equal(err.sqlstate, "22P05");
+    assert_ok(stele_sessions_flush(s, &a, 10000, &err)); /* it was told */
+    assert_status(stele_sessions_flush(s, &gone, 10000, &err), STELE_E_NOT_FOUND);
+    assert_string_equal(err.message, "session not found");
+    assert_status(stele_sessions_flush(s, NULL, 10000, &err), STELE_E_DECODE);
+    assert_ok(stele_sessions_flush(s, NULL, 10000, &err));
+    assert_int_equal(t.count, 3);
+    assert_int_equal(number("SELECT count(*) FROM {session_events}"), 50);
+    close_store(s);
+}
+
+/* State of many events in one go: the last value of a key counts, none is lost. */
+static void test_states_are_merged_in_order(void **state)
+{
+    (void)state;
+    char json[256];
+    stele_session_key key = key_of("s");
+    stele_sessions *s = open_async(NULL, NULL);
+    create_session("s");
+    for (int i = 0; i < 100; i++) {
+        snprintf(json, sizeof json,
+                 "{\"id\": \"e\", \"stateDelta\": {\"last\": \"%s\", \"k%d\": \"\" }%s}",
+                 i == 99 ? "WUVT" : "bm8=", i,
+                 i % 3 != 0 ? ", \"choices\": [{\"message\": {\"role\": \"user\", \"content\":"
+                              " \"x\"}}]"
+                            : "");
+        assert_ok(append(s, "s", json, NULL));
+    }
+    STELE_AUTO(stele_session) session = NULL;
+    assert_ok(stele_sessions_get(s, &key, NULL, &session, &err));
+    assert_string_equal(state_of(session, "last"), "YES");
+    assert_int_equal(session->state_count, 101);
+    assert_int_equal(session->event_count, 66);
+    close_store(s);
+}
+
+static void test_idempotent(void **state)
+{
+    (void)state;
+    stele_sessions_options options = world_options();
+    options.async_persist = true;
+    options.idempotent_events = true;
+    stele_sessions *s = open_store(&options);
+    create_session("s");
+    for (int i = 0; i < 30; i++)
+        assert_ok(append(s, "s", event_json(i % 2 == 0 ? "even" : "odd", "user", "x"), NULL));
+    assert_ok(stele_sessions_flush(s, NULL, 10000, &err));
+    assert_int_equal(number("SELECT count(*) FROM {session_events}"), 2);
+    close_store(s);
+}
+
+typedef struct appender {
+    stele_sessions *store;
+    int taken;
+    stele_status ended;
+} appender;
+
+static void *append_until_closed(void *arg)
+{
+    appender *a = arg;
+    stele_session_key key = key_of("s");
+    const char *json = event_json("e", "user", "hello");
+    for (;;) {
+        stele_error e;
+        a->ended = stele_sessions_append(a->store, &key, stele_s(json), NULL, &e);
+        if (a->ended != STELE_OK)
+            return NULL;
+        a->taken++;
+    }
+}
+
+/* Closing stores what was taken, and takes nothing more. */
+static void test_closing(void **state)
+{
+    (void)state;
+    pthread_t threads[4];
+    appender appenders[4] = {{0}};
+    uint64_t lost = 1;
+    int64_t taken = 0;
+    stele_sessions *s = open_async(NULL, NULL);
+    create_session("s");
+    for (int i = 0; i < 4; i++) {
+        appenders[i].store = s;
+        assert_int_equal(pthread_create(&threads[i], NULL, append_until_closed, &appenders[i]), 0);
+    }
+    assert_true(wait_until("SELECT count(*) > 200 FROM {session_events}"));
+    assert_ok(stele_sessions_shutdown(s, 60000, &lost, &err));
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(appenders[i].ended, STELE_E_CLOSED);
+        taken += appenders[i].taken;
+    }
+    assert_int_equal(lost, 0);
+    assert_int_equal(number("SELECT count(*) FROM {session_events}"), taken);
+    assert_ok(stele_sessions_close(s, 0, NULL, &err));
+}
+
+/* What cannot be stored in time is counted, and told one by one. */
+static void test_closing_without_time(void **state)
+{
+    (void)state;
+    told t = {0};
+    uint64_t lost = 0;
+    stele_sessions *s = open_async(note, &t);
+    create_session("s");
+    peer("DROP TABLE {session_states} CASCADE");
+    for (int i = 0; i < 20; i++)
+        assert_ok(append(s, "s", event_json("e", "user", "x"), NULL));
+    (void)stele_sessions_close(s, 2000, &lost, &err);
+    assert_int_equal(lost, 20);
+    assert_int_equal(t.count, 20);
+    stele_sessions_options options = world_options();
+    close_store(open_store(&options)); /* makes the table again */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORED(test_success),
+        STORED(test_reads_see_what_was_queued),
+        STORED(test_nothing_enters_a_session_created_anew),
+        STORED(test_failures_are_told),
+        STORED(test_states_are_merged_in_order),
+        STORED(test_idempotent),
+        STORED(test_closing),
+        STORED(test_closing_without_time),
+    };
+    dbtest_require_server();
+    return RUN_STORED(tests);
+}
