@@ -76,6 +76,15 @@ static uint64_t ask_number(PGconn *pg, const char *sql)
     return n;
 }
 
+char *bench_latest_sql(stele_db *db)
+{
+    stele_conn *conn = bench_acquire(db);
+    char *sql = ask(bench_pg_of(conn), "SELECT statement FROM pg_prepared_statements "
+                                       "ORDER BY prepare_time DESC LIMIT 1");
+    stele_conn_release(conn);
+    return sql;
+}
+
 char *bench_learn_sql(const bench_run *run, const char *schema, void (*use)(stele_conn *conn))
 {
     stele_db *db = bench_open_db(run, 1);
@@ -86,9 +95,8 @@ char *bench_learn_sql(const bench_run *run, const char *schema, void (*use)(stel
     stele_conn *conn = bench_acquire(derived);
     use(conn);
     use(conn); /* the second use prepares it */
-    char *sql = ask(bench_pg_of(conn), "SELECT statement FROM pg_prepared_statements "
-                                       "ORDER BY prepare_time DESC LIMIT 1");
     stele_conn_release(conn);
+    char *sql = bench_latest_sql(derived);
     stele_db_close(derived);
     stele_db_close(db);
     return sql;

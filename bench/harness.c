@@ -76,18 +76,21 @@ static void work(worker *w)
     if (w->run->count > 0) {
         bench_measured(w->way, w->state, w->run->count);
         w->done = w->run->count;
-        return;
     }
-    while (!atomic_load_explicit(w->stop, memory_order_relaxed)) {
+    while (w->run->count == 0 && !atomic_load_explicit(w->stop, memory_order_relaxed)) {
         w->way->work(w->state, 1);
         w->done++;
     }
+    if (w->way->settle != NULL)
+        w->way->settle(w->state);
 }
 
 static void *thread_main(void *arg)
 {
     worker *w = arg;
     w->way->work(w->state, w->run->warm);
+    if (w->way->settle != NULL)
+        w->way->settle(w->state);
     (void)pthread_barrier_wait(w->barrier);
     (void)pthread_barrier_wait(w->barrier);
     work(w);

@@ -39,6 +39,7 @@ typedef struct bench_case {
     void (*setup)(const bench_run *run);             /* once, before the threads */
     void *(*open)(const bench_run *run, int thread); /* each thread's state */
     void (*work)(void *state, long count);           /* what is measured */
+    void (*settle)(void *state); /* measured too: ends what work left under way */
     void (*close)(void *state);
     void (*inspect)(bench_backend *ret_backends); /* before and after the work */
     void (*teardown)(void);
@@ -87,6 +88,9 @@ PGconn *bench_connect(const bench_run *run);
  * statement. Free the text.
  */
 char *bench_learn_sql(const bench_run *run, const char *schema, void (*use)(stele_conn *conn));
+
+/** The latest SQL that the only connection of `db` has prepared. Free the text. */
+char *bench_latest_sql(stele_db *db);
 
 /** Prepares `sql` as `name`, or ends the program. */
 void bench_prepare(PGconn *pg, const char *name, const char *sql);

@@ -39,6 +39,8 @@ from frame import (
 )
 from group_commit import bench_group_commit
 from jobs import bench_jobs
+from sessions import DURABLE, bench_sessions
+from sessions import OPTIONAL as OF_SESSIONS
 
 # isort: split
 # The frame has made the modules of tests/support known.
@@ -265,13 +267,16 @@ BENCHES: dict[str, Callable[[Runner], Iterator[Line]]] = {
     "list-100": bench_list,
     "pipeline-10": bench_pipeline,
     "pool": bench_pool,
+    "sessions": bench_sessions,
     "stream": bench_stream,
     "tenants": bench_tenants,
     "ttl": bench_ttl,
 }
 
 
-OPTIONAL = {"ttl": "*.sweep,*.deleted"}  # indexes that a benchmark has beside the usual ones
+# Indexes and settings that a benchmark has beside the usual ones.
+OPTIONAL = {"sessions": OF_SESSIONS, "ttl": "*.sweep,*.deleted"}
+OTHER_SETTINGS = {"sessions": DURABLE}
 
 
 # ---- output ------------------------------------------------------------------------------------
@@ -292,7 +297,7 @@ def number(value: float) -> str:
 def print_line(found: Line) -> None:
     better = "higher" if found.unit.endswith("/s") else "lower"
     print(
-        f"{found.bench:10} {found.case:22} {found.threads:3} {number(found.ours):>12} "
+        f"{found.bench:10} {found.case:27} {found.threads:3} {number(found.ours):>12} "
         f"{number(found.floor):>12} {found.ratio:7.3f}  {found.unit} ({better} is better)",
         flush=True,
     )
@@ -300,9 +305,9 @@ def print_line(found: Line) -> None:
 
 def run_all(programs: Path, names: Sequence[str], as_json: bool) -> None:
     if not as_json:
-        print(f"{'bench':10} {'case':22} {'thr':>3} {'ours':>12} {'floor':>12} {'ratio':>7}  unit")
+        print(f"{'bench':10} {'case':27} {'thr':>3} {'ours':>12} {'floor':>12} {'ratio':>7}  unit")
     for name in names:
-        with Cluster(SETTINGS) as cluster:
+        with Cluster(OTHER_SETTINGS.get(name, SETTINGS)) as cluster:
             cluster.psql(tables(OPTIONAL.get(name, "")))
             runner = Runner(programs, cluster, say_nothing if as_json else say_aloud)
             runner.prepare("data.sql")
