@@ -395,9 +395,10 @@ static stele_status send_unseen(stele__bulk *b, const stele__group *group,
     uint64_t started = stele__observe_start(b->conn, many);
     stele_status st = copies ? stele__bulk_copy(b, group, slice, ret_outcome, err)
                              : send_values(b, group, slice, ret_outcome, err);
-    stele__observe_end(b->conn, many, started, (uint64_t)stele__now_ns(),
-                       ret_outcome->inserted + ret_outcome->updated,
-                       (uint32_t)(b->conn->link->round_trips - trips), st, err);
+    const stele__observed_in where = {
+        .started_ns = started, .round_trips = (uint32_t)(b->conn->link->round_trips - trips)};
+    stele__observe_end(b->conn, many, &where, ret_outcome->inserted + ret_outcome->updated, st,
+                       err);
     return st;
 }
 

@@ -82,17 +82,18 @@ uint64_t stele__observe_start(const stele_conn *conn, const stele_gen_stmt *stmt
     return event.started_ns;
 }
 
-void stele__observe_end(const stele_conn *conn, const stele_gen_stmt *stmt, uint64_t started_ns,
-                        uint64_t ended_ns, uint64_t rows, uint32_t round_trips, stele_status status,
+void stele__observe_end(const stele_conn *conn, const stele_gen_stmt *stmt,
+                        const stele__observed_in *where, uint64_t rows, stele_status status,
                         const stele_error *err)
 {
     if (conn->hooks == NULL)
         return;
     stele_query_event event = event_of(conn, stmt);
-    event.started_ns = started_ns;
-    event.duration_ns = (ended_ns > 0 ? ended_ns : now_ns()) - started_ns;
+    event.started_ns = where->started_ns;
+    event.duration_ns = (where->ended_ns > 0 ? where->ended_ns : now_ns()) - where->started_ns;
     event.rows = rows;
-    event.round_trips = round_trips;
+    event.round_trips = where->round_trips;
+    event.batch = where->batch;
     event.status = status;
     if (status < 0 && err != NULL)
         memcpy(event.sqlstate, err->sqlstate, sizeof event.sqlstate);

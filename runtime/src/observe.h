@@ -15,9 +15,17 @@ stele_status stele__run_observed(stele_conn *conn, const stele__call *call,
 /** Tells the start of a statement; gives the time of it. Nothing without hooks. */
 uint64_t stele__observe_start(const stele_conn *conn, const stele_gen_stmt *stmt);
 
+/** Where a statement was that has ended. */
+typedef struct stele__observed_in {
+    uint64_t started_ns;
+    uint64_t ended_ns;    /* 0: now */
+    uint32_t round_trips; /* waits */
+    size_t batch;         /* entries of its pipeline's batch; 0: none */
+} stele__observed_in;
+
 /** Tells the end of one; `err` (may be NULL) says why it failed. Nothing without hooks. */
-void stele__observe_end(const stele_conn *conn, const stele_gen_stmt *stmt, uint64_t started_ns,
-                        uint64_t ended_ns, uint64_t rows, uint32_t round_trips, stele_status status,
+void stele__observe_end(const stele_conn *conn, const stele_gen_stmt *stmt,
+                        const stele__observed_in *where, uint64_t rows, stele_status status,
                         const stele_error *err);
 
 /** True if statements are to carry the trace of the lease. */

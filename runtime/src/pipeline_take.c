@@ -306,8 +306,12 @@ static void observe(const stele_pipeline *p, stele_status st)
     for (size_t i = 0; i < p->count; i++) {
         const stele__queued *item = &p->items[i];
         bool own = st == STELE_OK || i == p->failed || p->failed >= p->count;
-        stele__observe_end(p->conn, item->stmt, p->started_ns, item->done_ns, item->affected,
-                           i == 0 ? trips : 0, own ? st : STELE_E_ABORTED, own ? &p->error : NULL);
+        const stele__observed_in where = {.started_ns = p->started_ns,
+                                          .ended_ns = item->done_ns,
+                                          .round_trips = i == 0 ? trips : 0,
+                                          .batch = p->count};
+        stele__observe_end(p->conn, item->stmt, &where, item->affected, own ? st : STELE_E_ABORTED,
+                           own ? &p->error : NULL);
     }
 }
 

@@ -354,8 +354,10 @@ static void leave(stele__holder *holder)
     conn->held = NULL;
     stele_status st =
         s->status == STELE_E_CANCELED && s->error.status == STELE_OK ? STELE_OK : s->status;
-    stele__observe_end(conn, s->stmt, s->started_ns, 0, s->delivered,
-                       (uint32_t)(stele_conn_round_trips(conn) - s->trips), st, &s->error);
+    const stele__observed_in where = {.started_ns = s->started_ns,
+                                      .round_trips =
+                                          (uint32_t)(stele_conn_round_trips(conn) - s->trips)};
+    stele__observe_end(conn, s->stmt, &where, s->delivered, st, &s->error);
     stele__free(s->traced);
     s->traced = NULL;
     s->conn = NULL;

@@ -36,6 +36,7 @@ typedef struct stele_query_event {
     stele_status status;  /* in a batch that failed STELE_E_ABORTED but for the entry that did */
     char sqlstate[6];     /* "" on success and when the server told none */
     uint32_t round_trips; /* waits; in a pipeline those of the whole batch, with its first entry */
+    size_t batch;         /* entries of the pipeline's batch it was in; 0: none */
     const stele_query_param *params; /* NULL unless show_parameters, and in pipelines and streams */
     size_t param_count;
 } stele_query_event;
