@@ -69,10 +69,11 @@ static void *open_writer(const bench_run *run, int thread)
 static size_t next_key(writer *w, char *key)
 {
     uint64_t n = w->next++ % GROUP_KEYS;
-    key[0] = (char)('A' + w->thread);
-    key[1] = (char)('a' + n / 26);
-    key[2] = (char)('a' + n % 26);
-    return 3;
+    key[0] = (char)('A' + w->thread / 26);
+    key[1] = (char)('A' + w->thread % 26);
+    key[2] = (char)('a' + n / 26);
+    key[3] = (char)('a' + n % 26);
+    return 4;
 }
 
 static stele_unit *new_unit(void)
@@ -150,7 +151,7 @@ static void work_events(void *state, long count)
     writer *w = state;
     for (long i = 0; i < count; i++) {
         for (int row = 0; row < GROUP_ROWS; row++) {
-            char key[3];
+            char key[4];
             stele_str session = {key, next_key(w, key)};
             stele_unit *unit = new_unit();
             add_event(unit, session);
@@ -166,7 +167,7 @@ static void work_appends(void *state, long count)
     writer *w = state;
     for (long i = 0; i < count; i++) {
         for (int row = 0; row < GROUP_ROWS; row++) {
-            char key[3];
+            char key[4];
             stele_str session = {key, next_key(w, key)};
             stele_unit *unit = new_unit();
             add_state(unit, w);
@@ -183,7 +184,7 @@ static void work_wait(void *state, long count)
     writer *w = state;
     stele_error err;
     for (long i = 0; i < count; i++) {
-        char key[3];
+        char key[4];
         stele_receipt *receipt = NULL;
         stele_str session = {key, next_key(w, key)};
         stele_unit *unit = new_unit();

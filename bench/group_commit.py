@@ -9,8 +9,8 @@ from frame import SETTINGS, Case, Line, Runner, line, per_second, tables
 from slow_disk import SlowDisk
 
 GROUP_ROWS = 10_000  # of an operation, but for those that store one row
-GROUP_RUNS = 3
-GROUP_MS = 1000
+GROUP_RUNS = 5
+GROUP_MS = 700
 
 
 def group_rates(

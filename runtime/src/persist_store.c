@@ -163,8 +163,10 @@ static size_t unit_of(const gathering *g, size_t count, size_t entry)
 static stele_status send_pipeline(gathering *g, size_t count, size_t *ret_bad, stele_error *err)
 {
     stele_status st = STELE_OK;
+    stele_pipeline_options options = STELE_PIPELINE_OPTIONS_INIT;
+    options.max_in_flight = UINT32_MAX; /* a gathering is bounded, and its answers are few bytes */
     if (g->pipeline == NULL)
-        st = stele_pipeline_open(g->conn, NULL, &g->pipeline, err);
+        st = stele_pipeline_open(g->conn, &options, &g->pipeline, err);
     for (size_t i = 0; i < count && st == STELE_OK; i++) {
         st = queue_unit(g, g->units[g->from + i], err);
         if (st != STELE_OK)

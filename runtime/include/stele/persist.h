@@ -137,7 +137,8 @@ STELE_API STELE_MUST_CHECK stele_status stele_persist_open(stele_db *db,
  * What became of a unit: STELE_OK when it is stored, otherwise see stele_receipt_wait(). `err` is NULL
  * with STELE_OK; `affected` has the rows that each statement wrote. All of it ends with the call.
  *
- * Called by a lane's thread, in the order of each key. It may put, but not wait for this persist.
+ * Called by a lane's thread, in the order of each key. It may put, but not wait for this persist: when its
+ * lane is full then, the answer is STELE_E_BUSY.
  */
 typedef void (*stele_persist_done_fn)(stele_status status, const stele_error *err,
                                       const uint64_t *affected, size_t count, void *user);

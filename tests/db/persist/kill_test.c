@@ -224,7 +224,6 @@ static void what_is_believed_before_the_sync_is_lost(void **state)
     assert_string_equal(stored("naive"), "");
 }
 
-/* While the server is away units wait; when it is back they are stored, in order. */
 static void what_may_not_come_twice_is_not_tried_twice(void **state)
 {
     (void)state;
@@ -265,6 +264,69 @@ static void what_may_not_come_twice_is_not_tried_twice(void **state)
     assert_ok(stele_persist_close(persist, 10000, NULL, NULL, &err), &err);
 }
 
+/* A refusal of what may be stored already is no answer: it may have met itself. */
+static void a_refusal_after_a_loss_says_nothing(void **state)
+{
+    (void)state;
+    stele_put_options harmless = STELE_PUT_OPTIONS_INIT;
+    stele_persist_options options = gathering(2);
+    harmless.idempotent = true;
+    persist = open_persist(&options);
+    stele_conn *holder = acquire(db);
+    run_sql(holder, "SELECT pg_advisory_lock(7)");
+    /* The first time it waits at the end of the transaction; the second time it is refused. */
+    peer("CREATE SEQUENCE tries;"
+         "CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+         " PERFORM pg_advisory_xact_lock(7); RETURN NULL; END $$;"
+         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+         " IF NEW.seq = 1 AND nextval('tries') > 1 THEN"
+         " RAISE EXCEPTION 'it is there' USING ERRCODE = '23505'; END IF; RETURN NEW; END $$;"
+         "CREATE CONSTRAINT TRIGGER stall AFTER INSERT ON entries DEFERRABLE INITIALLY DEFERRED"
+         " FOR EACH ROW EXECUTE FUNCTION stall();"
+         "CREATE TRIGGER refuse BEFORE INSERT ON entries FOR EACH ROW EXECUTE FUNCTION refuse()");
+    stele_receipt *first = put_so(persist, "a", entry("a", 1, NULL), &harmless);
+    stele_receipt *second = put_so(persist, "b", entry("b", 2, NULL), &harmless);
+    assert_true(dbtest_wait_until(dsn, "SELECT count(*) = 1 FROM pg_locks WHERE NOT granted"));
+    peer("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE wait_event ="
+         " 'advisory' AND datname = current_database()");
+    run_sql(holder, "SELECT pg_advisory_unlock(7)");
+    stele_conn_release(holder);
+    assert_int_equal(outcome(first), STELE_E_UNKNOWN);
+    assert_true(err.outcome_unknown);
+    assert_non_null(strstr(err.message, "it is there"));
+    assert_ok(outcome(second), &err);
+    peer("DROP FUNCTION stall CASCADE; DROP FUNCTION refuse CASCADE; DROP SEQUENCE tries");
+    assert_ok(stele_persist_close(persist, 10000, NULL, NULL, &err), &err);
+}
+
+/* While the server takes nobody in, units wait; when it does again they are stored, in order. */
+static void units_wait_until_the_server_is_back(void **state)
+{
+    (void)state;
+    char sql[400];
+    stele_receipt *receipts[20];
+    stele_persist_options options = gathering(5);
+    char *name = dbtest_value(dsn, "SELECT current_database()");
+    persist = open_persist(&options);
+    (void)snprintf(
+        sql, sizeof sql,
+        "ALTER DATABASE \"%s\" ALLOW_CONNECTIONS false;"
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '%s'",
+        name, name);
+    dbtest_exec(getenv("STELE_DSN"), sql);
+    for (int i = 0; i < 20; i++)
+        receipts[i] = put(persist, "a", entry("a", i, NULL));
+    wait_until(numbers_of(persist).retries >= 2);
+    assert_int_equal(stele_receipt_status(receipts[0]), STELE_AGAIN);
+    (void)snprintf(sql, sizeof sql, "ALTER DATABASE \"%s\" ALLOW_CONNECTIONS true", name);
+    dbtest_exec(getenv("STELE_DSN"), sql);
+    for (int i = 0; i < 20; i++)
+        assert_ok(outcome(receipts[i]), &err);
+    assert_string_equal(stored("a"), "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19");
+    assert_ok(stele_persist_close(persist, 10000, NULL, NULL, &err), &err);
+    free(name);
+}
+
 int main(void)
 {
     dbtest_require_server();
@@ -272,6 +334,8 @@ int main(void)
         LEDGER(kills_lose_nothing_that_was_acknowledged),
         LEDGER(what_is_believed_before_the_sync_is_lost),
         LEDGER(what_may_not_come_twice_is_not_tried_twice),
+        LEDGER(a_refusal_after_a_loss_says_nothing),
+        LEDGER(units_wait_until_the_server_is_back),
     };
     return RUN_LEDGER(tests);
 }

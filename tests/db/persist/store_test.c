@@ -401,6 +401,39 @@ static void it_waits_for_a_connection(void **state)
     assert_string_equal(stored("a"), "2");
 }
 
+/* No room: the unit stays the caller's, and can be put when there is. */
+static void what_finds_no_room_can_be_put_later(void **state)
+{
+    (void)state;
+    stele_persist_options options = gathering(1);
+    stele_conn *holder = acquire(db);
+    options.max_items = 1;
+    options.when_full = STELE_WHEN_FULL_REJECT;
+    run_sql(holder, "SELECT pg_advisory_lock(7)");
+    persist = open_persist(&options);
+    stele_unit *slow = new_unit();
+    ledger_slow_entry_params params = {.account = stele_text_v("a"), .seq = stele_i64_v(1)};
+    assert_ok(ledger_slow_entry_queue(stele_unit_pipeline(slow), &params, NULL, &err), &err);
+    stele_receipt *first = put(persist, "a", slow);
+    assert_true(dbtest_wait_until(dsn, "SELECT count(*) = 1 FROM pg_locks WHERE NOT granted"));
+    stele_receipt *second = put(persist, "a", entry("a", 2, NULL));
+    stele_unit *third = entry("a", 3, NULL);
+    stele_receipt *none = NULL;
+    size_t bytes = stele_unit_bytes(third);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(stele_persist_put(persist, "a", 1, &third, NULL, &none, &err),
+                         STELE_E_BUSY);
+    assert_null(none);
+    assert_true(stele_unit_bytes(third) < bytes + 100); /* trying costs no memory */
+    run_sql(holder, "SELECT pg_advisory_unlock(7)");
+    stele_conn_release(holder);
+    assert_ok(outcome(first), &err);
+    assert_ok(outcome(second), &err);
+    assert_ok(outcome(put(persist, "a", third)), &err);
+    assert_string_equal(stored("a"), "1,2,3");
+    close_it();
+}
+
 static void a_flush_is_of_a_key_or_all(void **state)
 {
     (void)state;
@@ -435,6 +468,7 @@ int main(void)
         LEDGER(a_serialization_failure_is_tried_again),
         LEDGER(what_is_missing_fails_and_comes_back),
         LEDGER(it_waits_for_a_connection),
+        LEDGER(what_finds_no_room_can_be_put_later),
         LEDGER(a_flush_is_of_a_key_or_all),
     };
     return RUN_LEDGER(tests);
