@@ -7,7 +7,13 @@
 
 #include "banned.h"
 
-enum { DEFAULT_EVENTS = 1000, DEFAULT_CLEANUP_MS = 300000, CLOSE_MS = 5000, MOST_INDEXES = 8 };
+enum {
+    DEFAULT_EVENTS = 1000,
+    DEFAULT_CLEANUP_MS = 300000,
+    DEFAULT_CLEANUP_ROWS = 10000,
+    CLOSE_MS = 5000,
+    MOST_INDEXES = 8
+};
 
 static bool given(const char *text)
 {
@@ -188,6 +194,9 @@ static stele_status open_sweeper(stele_sessions *store, const stele_sessions_opt
         store->cleanup_ms = options->cleanup_interval_ms;
     sweeper.interval_ms = store->cleanup_ms;
     sweeper.retention_ms = options->retention_ms;
+    sweeper.rows_per_second = options->cleanup_rows_per_second > 0
+                                  ? options->cleanup_rows_per_second
+                                  : DEFAULT_CLEANUP_ROWS;
     sweeper.on_error = tell_cleanup;
     sweeper.user = store;
     return stele_sweeper_open(store->db, &sweeper, &store->sweeper, err);

@@ -38,6 +38,7 @@ stele_sessions_options world_options(void)
     options.dsn = dsn;
     options.pool.max_connections = 40;
     options.cleanup_interval_ms = -1;
+    options.cleanup_rows_per_second = UINT32_MAX;
     options.soft_delete = world_is_soft() ? STELE_ON : STELE_OFF;
     options.async_persist = world_is_async();
     if (world_has_names()) {

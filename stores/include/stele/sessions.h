@@ -150,8 +150,10 @@ typedef struct stele_sessions_options {
                       that most updates stay HOT; a session may end that much earlier */
     int64_t
         cleanup_interval_ms; /* [300000 if anything expires, or retention_ms is set] negative: never */
-    uint64_t retention_ms;    /* [for ever] how long deleted rows are kept */
-    stele_switch soft_delete; /* [STELE_ON] */
+    uint32_t
+        cleanup_rows_per_second; /* [10000] so that it leaves room for others; UINT32_MAX: no limit */
+    uint64_t retention_ms;       /* [for ever] how long deleted rows are kept */
+    stele_switch soft_delete;    /* [STELE_ON] */
 
     bool strict; /* an event's "app:" and "user:" values go to the application's and the
                                user's state, and its "temp:" values nowhere; the peer keeps all of them
@@ -176,6 +178,9 @@ typedef struct stele_sessions_options {
     uint32_t summary_timeout_ms;        /* [60000] one job */
     stele_summary_workers summary_jobs;
     stele_summary_full summary_full;
+    /* Each event that is stored asks for a summary of its filter key; with durable workers in its own
+     * transaction and round trip, so that no crash comes between (not with async_persist then). */
+    bool summary_on_append;
     const char *const
         *summary_allowlist; /* [all] filter keys, and what is below or above them by "/" */
     size_t summary_allowlist_count;
