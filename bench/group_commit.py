@@ -9,6 +9,7 @@ from frame import SETTINGS, Case, Line, Runner, line, per_second, tables
 from slow_disk import SlowDisk
 
 GROUP_ROWS = 10_000  # of an operation, but for those that store one row
+LANES = 4  # at most
 GROUP_RUNS = 5
 GROUP_MS = 700
 
@@ -36,7 +37,7 @@ def bench_group_commit(run: Runner) -> Iterator[Line]:
         return Case("group-commit", name, options), 1 if one_row else GROUP_ROWS
 
     def compared(name: str, runner: Runner, ours: str, floor: str, threads: int) -> Line:
-        rates = group_rates(runner, [case(floor, 1), case(ours, threads)], threads)
+        rates = group_rates(runner, [case(floor, 1), case(ours, min(threads, LANES))], threads)
         both = rates[ours], rates[floor]
         return line(name, *both, "rows/s", "group-commit", GROUP_RUNS, threads)
 
