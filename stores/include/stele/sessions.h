@@ -55,13 +55,11 @@ STELE_API STELE_MUST_CHECK stele_status stele_append_next(stele_append_call *cal
 /** Called around each append that passed the checks; without _next nothing is stored. */
 typedef stele_status (*stele_append_fn)(stele_append_call *call, void *user, stele_error *err);
 
-struct stele_session_get_options;
-
 /** A get under way. A hook may replace `options` for those after it. */
 typedef struct stele_get_call {
     stele_sessions *store;
     const stele_session_key *key;
-    const struct stele_session_get_options *options;
+    const stele_session_get_options *options;
     stele_session **ret_session;
 } stele_get_call;
 
@@ -255,50 +253,6 @@ STELE_API STELE_MUST_CHECK stele_status stele_sessions_create(
     stele_sessions *store, const stele_session_key *key, const stele_session_value *state,
     size_t state_count, stele_session **ret_session, stele_error *err);
 
-/** A place between events, to read on from. `row_id` 0: the newest. */
-typedef struct stele_session_cursor {
-    stele_ts created_at;
-    int64_t row_id;
-} stele_session_cursor;
-
-/** What to read of a session. 0 and NULL take the default in brackets. */
-typedef struct stele_session_get_options {
-    size_t size; /* set by STELE_SESSION_GET_OPTIONS_INIT */
-    int32_t
-        event_num; /* the newest [the store's event_limit]; negative: all. The first is a message of
-                          the user: those before it are left out, or the last one is put in front. Also
-                          the limit of each track [all] */
-    stele_in_ts
-        event_time; /* from the first event of that time on, by the time in the event [session's
-                               TTL ago]. Tracks: those after it */
-    /* A page instead of event_num and event_time, of exactly the events in it: `page_limit` events,
-     * newest first, after leaving out `page_offset` or those from `before` on; told oldest first. */
-    uint32_t page_limit;
-    uint32_t page_offset;
-    stele_session_cursor before;
-    const stele_str *tracks; /* [all] */
-    size_t track_count;
-    bool no_tracks;
-    bool only_meta; /* neither events, nor summaries, nor tracks */
-} stele_session_get_options;
-
-#ifdef __cplusplus
-}
-static inline stele_session_get_options stele_session_get_options_init(void)
-{
-    stele_session_get_options options = stele_session_get_options();
-    options.size = sizeof options;
-    return options;
-}
-extern "C" {
-#define STELE_SESSION_GET_OPTIONS_INIT stele_session_get_options_init()
-#else
-#define STELE_SESSION_GET_OPTIONS_INIT                                                             \
-    {                                                                                              \
-        .size = sizeof(stele_session_get_options)                                                  \
-    }
-#endif
-
 /**
  * Reads a session from one snapshot. `options` NULL: defaults. Reading does not put off its end.
  *
@@ -324,48 +278,6 @@ STELE_API STELE_MUST_CHECK stele_status stele_sessions_get_or_create(
     stele_sessions *store, const stele_session_key *key, const stele_session_value *state,
     size_t state_count, const stele_session_get_options *options, stele_session **ret_session,
     bool *ret_created, stele_error *err);
-
-/** What to list. 0 and NULL take the default in brackets. */
-typedef struct stele_session_list_options {
-    size_t size;    /* set by STELE_SESSION_LIST_OPTIONS_INIT */
-    uint32_t limit; /* sessions [all] */
-    uint32_t offset;
-    /* Go on after a session of the list before: its updated_at and session_id. Not with `offset`. */
-    stele_opt_ts after_updated_at;
-    stele_str after_session_id;
-    int32_t event_num; /* of each session, as in stele_session_get_options */
-    stele_in_ts event_time;
-    bool only_meta; /* neither events, nor summaries, nor tracks */
-} stele_session_list_options;
-
-#ifdef __cplusplus
-}
-static inline stele_session_list_options stele_session_list_options_init(void)
-{
-    stele_session_list_options options = stele_session_list_options();
-    options.size = sizeof options;
-    return options;
-}
-extern "C" {
-#define STELE_SESSION_LIST_OPTIONS_INIT stele_session_list_options_init()
-#else
-#define STELE_SESSION_LIST_OPTIONS_INIT                                                            \
-    {                                                                                              \
-        .size = sizeof(stele_session_list_options)                                                 \
-    }
-#endif
-
-/** A session of a list. With a `status` other than STELE_OK only its key and times are known. */
-typedef struct stele_session_item {
-    stele_session session;
-    stele_status status; /* STELE_E_DECODE when its state is not what the peer writes */
-    const char *message; /* why; NULL for STELE_OK */
-} stele_session_item;
-
-typedef struct stele_session_list {
-    const stele_session_item *items; /* last used first, then by session id downwards */
-    size_t count;
-} stele_session_list;
 
 /**
  * Lists the sessions of a user that have not expired, from one snapshot. `options` NULL: defaults.
