@@ -146,7 +146,7 @@ static uint64_t work_off(int instances, long rows)
     for (int i = 0; i < instances; i++)
         bench_check(stele_jobs_open(db, &bench_jobs_jobs, &options, &jobs[i], &err), "open", &err);
     while (done_by(jobs, instances) < (uint64_t)rows)
-        jobs_pause(200000);
+        jobs_pause(1000000);
     uint64_t took = jobs_now_ns() - began;
     for (int i = 0; i < instances; i++)
         bench_check(stele_jobs_close(jobs[i], 5000, &err), "close", &err);

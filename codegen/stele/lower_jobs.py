@@ -25,7 +25,7 @@ _ARRAY: Final = " | STELE_GEN_ARRAY"
 
 @dataclass(frozen=True, slots=True)
 class _Spec:
-    """A statement: its text, with {t} for the table and {name} for parameters; what goes in and out.
+    """A statement: its text, with {t} for the table and {name} for parameters, and its structs.
 
     Parameters and columns are members of the structs, as "name:TYPE"; a question mark behind a
     column's type makes it nullable, behind a parameter's wraps it in an option.
@@ -45,13 +45,14 @@ _HELD: Final = ("ids:INT8[]", "tokens:INT8[]")
 _FAILED: Final = ("id:INT8", "token:INT8", "gen:INT8")
 _ENDED: Final = ("id:INT8", "ended:BOOL", "again:BOOL", "held:BOOL")
 
-# The rows that someone has: those locked meanwhile are left out.
+# The rows that someone has, by their places: those locked meanwhile are left out. They are found by
+# their ids, never by walking over all that run; hence the odd way to ask for the state.
 _MINE: Final = """\
 WITH mine AS MATERIALIZED (
-SELECT t.id{more}
+SELECT t.ctid AS place{more}
 FROM unnest({{ids}}, {{tokens}}{gens}) AS u(id, token{gen})
 JOIN {{t}} AS t ON t.id = u.id AND t.token = u.token
-WHERE t.state = 'running'
+WHERE (t.state = 'running') IS TRUE
 FOR UPDATE OF t SKIP LOCKED
 )"""
 _FINISH: Final = f"""\
@@ -63,7 +64,7 @@ SET state = CASE WHEN t.gen > %s THEN 'available' ELSE 'done' END, done_gen = %s
 _TOLD: Final = """\
 SELECT u.id, e.id IS NOT NULL AS ended, coalesce(e.again, false) AS again,
   e.id IS NULL AND EXISTS (SELECT FROM {{t}} AS t
-    WHERE t.id = u.id AND t.token = u.token AND t.state = 'running') AS held
+    WHERE t.id = u.id AND t.token = u.token AND (t.state = 'running') IS TRUE) AS held
 FROM {of}
 LEFT JOIN ended AS e ON e.id = u.id"""
 # A generation that is newer than the one that failed has its attempts before it.
@@ -91,19 +92,21 @@ _SPECS: Final = (
         "job_id",
         ("id:INT8",),
     ),
+    # Parameters in subqueries: else the plan would be made anew for the numbers of each claim.
     _Spec(
         "claim",
-        "WITH picked AS MATERIALIZED (\nSELECT c.id\n"
-        "FROM unnest({kinds}, {rooms}) AS k(kind, room)\nCROSS JOIN LATERAL (\n"
-        "SELECT t.id FROM {t} AS t\n"
+        "WITH picked AS MATERIALIZED (\nSELECT c.place\n"
+        "FROM unnest((SELECT {kinds}), (SELECT {rooms})) AS k(kind, room)\nCROSS JOIN LATERAL (\n"
+        "SELECT t.ctid AS place FROM {t} AS t\n"
         f"WHERE t.state = 'available' AND t.kind = k.kind AND t.run_at <= {_NOW}\n"
         "ORDER BY t.priority DESC, t.run_at, t.id\nLIMIT k.room\nFOR UPDATE OF t SKIP LOCKED\n"
-        ") AS c\nLIMIT {most}\n)\nUPDATE {t} AS t\n"
+        ") AS c\nLIMIT (SELECT {most})\n)\nUPDATE {t} AS t\n"
         "SET state = 'running', attempt = t.attempt + 1, token = t.token + 1,\n"
         f"  lease_until = {_NOW} + {{lease_ms}} * {_MS}\n"
-        "WHERE t.id = ANY (ARRAY(SELECT p.id FROM picked AS p))\n"
+        "WHERE t.ctid = ANY (ARRAY(SELECT p.place FROM picked AS p))\n"
         "RETURNING t.id, t.kind, t.dedupe_key, t.args, t.gen, t.token, t.attempt, t.max_attempts,\n"
-        f"  t.priority, greatest(0, extract(epoch FROM {_NOW} - t.run_at) * 1000)::int8 AS waited_ms",
+        f"  t.priority, greatest(0, date_part('epoch', {_NOW} - t.run_at) * 1000)::int8\n"
+        "    AS waited_ms",
         "claim",
         ("kinds:TEXT[]", "rooms:INT8[]", "most:INT8", "lease_ms:INT8"),
         "job_claimed",
@@ -117,7 +120,8 @@ _SPECS: Final = (
         _MINE.format(more=", u.gen", gens=", {gens}", gen=", gen")
         + ", ended AS (\n"
         + _FINISH.replace("%s", "m.gen")
-        + "\nFROM mine AS m\nWHERE t.id = m.id\nRETURNING t.id, t.state = 'available' AS again\n)\n"
+        + "\nFROM mine AS m\nWHERE t.ctid = m.place\n"
+        "RETURNING t.id, t.state = 'available' AS again\n)\n"
         + _TOLD.format(of="unnest({ids}, {tokens}) AS u(id, token)"),
         "held",
         (*_HELD, "gens:INT8[]"),
@@ -136,15 +140,15 @@ _SPECS: Final = (
     ),
     _Spec(
         "fail",
-        "WITH mine AS MATERIALIZED (\nSELECT t.id FROM {t} AS t\n"
-        "WHERE t.id = {id} AND t.token = {token} AND t.state = 'running'\n"
+        "WITH mine AS MATERIALIZED (\nSELECT t.ctid AS place FROM {t} AS t\n"
+        "WHERE t.id = {id} AND t.token = {token} AND (t.state = 'running') IS TRUE\n"
         "FOR UPDATE OF t SKIP LOCKED\n), ended AS (\nUPDATE {t} AS t\n"
         f"SET state = CASE WHEN {_DIES} THEN 'dead' ELSE 'available' END,\n"
         f"  run_at = CASE WHEN {_DIES} THEN t.run_at\n    ELSE {_NOW} + {{delay_ms}} * {_MS} END,\n"
         f"  finished_at = CASE WHEN {_DIES} THEN {_NOW} END,\n"
         "  attempt = CASE WHEN {counts} THEN t.attempt ELSE greatest(t.attempt - 1, 0) END,\n"
         "  last_error = coalesce({message}, t.last_error), lease_until = NULL\n"
-        "WHERE t.id = ANY (ARRAY(SELECT m.id FROM mine AS m))\n"
+        "WHERE t.ctid = ANY (ARRAY(SELECT m.place FROM mine AS m))\n"
         "RETURNING t.id, t.state = 'available' AS again\n)\n"
         + _TOLD.format(of="(SELECT {id} AS id, {token} AS token) AS u"),
         "failed",
@@ -156,10 +160,10 @@ _SPECS: Final = (
         "renew",
         _MINE.format(more="", gens="", gen="")
         + f", renewed AS (\nUPDATE {{t}} AS t\nSET lease_until = {_NOW} + {{lease_ms}} * {_MS}\n"
-        "FROM mine AS m\nWHERE t.id = m.id\nRETURNING t.id\n)\n"
+        "FROM mine AS m\nWHERE t.ctid = m.place\nRETURNING t.id\n)\n"
         "SELECT u.id, EXISTS (SELECT FROM renewed AS r WHERE r.id = u.id) AS renewed,\n"
         "  EXISTS (SELECT FROM {t} AS t\n"
-        "    WHERE t.id = u.id AND t.token = u.token AND t.state = 'running') AS held\n"
+        "    WHERE t.id = u.id AND t.token = u.token AND (t.state = 'running') IS TRUE) AS held\n"
         "FROM unnest({ids}, {tokens}) AS u(id, token)",
         "held",
         (*_HELD, "lease_ms:INT8"),
@@ -170,7 +174,7 @@ _SPECS: Final = (
         "give_back",
         _MINE.format(more="", gens="", gen="")
         + "\nUPDATE {t} AS t\nSET state = 'available', attempt = greatest(t.attempt - 1, 0),\n"
-        "  lease_until = NULL\nFROM mine AS m\nWHERE t.id = m.id",
+        "  lease_until = NULL\nFROM mine AS m\nWHERE t.ctid = m.place",
         "held",
         _HELD,
     ),
@@ -194,7 +198,8 @@ _SPECS: Final = (
         "purge_ended",
         "WITH seen AS MATERIALIZED (\nSELECT t.id FROM {t} AS t\nWHERE t.id > {from}\n"
         "ORDER BY t.id\nLIMIT {limit}\n), doomed AS MATERIALIZED (\nSELECT t.id FROM {t} AS t\n"
-        "WHERE t.id = ANY (ARRAY(SELECT s.id FROM seen AS s)) AND t.state IN ('done', 'cancelled')\n"
+        "WHERE t.id = ANY (ARRAY(SELECT s.id FROM seen AS s))\n"
+        "  AND t.state IN ('done', 'cancelled')\n"
         f"  AND t.finished_at < {_NOW} - {{keep_ms}} * {_MS}\n"
         "  AND (t.dedupe_key IS NULL OR t.finished_at < "
         f"{_NOW} - {{keep_key_ms}} * {_MS})\n"
@@ -338,7 +343,8 @@ def job_functions(base: str) -> tuple[FunctionView, ...]:
         _function(
             f"{base}_enqueue_queue",
             ["stele_pipeline *pipeline", job, "int64_t *ret_id"],
-            f"{base}_enqueue() in a pipeline: `ret_id` is there when stele_pipeline_sync() succeeds.",
+            f"{base}_enqueue() in a pipeline: `ret_id` is there when stele_pipeline_sync()"
+            " succeeds.",
             f"return stele_job_enqueue_queue(pipeline, &{base}_jobs, job, ret_id, err);",
         ),
     ]

@@ -136,7 +136,7 @@ static void free_lists(stele_jobs *jobs)
     stele_job *job;
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         while ((job = stele__jobs_pop(lists[i])) != NULL)
-            stele__free(job);
+            stele__job_free(job);
 }
 
 static void free_jobs(stele_jobs *jobs)

@@ -65,12 +65,14 @@ struct stele_job {
     bool dead;    /* at once */
     bool counts;  /* the attempt does */
     bool delayed; /* delay_ms is set */
-    bool failed;  /* error is set */
+    bool timed_out;
     bool fenced;
+    stele_job_outcome outcome;
     uint64_t delay_ms;
     uint64_t ended_ns;
     uint64_t due_ns; /* volatile: not before */
-    stele_error error;
+    uint64_t run_ns;
+    stele_error *error; /* NULL: none, or no memory to keep it */
 };
 
 typedef struct stele__job_list {
@@ -190,16 +192,24 @@ void stele__jobs_release(stele_jobs *jobs, stele_conn **place, stele_conn *conn)
 /** Counts a statement that failed, and tells the hook. */
 void stele__jobs_failed(stele_jobs *jobs, const stele_error *err);
 
+void stele__job_free(stele_job *job);
+
 /** Counts what became of a job, and tells the hook. It is in no list. */
 void stele__job_tell(stele_job *job, stele_job_outcome outcome);
 
 /** The same, and frees it. */
 void stele__job_over(stele_job *job, stele_job_outcome outcome);
 
+/** The same of a list of jobs that have their outcomes. */
+void stele__jobs_over(stele_jobs *jobs, stele__job_list *list);
+
 /* ---- jobs_run.c ---- */
 
 /** Runs a job's handler; it is in the list `running`. Afterwards job->end says what is to be told. */
 void stele__job_run(stele_job *job);
+
+/** Counts that; the lock is held. */
+void stele__job_count_run(const stele_job *job);
 
 /** A thread of durable workers. */
 void *stele__jobs_work(void *arg);

@@ -112,21 +112,45 @@ static void count_outcome(stele_job_stats *stats, stele_job_outcome outcome)
     }
 }
 
+static void tell_hook(const stele_job *job, stele_job_outcome outcome)
+{
+    const stele_jobs_options *options = &job->jobs->options;
+    if (options->on_end != NULL)
+        options->on_end(&job->info, outcome, job->error, options->user);
+}
+
+void stele__job_free(stele_job *job)
+{
+    stele__free(job->error);
+    stele__free(job);
+}
+
 void stele__job_tell(stele_job *job, stele_job_outcome outcome)
 {
     stele_jobs *jobs = job->jobs;
     (void)pthread_mutex_lock(&jobs->lock);
     count_outcome(&jobs->stats, outcome);
     (void)pthread_mutex_unlock(&jobs->lock);
-    if (jobs->options.on_end != NULL)
-        jobs->options.on_end(&job->info, outcome, job->failed ? &job->error : NULL,
-                             jobs->options.user);
+    tell_hook(job, outcome);
 }
 
 void stele__job_over(stele_job *job, stele_job_outcome outcome)
 {
     stele__job_tell(job, outcome);
-    stele__free(job);
+    stele__job_free(job);
+}
+
+void stele__jobs_over(stele_jobs *jobs, stele__job_list *list)
+{
+    stele_job *job;
+    (void)pthread_mutex_lock(&jobs->lock);
+    for (job = list->first; job != NULL; job = job->next)
+        count_outcome(&jobs->stats, job->outcome);
+    (void)pthread_mutex_unlock(&jobs->lock);
+    while ((job = stele__jobs_pop(list)) != NULL) {
+        tell_hook(job, job->outcome);
+        stele__job_free(job);
+    }
 }
 
 /* ---- waiting ---- */

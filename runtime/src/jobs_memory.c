@@ -98,7 +98,7 @@ static void merge(stele__lane *lane, stele_job *old, stele_job *job)
         job->due_ns = old->due_ns;
     insert_before(&lane->waiting, job, old);
     stele__jobs_remove(&lane->waiting, old);
-    stele__free(old);
+    stele__job_free(old);
     jobs->stats.merged++;
     (void)pthread_cond_signal(&lane->work);
 }
@@ -145,7 +145,7 @@ static stele_status put_locked(stele__lane *lane, stele_job *job, int64_t *ret_i
     stele_jobs *jobs = lane->jobs;
     stele_status st = wait_for_room(lane, job, err);
     if (st < 0) {
-        stele__free(job);
+        stele__job_free(job);
         return st;
     }
     jobs->stats.put++;
@@ -228,13 +228,15 @@ static void try_again(stele__lane *lane, stele_job *job)
     (void)pthread_mutex_lock(&jobs->lock);
     if (find_same(lane, job->info.kind, job->info.key) !=
         NULL) { /* asked for again meanwhile: that is the next attempt */
-        stele__free(job);
+        stele__job_free(job);
         return;
     }
     job->due_ns = (uint64_t)stele__now_ns() + stele__job_backoff(job) * STELE__JOB_MS;
     job->info.attempt += job->counts;
     job->end = STELE__END_NOT;
-    job->failed = job->delayed = job->dead = false;
+    stele__free(job->error);
+    job->error = NULL;
+    job->delayed = job->dead = false;
     __atomic_store_n(&job->timeout_ns, STELE__NEVER, __ATOMIC_RELAXED);
     add(lane, job);
 }
@@ -269,6 +271,7 @@ static void end_run(stele__lane *lane, stele_job *job)
 {
     stele_jobs *jobs = lane->jobs;
     stele__jobs_remove(&jobs->running, job);
+    stele__job_count_run(job);
     job->kind->running--;
     if (jobs->closing)
         stele__memory_wake_all(jobs);

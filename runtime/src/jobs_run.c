@@ -150,10 +150,10 @@ stele_status stele_job_begin(stele_job *job, stele_conn **ret_conn, stele_error 
 }
 
 /* Commits or rolls back; what the handler answered, or why it could not be kept. */
-static stele_status close_transaction(stele_job *job, stele_status st)
+static stele_status close_transaction(stele_job *job, stele_status st, stele_error *err)
 {
     if (st == STELE_OK) {
-        st = stele_tx_commit(job->conn, &job->error);
+        st = stele_tx_commit(job->conn, err);
         if (st == STELE_OK)
             job->end = STELE__END_STORED;
         job->unsure = st == STELE_E_UNKNOWN;
@@ -167,24 +167,32 @@ static stele_status close_transaction(stele_job *job, stele_status st)
 
 /* ---- running ---- */
 
-static void settle(stele_job *job, stele_status st)
+static void keep_error(stele_job *job, stele_status st, const stele_error *err)
+{
+    stele__free(job->error);
+    job->error = stele__alloc(sizeof *job->error);
+    if (job->error == NULL)
+        return;
+    *job->error = *err;
+    job->error->status = st;
+    if (err->message[0] == '\0')
+        (void)stele__copy_text(job->error->message, sizeof job->error->message,
+                               stele_status_text(st));
+}
+
+static void settle(stele_job *job, stele_status st, stele_error *err)
 {
     if (st == STELE_OK && !job->jobs->durable && stop_of(job) == STELE__STOP_LOST)
         st = STELE_E_CANCELED; /* as the table would say of a durable one */
     if (job->conn != NULL)
-        st = close_transaction(job, st);
+        st = close_transaction(job, st, err);
     if (st == STELE_OK) {
         if (job->end == STELE__END_NOT)
             job->end = STELE__END_FINISH;
         return;
     }
-    if (st < 0) {
-        job->failed = true;
-        job->error.status = st;
-        if (job->error.message[0] == '\0')
-            (void)stele__copy_text(job->error.message, sizeof job->error.message,
-                                   stele_status_text(st));
-    }
+    if (st < 0)
+        keep_error(job, st, err);
     if (stop_of(job) == STELE__STOP_LOST)
         return;
     bool stopped = stop_of(job) == STELE__STOP_CLOSING && st != STELE_ROLLBACK;
@@ -197,32 +205,34 @@ void stele__job_run(stele_job *job)
 {
     const stele_job_kind *kind = &job->kind->given;
     uint64_t began = (uint64_t)stele__now_ns();
+    stele_error err;
     if (kind->timeout_ms > 0)
         __atomic_store_n(&job->timeout_ns, began + (uint64_t)kind->timeout_ms * STELE__JOB_MS,
                          __ATOMIC_RELAXED);
-    stele_error_clear(&job->error);
-    settle(job, kind->run(job, kind->user, &job->error));
+    stele_error_clear(&err);
+    settle(job, kind->run(job, kind->user, &err), &err);
     uint64_t now = (uint64_t)stele__now_ns();
-    stele_jobs *jobs = job->jobs;
-    (void)pthread_mutex_lock(&jobs->lock);
-    jobs->stats.run_ns += now - began;
-    jobs->stats.timed_out += now >= __atomic_load_n(&job->timeout_ns, __ATOMIC_RELAXED);
-    jobs->stats.fenced +=
+    job->run_ns = now - began;
+    job->timed_out = now >= __atomic_load_n(&job->timeout_ns, __ATOMIC_RELAXED);
+    job->fenced =
         job->end != STELE__END_STORED && now >= __atomic_load_n(&job->fence_ns, __ATOMIC_RELAXED);
-    (void)pthread_mutex_unlock(&jobs->lock);
+}
+
+void stele__job_count_run(const stele_job *job)
+{
+    stele_job_stats *stats = &job->jobs->stats;
+    stats->run_ns += job->run_ns;
+    stats->timed_out += job->timed_out;
+    stats->fenced += job->fenced;
 }
 
 /* Its lease may have run out while it waited here: somebody else may have it now. */
 static void run_or_leave(stele_job *job)
 {
-    stele_jobs *jobs = job->jobs;
-    if (stele_job_alive(job)) {
+    if (stele_job_alive(job))
         stele__job_run(job);
-        return;
-    }
-    (void)pthread_mutex_lock(&jobs->lock);
-    jobs->stats.fenced += stop_of(job) == STELE__STOP_NOT;
-    (void)pthread_mutex_unlock(&jobs->lock);
+    else
+        job->fenced = stop_of(job) == STELE__STOP_NOT;
 }
 
 /* The turn is woken when there is enough to tell, not for each job. The lock is held. */
@@ -243,6 +253,7 @@ static void work_one(stele_jobs *jobs, stele_job *job)
     run_or_leave(job);
     (void)pthread_mutex_lock(&jobs->lock);
     stele__jobs_remove(&jobs->running, job);
+    stele__job_count_run(job);
     job->kind->running--;
     job->kind->held--;
     if (job->end == STELE__END_FINISH || job->end == STELE__END_FAIL ||

@@ -18,7 +18,7 @@
 #include "banned.h"
 
 #define LINGER_NS (2u * STELE__JOB_MS)  /* a job that ended waits for others so long */
-#define STUCK_NS (20u * STELE__JOB_MS)  /* before a locked row is tried again */
+#define STUCK_NS (5u * STELE__JOB_MS)   /* before a locked row is tried again */
 #define ERROR_NS (100u * STELE__JOB_MS) /* after a turn that failed; doubles */
 #define ERROR_MAX_NS (2000ull * STELE__JOB_MS)
 #define TURN_MS 5000u                 /* for a connection, and for its calls */
@@ -60,7 +60,8 @@ static uint32_t kind_room(const stele__kind *kind)
 static uint32_t room_of(const stele_jobs *jobs)
 {
     uint32_t batch = jobs->options.batch;
-    uint32_t most = batch > jobs->options.workers ? batch : jobs->options.workers;
+    /* Who asks for more than can run wants the next batch to be there when this one is done. */
+    uint32_t most = batch > jobs->options.workers ? 2 * batch : jobs->options.workers;
     uint32_t held = jobs->ready.count + jobs->running.count;
     uint32_t room = held < most ? most - held : 0;
     uint64_t kinds = 0;
@@ -90,8 +91,9 @@ static bool looks(const turn *t, uint64_t now)
         return true;
     /* Quick handlers work a batch off first, so that the next one is a whole one. */
     bool slow = now - t->sent_ns >= LINGER_NS;
+    uint32_t batch = jobs->options.batch;
     return jobs->more &&
-           (jobs->ready.count == 0 || (slow && room >= (jobs->options.batch + 1) / 2));
+           (jobs->ready.count == 0 || room >= batch || (slow && room >= (batch + 1) / 2));
 }
 
 static uint64_t wait_until(const turn *t)
@@ -186,8 +188,8 @@ static stele_status queue_fails(turn *t, stele_pipeline *pipeline, stele_error *
         if (!job->delayed)
             stele_job_delay(job, stele__job_backoff(job));
         stele_str message = {NULL, 0};
-        if (job->failed)
-            message = stele_s(job->error.message);
+        if (job->error != NULL)
+            message = stele_s(job->error->message);
         stele_gen_job_failed what = {.id = job->info.id,
                                      .token = job->token,
                                      .gen = job->info.gen,
@@ -276,43 +278,45 @@ static stele_job_outcome outcome_of(const stele_job *job, const stele_gen_job_en
 }
 
 /* One that is enqueued again is there at once, one that failed after its delay. */
-static void expect_again(stele_jobs *jobs, const stele_job *job, const stele_gen_job_ended *ended)
+static uint64_t again_at(const stele_job *job, const stele_gen_job_ended *ended)
 {
-    uint64_t at = (uint64_t)stele__now_ns();
     if (ended == NULL || !ended->again)
-        return;
-    if (job->end == STELE__END_FAIL)
-        at += job->delay_ms * STELE__JOB_MS + STELE__JOB_MS;
-    (void)pthread_mutex_lock(&jobs->lock);
-    if (at < jobs->retry_ns)
-        jobs->retry_ns = at;
-    (void)pthread_mutex_unlock(&jobs->lock);
+        return STELE__NEVER;
+    uint64_t delay_ms = job->end == STELE__END_FAIL ? job->delay_ms + 1 : 0;
+    return (uint64_t)stele__now_ns() + delay_ms * STELE__JOB_MS;
 }
 
+/* Counts and lets go of what was told, keeps what was not. */
 static void told(turn *t)
 {
     stele_jobs *jobs = t->jobs;
+    stele__job_list over = {0};
+    stele__job_list stuck = {0};
+    uint64_t again_ns = STELE__NEVER;
     size_t at = 0;
     size_t fails = 0;
     stele_job *job;
     while ((job = stele__jobs_pop(&t->telling)) != NULL) {
         const stele_gen_job_ended *ended = NULL;
-        if (job->end == STELE__END_FINISH) {
+        size_t first = 0;
+        if (job->end == STELE__END_FINISH)
             ended = find_ended(t->finished, &at, job->info.id);
-        } else if (job->end == STELE__END_FAIL) {
-            size_t first = 0;
+        else if (job->end == STELE__END_FAIL)
             ended = find_ended(t->failed[fails++], &first, job->info.id);
-        }
-        if (ended != NULL && ended->held) {
-            (void)pthread_mutex_lock(&jobs->lock);
-            stele__jobs_push(&jobs->stuck, job);
-            (void)pthread_mutex_unlock(&jobs->lock);
-            t->stuck_ns = (uint64_t)stele__now_ns() + STUCK_NS;
-            continue;
-        }
-        expect_again(jobs, job, ended);
-        stele__job_over(job, outcome_of(job, ended));
+        uint64_t at_ns = again_at(job, ended);
+        again_ns = at_ns < again_ns ? at_ns : again_ns;
+        job->outcome = outcome_of(job, ended);
+        stele__jobs_push(ended != NULL && ended->held ? &stuck : &over, job);
     }
+    if (stuck.count > 0)
+        t->stuck_ns = (uint64_t)stele__now_ns() + STUCK_NS;
+    (void)pthread_mutex_lock(&jobs->lock);
+    while ((job = stele__jobs_pop(&stuck)) != NULL)
+        stele__jobs_push(&jobs->stuck, job);
+    jobs->retry_ns = again_ns < jobs->retry_ns ? again_ns : jobs->retry_ns;
+    (void)pthread_mutex_unlock(&jobs->lock);
+    if (over.count > 0)
+        stele__jobs_over(jobs, &over);
 }
 
 static stele_job *job_of(turn *t, const stele_gen_job_claimed *row)

@@ -216,11 +216,13 @@ typedef struct stele_jobs_options {
     stele_listener *listener; /* [none: polls] must live longer than the workers */
     stele_doorbell *doorbell; /* [none] rung by stele_jobs_wake(), on the same channel */
     const char *channel;      /* the listener's channel for this table */
-    uint32_t batch;           /* [workers] jobs claimed at once; those that wait are held, too */
-    uint32_t poll_ms;         /* [1000] give or take a fifth */
-    uint32_t lease_ms;        /* [30000] at least 1000; renewed after a third of it */
-    uint32_t fence_ms;        /* [a sixth of lease_ms] before its end a worker stops by itself */
-    uint64_t keep_ms; /* [a day] done and canceled jobs; those with a key two hours at least */
+    /* [workers] jobs claimed at once. If these are more than there are workers, twice as many are held:
+     * the next ones are here when the last are done. */
+    uint32_t batch;
+    uint32_t poll_ms;  /* [1000] give or take a fifth */
+    uint32_t lease_ms; /* [30000] at least 1000; renewed after a third of it */
+    uint32_t fence_ms; /* [a sixth of lease_ms] before its end a worker stops by itself */
+    uint64_t keep_ms;  /* [a day] done and canceled jobs; those with a key two hours at least */
 
     /* Of volatile jobs. */
     stele_db *db;            /* [none] for stele_job_begin() */

@@ -104,13 +104,13 @@ static void what_was_not_begun_goes_back(void **state)
     stele_jobs_options options = quick(&kind, wait_at_gate, &g);
     options.workers = 2;
     options.batch = 10;
-    peer("INSERT INTO errands (kind) SELECT 'plain' FROM generate_series(1, 20)");
+    peer("INSERT INTO errands (kind) SELECT 'plain' FROM generate_series(1, 30)");
     stele_jobs *jobs = open_jobs(&options);
     wait_for(&g.arrived, 2);
-    assert_true(becomes_true("SELECT count(*) = 10 FROM errands WHERE state = 'running'"));
+    assert_true(becomes_true("SELECT count(*) = 20 FROM errands WHERE state = 'running'"));
     assert_int_equal(stele_jobs_close(jobs, 50, &err), STELE_E_TIMEOUT);
     assert_int_equal(g.stopped, 2);
-    assert_string_equal(states(), "available 20");
+    assert_string_equal(states(), "available 30");
     assert_int_equal(number("SELECT max(attempt) FROM errands"), 0);
 }
 
