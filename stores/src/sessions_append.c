@@ -1,5 +1,6 @@
 #include "sessions_append.h"
 #include "store_json.h"
+#include "summaries.h"
 
 #include "banned.h"
 
@@ -98,13 +99,16 @@ static stele_status run_batch(const stele_sessions *store, stele_conn *conn, ste
                             : sessions_update_state_queue(p, &state, &append->state_row, err);
     if (st == STELE_OK)
         st = stele__append_queue_routed(store, append, p, err);
+    if (st == STELE_OK && append->stored)
+        st = stele__summaries_queue(store, &append->key, append->event, p, err);
     return st == STELE_OK ? stele_pipeline_sync(p, err) : st;
 }
 
 static stele_status run_append(const stele_sessions *store, stele_conn *conn, stele__append *append,
                                stele_error *err)
 {
-    if (append->id.len > 0 || append->app.keys.count > 0 || append->user.keys.count > 0)
+    if (append->id.len > 0 || append->app.keys.count > 0 || append->user.keys.count > 0 ||
+        (append->stored && stele__summaries_ride(store)))
         return run_batch(store, conn, append, err);
     if (append->stored) {
         sessions_append_event_params event = event_params(store, append);
@@ -167,6 +171,8 @@ static stele_status append_now(stele_append_call *call, stele_error *err)
             stele__sessions_leave(call->store);
         }
     }
+    if (st == STELE_OK && append.stored)
+        stele__summaries_appended(call->store, call->key, call->event);
     stele__append_release(&append);
     return st;
 }

@@ -26,12 +26,26 @@ void stele__summaries_free(stele_sessions *store);
 /* Adds its own numbers to those of the store. */
 void stele__summaries_stats(stele_sessions *store, stele_sessions_stats *stats);
 
+/* True when each event that is stored brings a job, in its own pipeline. */
+bool stele__summaries_ride(const stele_sessions *store);
+
+/* Queues that job behind the event; nothing unless they ride. */
+stele_status stele__summaries_queue(const stele_sessions *store, const stele_session_key *key,
+                                    stele_str event, stele_pipeline *pipeline, stele_error *err);
+
+/* After an event was stored, or queued: wakes workers, or puts the job of those that do not ride. */
+void stele__summaries_appended(stele_sessions *store, const stele_session_key *key,
+                               stele_str event);
+
 /* ---- for its parts ---------------------------------------------------------------------------- */
 
 struct stele__summaries {
     stele_summarizer summarizer;
     stele__summary_policy policy;
     stele_jobs *jobs; /* NULL once they are closed */
+    bool durable;
+    bool on_append;
+    atomic_bool stopping; /* nothing is queued any more: the workers are about to end */
     uint32_t timeout_ms;
     stele__store_arena arena; /* of what is copied from the options */
     atomic_uint_fast64_t written;

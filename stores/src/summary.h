@@ -92,6 +92,9 @@ stele_status stele__summary_item_load(stele_str json, int64_t row, stele_ts crea
                                       stele__summary_item *ret_item, stele_error *err);
 void stele__summary_item_release(stele__summary_item *item);
 
+/* What an event is filed under: its filterKey; before version 1 its branch. Borrowed. */
+stele_str stele__summary_event_key(const json_t *event);
+
 /*
  * How far a summary of these events reaches that continues one with the boundary `from`. The last event
  * in order ends it, though the cutoff never goes back: clocks of several hosts need not agree, and a

@@ -1,8 +1,12 @@
+#define _GNU_SOURCE
+#include <time.h>
+
 #include <stele/json.h>
 
 #include "summaries.h"
 
 #include "sessions.gen.h"
+#include "sessions_queue.h"
 
 #include "banned.h"
 
@@ -105,10 +109,36 @@ static bool job_alive(void *user)
     return stele_job_alive(user);
 }
 
+/*
+ * A store that is closing lets nobody in, but stores what is queued, or tells what is lost, before it
+ * ends the workers: who is not in can only look whether that is done.
+ */
+static void wait_for_closing(const stele_sessions *store)
+{
+    const struct timespec moment = {0, 2000000};
+    while (store->queue != NULL && atomic_load(&store->queue->waiting) > 0 &&
+           !atomic_load(&store->summaries->stopping))
+        (void)nanosleep(&moment, NULL); /* interrupted or not, it looks again */
+}
+
+/* What the session has queued is stored first. */
+static stele_status settle(const stele__summary_work *work, stele_error *err)
+{
+    if (stele__sessions_enter(work->store, NULL) != STELE_OK) {
+        wait_for_closing(work->store);
+        return STELE_OK;
+    }
+    stele_status st = stele__queue_settle(work->store, work->key, err);
+    stele__sessions_leave(work->store);
+    return st;
+}
+
 static stele_status read_for_job(stele__summary_work *work, stele_error *err)
 {
     STELE_AUTO(stele_conn) conn = NULL;
-    stele_status st = stele_db_acquire(work->store->db, &conn, err);
+    stele_status st = settle(work, err);
+    if (st == STELE_OK)
+        st = stele_db_acquire(work->store->db, &conn, err);
     return st == STELE_OK ? stele__summary_read(work, conn, err) : st;
 }
 
@@ -162,21 +192,54 @@ static stele_status run_job(stele_job *job, void *user, stele_error *err)
 
 /* ---- enqueuing ---- */
 
-static stele_status put(stele_sessions *store, const stele_job_input *job, stele_error *err)
+/* A job to be put; zeroed memory is one that is not wanted. */
+typedef struct request {
+    bool wanted;
+    char name[34];
+    stele__store_text args;
+    stele_job_input job;
+} request;
+
+/* Fills a request that stays where it is, and is released; not wanted when no key would be renewed. */
+static stele_status make_request(const stele_sessions *store, const stele_session_key *key,
+                                 stele_str filter_key, bool force, request *req, stele_error *err)
+{
+    stele_str targets[2];
+    if (stele__summary_targets(&store->summaries->policy, filter_key, targets) == 0)
+        return STELE_OK;
+    job_key(key, filter_key, force, req->name);
+    job_args(key, filter_key, force, &req->args);
+    if (req->args.failed)
+        return stele__store_no_memory(err);
+    req->job.kind = stele_s(job_kind);
+    req->job.key = stele_s(req->name);
+    req->job.args = (stele_str){req->args.data, req->args.len};
+    req->wanted = true;
+    return STELE_OK;
+}
+
+static void release_request(request *req)
+{
+    stele__store_text_free(&req->args);
+}
+
+/* Into the table after what the session has queued: a job that finds nothing is done for good. */
+static stele_status put(stele_sessions *store, const stele_session_key *key, const request *req,
+                        stele_error *err)
 {
     stele_jobs *jobs = store->summaries->jobs;
+    stele_conn *conn = NULL;
     stele_status st;
-    if (stele_jobs_is_durable(jobs)) {
-        stele_conn *conn = NULL;
-        st = stele__sessions_begin(store, &conn, err);
+    if (store->summaries->durable) {
+        st = stele__sessions_begin_after(store, key, &conn, err);
         if (st == STELE_OK)
-            st = stele__sessions_end(store, conn, stele_jobs_put(jobs, conn, job, NULL, err));
+            st = stele__sessions_end(store, conn, stele_jobs_put(jobs, conn, &req->job, NULL, err));
         return st;
     }
     st = stele__sessions_enter(store, err);
     if (st != STELE_OK)
         return st;
-    st = stele_jobs_put(jobs, NULL, job, NULL, err);
+    st = stele_jobs_put(jobs, NULL, &req->job, NULL, err);
     stele__sessions_leave(store);
     return st;
 }
@@ -184,20 +247,68 @@ static stele_status put(stele_sessions *store, const stele_job_input *job, stele
 stele_status stele_sessions_enqueue_summary(stele_sessions *store, const stele_session_key *key,
                                             const char *filter_key, bool force, stele_error *err)
 {
-    char name[34];
-    stele_str targets[2], filter = stele_s(filter_key != NULL ? filter_key : "");
+    request req = {0};
     stele_status st = stele__sessions_check_key(key, err);
-    if (st != STELE_OK || store->summaries == NULL ||
-        stele__summary_targets(&store->summaries->policy, filter, targets) == 0)
+    if (st != STELE_OK || store->summaries == NULL)
         return st;
-    stele__store_text args = {0};
-    job_args(key, filter, force, &args);
-    job_key(key, filter, force, name);
-    stele_job_input job = {.kind = stele_s(job_kind), .key = stele_s(name)};
-    job.args = (stele_str){args.data, args.len};
-    st = args.failed ? stele__store_no_memory(err) : put(store, &job, err);
-    stele__store_text_free(&args);
+    st = make_request(store, key, stele_s(filter_key != NULL ? filter_key : ""), force, &req, err);
+    if (st == STELE_OK && req.wanted)
+        st = put(store, key, &req, err);
+    release_request(&req);
     return st;
+}
+
+/* ---- with appends ---- */
+
+/* A request for what an event belongs to. */
+static stele_status request_of(const stele_sessions *store, const stele_session_key *key,
+                               stele_str event, request *req, stele_error *err)
+{
+    json_t *root = NULL;
+    stele_status st = stele_json_load(event, &root, err);
+    if (st == STELE_OK)
+        st = make_request(store, key, stele__summary_event_key(root), false, req, err);
+    json_decref(root);
+    return st;
+}
+
+bool stele__summaries_ride(const stele_sessions *store)
+{
+    return store->summaries != NULL && store->summaries->on_append && store->summaries->durable;
+}
+
+stele_status stele__summaries_queue(const stele_sessions *store, const stele_session_key *key,
+                                    stele_str event, stele_pipeline *pipeline, stele_error *err)
+{
+    request req = {0};
+    if (!stele__summaries_ride(store))
+        return STELE_OK;
+    stele_status st = request_of(store, key, event, &req, err);
+    if (st == STELE_OK && req.wanted)
+        st = stele_jobs_put_queue(store->summaries->jobs, pipeline, &req.job, NULL, err);
+    release_request(&req);
+    return st;
+}
+
+void stele__summaries_appended(stele_sessions *store, const stele_session_key *key, stele_str event)
+{
+    request req = {0};
+    stele_error err;
+    if (store->summaries == NULL || !store->summaries->on_append)
+        return;
+    if (store->summaries->durable) {
+        if (stele__sessions_enter(store, NULL) != STELE_OK)
+            return; /* it is being closed: who opens it next will look */
+        stele_jobs_wake(store->summaries->jobs);
+        stele__sessions_leave(store);
+        return;
+    }
+    stele_status st = request_of(store, key, event, &req, &err);
+    if (st == STELE_OK && req.wanted)
+        st = put(store, key, &req, &err);
+    if (st < STELE_OK && store->on_error != NULL)
+        store->on_error(key, &err, store->on_error_user);
+    release_request(&req);
 }
 
 /* ---- opening and closing ---- */
@@ -212,6 +323,11 @@ static stele_status open_workers(stele_sessions *store, const stele_sessions_opt
     };
     if ((unsigned)options->summary_full >= sizeof full / sizeof full[0])
         return stele__store_fail(err, STELE_E_INPUT, "summary_full is no stele_summary_full");
+    if (options->summary_on_append && options->async_persist &&
+        options->summary_jobs == STELE_SUMMARY_DURABLE)
+        return stele__store_fail(err, STELE_E_INPUT,
+                                 "jobs cannot ride with appends that are queued: leave out"
+                                 " summary_on_append or async_persist");
     stele__summaries *all = store->summaries;
     stele_job_kind kind = {.name = job_kind, .run = run_job, .user = store};
     stele_jobs_options jobs = STELE_JOBS_OPTIONS_INIT;
@@ -220,7 +336,7 @@ static stele_status open_workers(stele_sessions *store, const stele_sessions_opt
     jobs.kind_count = 1;
     jobs.workers = options->summary_workers > 0 ? options->summary_workers : DEFAULT_WORKERS;
     jobs.lease_ms = LEASE_MS;
-    if (options->summary_jobs == STELE_SUMMARY_DURABLE)
+    if (all->durable)
         return stele_jobs_open(store->db, &session_summary_jobs_jobs, &jobs, &all->jobs, err);
     kind.concurrency = UINT32_MAX; /* callers that run a job themselves take no worker's place */
     jobs.db = store->db;
@@ -280,6 +396,8 @@ stele_status stele__summaries_open(stele_sessions *store, const stele_sessions_o
     if (all == NULL)
         return stele__store_no_memory(err);
     store->summaries = all;
+    all->durable = options->summary_jobs == STELE_SUMMARY_DURABLE;
+    all->on_append = options->summary_on_append;
     all->policy.cascade = options->summary_cascade != STELE_OFF;
     all->timeout_ms =
         options->summary_timeout_ms > 0 ? options->summary_timeout_ms : DEFAULT_TIMEOUT_MS;
@@ -305,6 +423,7 @@ stele_status stele__summaries_stop(stele_sessions *store, uint32_t deadline_ms, 
     stele__summaries *all = store->summaries;
     if (all == NULL || all->jobs == NULL)
         return STELE_OK;
+    atomic_store(&all->stopping, true);
     atomic_store(&all->run_here, numbers_of(all).ran_here);
     stele_status st = stele_jobs_close(all->jobs, deadline_ms, err);
     if (st != STELE_E_FORKED)

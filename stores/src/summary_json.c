@@ -152,6 +152,12 @@ static void read_messages(stele__summary_item *item)
     }
 }
 
+stele_str stele__summary_event_key(const json_t *event)
+{
+    bool current = json_integer_value(json_object_get(event, "version")) == 1;
+    return text_at(event, current ? "filterKey" : "branch");
+}
+
 stele_status stele__summary_item_load(stele_str json, int64_t row, stele_ts created_at,
                                       stele__summary_item *ret_item, stele_error *err)
 {
@@ -164,8 +170,7 @@ stele_status stele__summary_item_load(stele_str json, int64_t row, stele_ts crea
     event->author = text_at(item.root, "author");
     event->role = stele_s("");
     (void)time_at(item.root, "timestamp", &event->timestamp);
-    bool current = json_integer_value(json_object_get(item.root, "version")) == 1;
-    event->filter_key = text_at(item.root, current ? "filterKey" : "branch");
+    event->filter_key = stele__summary_event_key(item.root);
     read_messages(&item);
     if (item.text.text.failed || item.calls.text.failed) {
         stele__summary_item_release(&item);

@@ -179,7 +179,7 @@ static stele_status create_now(stele__summary_work *work, stele_error *err)
 {
     bool any = false;
     stele_conn *conn = NULL;
-    stele_status st = stele__sessions_begin(work->store, &conn, err);
+    stele_status st = stele__sessions_begin_after(work->store, work->key, &conn, err);
     if (st == STELE_OK)
         st = stele__sessions_end(work->store, conn, stele__summary_read(work, conn, err));
     if (st == STELE_OK)

@@ -3,7 +3,8 @@
  *
  *     summary_driver work             makes summaries until its input ends
  *     summary_driver die SESSION      has the session summarized, and is killed in the middle of that
- *     summary_driver ask SESSION      asks for a summary, and is killed before anybody can begin it
+ *     summary_driver ask SESSION      asks for a summary, and is killed at once
+ *     summary_driver append SESSION   appends an event that asks for one, and is killed at once
  *
  * STELE_DSN names the database; sessions are those of app "a" and user "u".
  */
@@ -43,6 +44,17 @@ static int failed(const stele_error *err)
     return 1;
 }
 
+static stele_status begin(stele_sessions *store, const char *how, const char *session,
+                          stele_error *err)
+{
+    stele_session_key key = {stele_s("a"), stele_s("u"), stele_s(session)};
+    stele_event event = STELE_EVENT_INIT;
+    event.content = stele_s("Said at last.");
+    if (strcmp(how, "append") != 0)
+        return stele_sessions_enqueue_summary(store, &key, NULL, false, err);
+    return stele_sessions_append_event(store, &key, &event, NULL, err);
+}
+
 int main(int argc, char **argv)
 {
     stele_error err;
@@ -54,15 +66,13 @@ int main(int argc, char **argv)
     options.dsn = getenv("STELE_DSN");
     options.summarizer = &summarizer;
     options.summary_jobs = STELE_SUMMARY_DURABLE;
+    options.summary_on_append = true;
     if (stele_sessions_open(&options, &store, &err) != STELE_OK)
         return failed(&err);
-    if (dies) {
-        stele_session_key key = {stele_s("a"), stele_s("u"), stele_s(argv[2])};
-        if (stele_sessions_enqueue_summary(store, &key, NULL, false, &err) != STELE_OK)
-            return failed(&err);
-        if (strcmp(argv[1], "ask") == 0)
-            (void)kill(getpid(), SIGKILL);
-    }
+    if (dies && begin(store, argv[1], argv[2], &err) != STELE_OK)
+        return failed(&err);
+    if (dies && strcmp(argv[1], "die") != 0)
+        (void)kill(getpid(), SIGKILL);
     while (getchar() != EOF)
         continue;
     return stele_sessions_close(store, 10000, NULL, &err) == STELE_OK ? 0 : failed(&err);

@@ -165,6 +165,62 @@ static void a_session_that_is_deleted_ends_its_job(void **state)
     close_store(store);
 }
 
+static void an_append_brings_its_job_in_one_round_trip(void **state)
+{
+    (void)state;
+    stele_sessions_options options = durable();
+    stele_sessions_stats before, after;
+    options.summary_on_append = true;
+    stele_sessions *store = open_with(&options);
+    stele_session_key key = new_session("s");
+    assert_ok(append_event(store, &key, "e1", "desk"));
+    assert_true(has_summaries("2"));
+    assert_true(has_jobs("done", "1"));
+    assert_string_equal(stored_text(&key, ""), "desk:e1");
+    stele_sessions_get_stats(store, &before);
+    assert_ok(append_event(store, &key, "e2", "desk"));
+    stele_sessions_get_stats(store, &after);
+    assert_int_equal(after.round_trips - before.round_trips, 1);
+    assert_true(becomes("SELECT summary->>'summary' FROM session_summaries WHERE filter_key = ''",
+                        "desk:e1+desk:e2"));
+    close_store(store);
+}
+
+static void an_append_that_fails_brings_none(void **state)
+{
+    (void)state;
+    stele_sessions_options options = durable();
+    options.summary_on_append = true;
+    stele_sessions *store = open_with(&options);
+    stele_session_key key = new_session("s");
+    const char *bad = "{\"id\": \"e1\", \"choices\": [{\"message\": {\"content\": \"\\u0000\"}}]}";
+    assert_status(stele_sessions_append(store, &key, stele_s(bad), NULL, &err), STELE_E_VALUE);
+    const char *partial = "{\"id\": \"e2\", \"is_partial\": true, \"choices\": [{\"delta\":"
+                          " {\"content\": \"x\"}}]}";
+    assert_ok(stele_sessions_append(store, &key, stele_s(partial), NULL, &err));
+    assert_true(becomes("SELECT count(*) FROM session_summary_jobs", "0"));
+    close_store(store);
+}
+
+static void jobs_do_not_ride_with_queued_appends(void **state)
+{
+    (void)state;
+    stele_sessions *store = NULL;
+    stele_sessions_options options = durable();
+    options.summary_on_append = true;
+    options.async_persist = true;
+    assert_status(stele_sessions_open(&options, &store, &err), STELE_E_INPUT);
+    /* Asked for after them, they come after them. */
+    options.summary_on_append = false;
+    store = open_with(&options);
+    stele_session_key key = new_session("s");
+    assert_ok(append_event(store, &key, "e1", ""));
+    enqueue(store, &key, NULL, false);
+    assert_true(has_jobs("done", "1"));
+    assert_string_equal(stored_text(&key, ""), ":e1");
+    close_store(store);
+}
+
 static void a_peer_does_not_mind_the_table(void **state)
 {
     (void)state;
@@ -187,6 +243,9 @@ int main(void)
         CLEAN(a_job_waits_for_somebody_who_can),
         CLEAN(instances_share_the_work),
         CLEAN(a_session_that_is_deleted_ends_its_job),
+        CLEAN(an_append_brings_its_job_in_one_round_trip),
+        CLEAN(an_append_that_fails_brings_none),
+        CLEAN(jobs_do_not_ride_with_queued_appends),
         CLEAN(a_peer_does_not_mind_the_table),
     };
     return RUN_CLEAN(tests);

@@ -293,6 +293,59 @@ static void hash_distribution(void **state)
     close_store(store);
 }
 
+/* ---- with appends ---- */
+
+static void an_append_may_ask(void **state)
+{
+    (void)state;
+    stele_sessions_options options = with_fake();
+    options.summary_on_append = true;
+    stele_sessions *store = open_with(&options);
+    stele_session_key key = new_session("s");
+    assert_ok(append_event(store, &key, "e1", "desk"));
+    assert_true(has_text("desk", "desk:e1"));
+    assert_true(has_text("", "desk:e1"));
+    close_store(store);
+}
+
+static void what_is_queued_is_told(void **state)
+{
+    (void)state;
+    stele_sessions_options options = with_fake();
+    options.async_persist = true;
+    stele_sessions *store = open_with(&options);
+    stele_session_key key = new_session("s");
+    assert_ok(append_event(store, &key, "e1", ""));
+    assert_ok(append_event(store, &key, "e2", ""));
+    assert_ok(stele_sessions_create_summary(store, &key, NULL, false, &err));
+    assert_string_equal(stored_text(&key, ""), ":e1e2");
+    assert_ok(append_event(store, &key, "e3", ""));
+    enqueue(store, &key, NULL);
+    assert_true(has_text("", ":e1e2+:e3"));
+    close_store(store);
+}
+
+static void closing_tells_what_was_queued(void **state)
+{
+    (void)state;
+    stele_sessions_options options = with_fake();
+    options.async_persist = true;
+    options.summary_on_append = true;
+    options.summary_workers = 1;
+    stele_sessions *store = open_with(&options);
+    stele_session_key key = new_session("s");
+    for (int i = 0; i < 20; i++) {
+        char id[8];
+        (void)snprintf(id, sizeof id, "e%d", i);
+        assert_ok(append_event(store, &key, id, ""));
+    }
+    close_store(store);
+    size_t told = 0;
+    for (const char *at = stored_text(&key, ""); *at != '\0'; at++)
+        told += *at == 'e';
+    assert_int_equal(told, 20);
+}
+
 /* ---- what goes wrong ---- */
 
 typedef struct told {
@@ -411,6 +464,9 @@ int main(void)
         CLEAN(queue_full_block),
         CLEAN(queue_full_block_has_an_end),
         CLEAN(hash_distribution),
+        CLEAN(an_append_may_ask),
+        CLEAN(what_is_queued_is_told),
+        CLEAN(closing_tells_what_was_queued),
         CLEAN(failures_are_told),
         CLEAN(a_job_has_its_time),
         CLEAN(sessions_that_are_gone_are_passed_over),

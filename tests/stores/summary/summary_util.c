@@ -222,6 +222,17 @@ void new_event(const stele_session_key *key, const char *id, int minute, const c
         key->session_id.data, id, minute, filter_key, id, minute);
 }
 
+stele_status append_event(stele_sessions *store, const stele_session_key *key, const char *id,
+                          const char *filter_key)
+{
+    stele_event event = STELE_EVENT_INIT;
+    event.id = stele_s(id);
+    event.author = event.role = stele_s("user");
+    event.content = stele_s("Something is said.");
+    event.filter_key = stele_s(filter_key);
+    return stele_sessions_append_event(store, key, &event, NULL, &err);
+}
+
 const char *stored_text(const stele_session_key *key, const char *filter_key)
 {
     static char texts[4][512];

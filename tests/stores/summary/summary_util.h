@@ -80,6 +80,10 @@ stele_session_key new_session(const char *id);
 /* Appends "<id>" at a minute after 10 o'clock, filed under a key ("" for none). */
 void new_event(const stele_session_key *key, const char *id, int minute, const char *filter_key);
 
+/* Appends "<id>" through a store. */
+stele_status append_event(stele_sessions *store, const stele_session_key *key, const char *id,
+                          const char *filter_key);
+
 /* The text stored for a key, "" for none; in a buffer of its own for each of four calls. */
 const char *stored_text(const stele_session_key *key, const char *filter_key);
 

@@ -13,6 +13,7 @@ from database import Database
 from waiting import eventually
 
 SUMMARIES = "SELECT count(*) FROM session_summaries WHERE deleted_at IS NULL"
+JOBS = "SELECT count(*) FROM session_summary_jobs"
 
 
 class Drivers:
@@ -97,6 +98,18 @@ def test_a_process_killed_in_its_summary_is_followed_by_another(drivers: Drivers
     assert drivers.has_summaries(1)
     assert drivers.finish(worker) == ["s1"]
     assert drivers.database.psql("SELECT state FROM session_summary_jobs").strip() == "done"
+
+
+def test_no_crash_comes_between_an_append_and_its_job(drivers: Drivers) -> None:
+    drivers.add_sessions("s1")
+    drivers.is_killed("append", "s1")
+    events = drivers.database.psql("SELECT count(*) FROM session_events").strip()
+    assert (events, drivers.database.psql(JOBS).strip()) == ("2", "1")
+    worker = drivers.start("work")
+    assert drivers.has_summaries(1)
+    assert drivers.finish(worker) == ["s1"]
+    text = drivers.database.psql("SELECT summary ->> 'summary' FROM session_summaries")
+    assert "Said at last." in text
 
 
 def test_two_processes_share_the_work(drivers: Drivers) -> None:
