@@ -11131,14 +11131,14 @@ static const stele_gen_param session_summary_jobs_jobs_claim_params[] = {
 
 static const stele_gen_part session_summary_jobs_jobs_claim_parts[] = {
     STELE_SQL("WITH picked AS MATERIALIZED (\n"
-              "SELECT c.id\n"
-              "FROM unnest("),
+              "SELECT c.place\n"
+              "FROM unnest((SELECT "),
     STELE_PARAM(0),
-    STELE_SQL(", "),
+    STELE_SQL("), (SELECT "),
     STELE_PARAM(1),
-    STELE_SQL(") AS k(kind, room)\n"
+    STELE_SQL(")) AS k(kind, room)\n"
               "CROSS JOIN LATERAL (\n"
-              "SELECT t.id FROM "),
+              "SELECT t.ctid AS place FROM "),
     STELE_TABLE("session_summary_jobs"),
     STELE_SQL(" AS t\n"
               "WHERE t.state = 'available' AND t.kind = k.kind AND t.run_at <= "
@@ -11147,9 +11147,10 @@ static const stele_gen_part session_summary_jobs_jobs_claim_parts[] = {
               "LIMIT k.room\n"
               "FOR UPDATE OF t SKIP LOCKED\n"
               ") AS c\n"
-              "LIMIT "),
+              "LIMIT (SELECT "),
     STELE_PARAM(2),
-    STELE_SQL("\n)\n"
+    STELE_SQL(")\n"
+              ")\n"
               "UPDATE "),
     STELE_TABLE("session_summary_jobs"),
     STELE_SQL(" AS t\n"
@@ -11157,11 +11158,12 @@ static const stele_gen_part session_summary_jobs_jobs_claim_parts[] = {
               "  lease_until = statement_timestamp() + "),
     STELE_PARAM(3),
     STELE_SQL(" * interval '1 millisecond'\n"
-              "WHERE t.id = ANY (ARRAY(SELECT p.id FROM picked AS p))\n"
+              "WHERE t.ctid = ANY (ARRAY(SELECT p.place FROM picked AS p))\n"
               "RETURNING t.id, t.kind, t.dedupe_key, t.args, t.gen, t.token, t.attempt, "
               "t.max_attempts,\n"
-              "  t.priority, greatest(0, extract(epoch FROM statement_timestamp() - t.run_at) * "
-              "1000)::int8 AS waited_ms"),
+              "  t.priority, greatest(0, date_part('epoch', statement_timestamp() - t.run_at) * "
+              "1000)::int8\n"
+              "    AS waited_ms"),
 };
 
 static const stele_gen_stmt session_summary_jobs_jobs_claim_stmt = {
@@ -11196,7 +11198,7 @@ static const stele_gen_param session_summary_jobs_jobs_finish_params[] = {
 
 static const stele_gen_part session_summary_jobs_jobs_finish_parts[] = {
     STELE_SQL("WITH mine AS MATERIALIZED (\n"
-              "SELECT t.id, u.gen\n"
+              "SELECT t.ctid AS place, u.gen\n"
               "FROM unnest("),
     STELE_PARAM(0),
     STELE_SQL(", "),
@@ -11207,7 +11209,7 @@ static const stele_gen_part session_summary_jobs_jobs_finish_parts[] = {
               "JOIN "),
     STELE_TABLE("session_summary_jobs"),
     STELE_SQL(" AS t ON t.id = u.id AND t.token = u.token\n"
-              "WHERE t.state = 'running'\n"
+              "WHERE (t.state = 'running') IS TRUE\n"
               "FOR UPDATE OF t SKIP LOCKED\n"
               "), ended AS (\n"
               "UPDATE "),
@@ -11220,14 +11222,15 @@ static const stele_gen_part session_summary_jobs_jobs_finish_parts[] = {
               "  attempt = CASE WHEN t.gen > m.gen THEN 0 ELSE t.attempt END, lease_until = NULL, "
               "last_error = NULL\n"
               "FROM mine AS m\n"
-              "WHERE t.id = m.id\n"
+              "WHERE t.ctid = m.place\n"
               "RETURNING t.id, t.state = 'available' AS again\n"
               ")\n"
               "SELECT u.id, e.id IS NOT NULL AS ended, coalesce(e.again, false) AS again,\n"
               "  e.id IS NULL AND EXISTS (SELECT FROM "),
     STELE_TABLE("session_summary_jobs"),
     STELE_SQL(" AS t\n"
-              "    WHERE t.id = u.id AND t.token = u.token AND t.state = 'running') AS held\n"
+              "    WHERE t.id = u.id AND t.token = u.token AND (t.state = 'running') IS TRUE) AS "
+              "held\n"
               "FROM unnest("),
     STELE_PARAM(0),
     STELE_SQL(", "),
@@ -11311,14 +11314,14 @@ static const stele_gen_param session_summary_jobs_jobs_fail_params[] = {
 
 static const stele_gen_part session_summary_jobs_jobs_fail_parts[] = {
     STELE_SQL("WITH mine AS MATERIALIZED (\n"
-              "SELECT t.id FROM "),
+              "SELECT t.ctid AS place FROM "),
     STELE_TABLE("session_summary_jobs"),
     STELE_SQL(" AS t\n"
               "WHERE t.id = "),
     STELE_PARAM(0),
     STELE_SQL(" AND t.token = "),
     STELE_PARAM(1),
-    STELE_SQL(" AND t.state = 'running'\n"
+    STELE_SQL(" AND (t.state = 'running') IS TRUE\n"
               "FOR UPDATE OF t SKIP LOCKED\n"
               "), ended AS (\n"
               "UPDATE "),
@@ -11354,14 +11357,15 @@ static const stele_gen_part session_summary_jobs_jobs_fail_parts[] = {
               "  last_error = coalesce("),
     STELE_PARAM(6),
     STELE_SQL(", t.last_error), lease_until = NULL\n"
-              "WHERE t.id = ANY (ARRAY(SELECT m.id FROM mine AS m))\n"
+              "WHERE t.ctid = ANY (ARRAY(SELECT m.place FROM mine AS m))\n"
               "RETURNING t.id, t.state = 'available' AS again\n"
               ")\n"
               "SELECT u.id, e.id IS NOT NULL AS ended, coalesce(e.again, false) AS again,\n"
               "  e.id IS NULL AND EXISTS (SELECT FROM "),
     STELE_TABLE("session_summary_jobs"),
     STELE_SQL(" AS t\n"
-              "    WHERE t.id = u.id AND t.token = u.token AND t.state = 'running') AS held\n"
+              "    WHERE t.id = u.id AND t.token = u.token AND (t.state = 'running') IS TRUE) AS "
+              "held\n"
               "FROM (SELECT "),
     STELE_PARAM(0),
     STELE_SQL(" AS id, "),
@@ -11401,7 +11405,7 @@ static const stele_gen_param session_summary_jobs_jobs_renew_params[] = {
 
 static const stele_gen_part session_summary_jobs_jobs_renew_parts[] = {
     STELE_SQL("WITH mine AS MATERIALIZED (\n"
-              "SELECT t.id\n"
+              "SELECT t.ctid AS place\n"
               "FROM unnest("),
     STELE_PARAM(0),
     STELE_SQL(", "),
@@ -11410,7 +11414,7 @@ static const stele_gen_part session_summary_jobs_jobs_renew_parts[] = {
               "JOIN "),
     STELE_TABLE("session_summary_jobs"),
     STELE_SQL(" AS t ON t.id = u.id AND t.token = u.token\n"
-              "WHERE t.state = 'running'\n"
+              "WHERE (t.state = 'running') IS TRUE\n"
               "FOR UPDATE OF t SKIP LOCKED\n"
               "), renewed AS (\n"
               "UPDATE "),
@@ -11420,14 +11424,15 @@ static const stele_gen_part session_summary_jobs_jobs_renew_parts[] = {
     STELE_PARAM(2),
     STELE_SQL(" * interval '1 millisecond'\n"
               "FROM mine AS m\n"
-              "WHERE t.id = m.id\n"
+              "WHERE t.ctid = m.place\n"
               "RETURNING t.id\n"
               ")\n"
               "SELECT u.id, EXISTS (SELECT FROM renewed AS r WHERE r.id = u.id) AS renewed,\n"
               "  EXISTS (SELECT FROM "),
     STELE_TABLE("session_summary_jobs"),
     STELE_SQL(" AS t\n"
-              "    WHERE t.id = u.id AND t.token = u.token AND t.state = 'running') AS held\n"
+              "    WHERE t.id = u.id AND t.token = u.token AND (t.state = 'running') IS TRUE) AS "
+              "held\n"
               "FROM unnest("),
     STELE_PARAM(0),
     STELE_SQL(", "),
@@ -11458,7 +11463,7 @@ static const stele_gen_param session_summary_jobs_jobs_give_back_params[] = {
 
 static const stele_gen_part session_summary_jobs_jobs_give_back_parts[] = {
     STELE_SQL("WITH mine AS MATERIALIZED (\n"
-              "SELECT t.id\n"
+              "SELECT t.ctid AS place\n"
               "FROM unnest("),
     STELE_PARAM(0),
     STELE_SQL(", "),
@@ -11467,7 +11472,7 @@ static const stele_gen_part session_summary_jobs_jobs_give_back_parts[] = {
               "JOIN "),
     STELE_TABLE("session_summary_jobs"),
     STELE_SQL(" AS t ON t.id = u.id AND t.token = u.token\n"
-              "WHERE t.state = 'running'\n"
+              "WHERE (t.state = 'running') IS TRUE\n"
               "FOR UPDATE OF t SKIP LOCKED\n"
               ")\n"
               "UPDATE "),
@@ -11476,7 +11481,7 @@ static const stele_gen_part session_summary_jobs_jobs_give_back_parts[] = {
               "SET state = 'available', attempt = greatest(t.attempt - 1, 0),\n"
               "  lease_until = NULL\n"
               "FROM mine AS m\n"
-              "WHERE t.id = m.id"),
+              "WHERE t.ctid = m.place"),
 };
 
 static const stele_gen_stmt session_summary_jobs_jobs_give_back_stmt = {
@@ -11571,8 +11576,8 @@ static const stele_gen_part session_summary_jobs_jobs_purge_ended_parts[] = {
               "SELECT t.id FROM "),
     STELE_TABLE("session_summary_jobs"),
     STELE_SQL(" AS t\n"
-              "WHERE t.id = ANY (ARRAY(SELECT s.id FROM seen AS s)) AND t.state IN ('done', "
-              "'cancelled')\n"
+              "WHERE t.id = ANY (ARRAY(SELECT s.id FROM seen AS s))\n"
+              "  AND t.state IN ('done', 'cancelled')\n"
               "  AND t.finished_at < statement_timestamp() - "),
     STELE_PARAM(2),
     STELE_SQL(" * interval '1 millisecond'\n"
