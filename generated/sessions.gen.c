@@ -12310,34 +12310,35 @@ static const stele_gen_part sessions_get_parts[] = {
               "(statement_timestamp() AT TIME ZONE 'UTC')))\n"
               "), w AS MATERIALIZED (\n"
               "    SELECT x.id, x.created_at, x.event FROM (\n"
-              "        SELECT e.id, e.created_at, e.event FROM "),
+              "        SELECT y.id, y.created_at, y.event FROM (\n"
+              "            SELECT e.id, e.created_at, e.event FROM "),
     STELE_TABLE("session_events"),
     STELE_SQL(" AS e\n"
-              "        WHERE e.app_name = "),
+              "            WHERE e.app_name = "),
     STELE_PARAM(0),
     STELE_SQL(" AND e.user_id = "),
     STELE_PARAM(1),
     STELE_SQL(" AND e.session_id = "),
     STELE_PARAM(2),
-    STELE_SQL("\n          AND e.deleted_at IS NULL AND EXISTS (SELECT FROM s)"),
+    STELE_SQL("\n              AND e.deleted_at IS NULL AND EXISTS (SELECT FROM s)"),
     STELE_IF_SET(4),
-    STELE_SQL("\n          AND e.created_at >= "),
+    STELE_SQL("\n              AND e.created_at >= "),
     STELE_PARAM(4),
     STELE_SQL(" - interval '5 minutes'"),
     STELE_END,
-    STELE_SQL("\n        ORDER BY e.created_at DESC FETCH FIRST ("),
+    STELE_SQL("\n            ORDER BY e.created_at DESC FETCH FIRST ("),
     STELE_PARAM(3),
     STELE_SQL(") ROWS WITH TIES\n"
-              "    ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT "),
+              "        ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT "),
     STELE_PARAM(3),
-    STELE_SQL("\n)"),
+    STELE_SQL("\n    ) AS x ORDER BY x.created_at, x.id\n"
+              ")"),
     STELE_IF_SET(4),
     STELE_SQL(" , m AS MATERIALIZED (\n"
               "    -- Where the window begins: its oldest row, if what is left out holds a first "
               "one already.\n"
               "    (SELECT o.created_at, o.id\n"
-              "     FROM (SELECT w.created_at, w.id FROM w ORDER BY w.created_at, w.id LIMIT 1) AS "
-              "o\n"
+              "     FROM (SELECT w.created_at, w.id FROM w LIMIT 1) AS o\n"
               "     WHERE o.created_at >= "),
     STELE_PARAM(4),
     STELE_SQL(" + interval '5 minutes' OR EXISTS (\n"
@@ -12370,24 +12371,24 @@ static const stele_gen_part sessions_get_parts[] = {
     STELE_PARAM(4),
     STELE_SQL(" AT TIME ZONE 'UTC'\n"
               "            END\n"
-              "     ORDER BY w.created_at, w.id LIMIT 1)\n"
+              "     LIMIT 1)\n"
               "    LIMIT 1\n"
               ")"),
     STELE_END,
     STELE_SQL(", f AS MATERIALIZED (\n"
               "    -- The first message of the user in the window, or else the last one before "
               "it.\n"
-              "    (SELECT u.created_at, u.id, NULL::jsonb AS event, false AS before\n"
-              "     FROM (SELECT w.created_at, w.id, w.event FROM w ORDER BY w.created_at, w.id "
-              "OFFSET 0) AS u\n"
-              "     WHERE u.event @? '$.choices[*] ? (@.message.role == \"user\" || @.delta.role "
+              "    (SELECT w.created_at AS start_at, w.id AS start_id, w.created_at, w.id,\n"
+              "            NULL::jsonb AS event, false AS before\n"
+              "     FROM w\n"
+              "     WHERE w.event @? '$.choices[*] ? (@.message.role == \"user\" || @.delta.role "
               "== \"user\")'"),
     STELE_IF_SET(4),
-    STELE_SQL("\n       AND (u.created_at, u.id) >= (SELECT m.created_at, m.id FROM m)"),
+    STELE_SQL("\n       AND (w.created_at, w.id) >= (SELECT m.created_at, m.id FROM m)"),
     STELE_END,
     STELE_SQL("\n     LIMIT 1)\n"
               "    UNION ALL\n"
-              "    (SELECT e.created_at, e.id, e.event, true FROM "),
+              "    (SELECT '-infinity', 0, e.created_at, e.id, e.event, true FROM "),
     STELE_TABLE("session_events"),
     STELE_SQL(" AS e\n"
               "     WHERE e.app_name = "),
@@ -12419,7 +12420,7 @@ static const stele_gen_part sessions_get_parts[] = {
               "SELECT 0, NULL::text, NULL::int8, s.created_at, s.updated_at, s.state::text FROM "
               "s\n"
               "UNION ALL\n"
-              "SELECT 1, a.key, a.id, a.created_at, a.updated_at, a.value FROM "),
+              "SELECT 1, a.key::text, a.id, a.created_at, a.updated_at, a.value FROM "),
     STELE_TABLE("app_states"),
     STELE_SQL(" AS a\n"
               "WHERE a.app_name = "),
@@ -12427,7 +12428,7 @@ static const stele_gen_part sessions_get_parts[] = {
     STELE_SQL(" AND (a.deleted_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > "
               "(statement_timestamp() AT TIME ZONE 'UTC'))) AND EXISTS (SELECT FROM s)\n"
               "UNION ALL\n"
-              "SELECT 2, u.key, u.id, u.created_at, u.updated_at, u.value FROM "),
+              "SELECT 2, u.key::text, u.id, u.created_at, u.updated_at, u.value FROM "),
     STELE_TABLE("user_states"),
     STELE_SQL(" AS u\n"
               "WHERE u.app_name = "),
@@ -12441,14 +12442,13 @@ static const stele_gen_part sessions_get_parts[] = {
               "UNION ALL\n"
               "SELECT 4, NULL, x.id, x.created_at, NULL, x.event::text FROM (\n"
               "    SELECT w.id, w.created_at, w.event FROM w\n"
-              "    WHERE (SELECT f.before OR (w.created_at, w.id) >= (f.created_at, f.id) FROM f)"),
+              "    WHERE (w.created_at, w.id) >= (SELECT f.start_at, f.start_id FROM f)"),
     STELE_IF_SET(4),
     STELE_SQL("\n      AND (w.created_at, w.id) >= (SELECT m.created_at, m.id FROM m)"),
     STELE_END,
-    STELE_SQL("\n    ORDER BY w.created_at, w.id\n"
-              ") AS x\n"
+    STELE_SQL("\n) AS x\n"
               "UNION ALL\n"
-              "SELECT 5, y.filter_key, y.id, NULL, y.updated_at, y.summary::text FROM "),
+              "SELECT 5, y.filter_key::text, y.id, NULL, y.updated_at, y.summary::text FROM "),
     STELE_TABLE("session_summaries"),
     STELE_SQL(" AS y\n"
               "WHERE y.app_name = "),
@@ -12660,7 +12660,7 @@ static const stele_gen_part sessions_get_page_parts[] = {
               "SELECT 0, NULL::text, NULL::int8, s.created_at, s.updated_at, s.state::text FROM "
               "s\n"
               "UNION ALL\n"
-              "SELECT 1, a.key, a.id, a.created_at, a.updated_at, a.value FROM "),
+              "SELECT 1, a.key::text, a.id, a.created_at, a.updated_at, a.value FROM "),
     STELE_TABLE("app_states"),
     STELE_SQL(" AS a\n"
               "WHERE a.app_name = "),
@@ -12668,7 +12668,7 @@ static const stele_gen_part sessions_get_page_parts[] = {
     STELE_SQL(" AND (a.deleted_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > "
               "(statement_timestamp() AT TIME ZONE 'UTC'))) AND EXISTS (SELECT FROM s)\n"
               "UNION ALL\n"
-              "SELECT 2, u.key, u.id, u.created_at, u.updated_at, u.value FROM "),
+              "SELECT 2, u.key::text, u.id, u.created_at, u.updated_at, u.value FROM "),
     STELE_TABLE("user_states"),
     STELE_SQL(" AS u\n"
               "WHERE u.app_name = "),
@@ -12715,7 +12715,7 @@ static const stele_gen_part sessions_get_page_parts[] = {
     STELE_SQL("\n    ) AS y ORDER BY y.created_at, y.id\n"
               ") AS z\n"
               "UNION ALL\n"
-              "SELECT 5, y.filter_key, y.id, NULL, y.updated_at, y.summary::text FROM "),
+              "SELECT 5, y.filter_key::text, y.id, NULL, y.updated_at, y.summary::text FROM "),
     STELE_TABLE("session_summaries"),
     STELE_SQL(" AS y\n"
               "WHERE y.app_name = "),
@@ -13014,31 +13014,31 @@ static const stele_gen_part sessions_list_parts[] = {
               "FROM p CROSS JOIN LATERAL (\n"
               "    WITH w AS MATERIALIZED (\n"
               "        SELECT x.id, x.created_at, x.event FROM (\n"
-              "            SELECT e.id, e.created_at, e.event FROM "),
+              "            SELECT y.id, y.created_at, y.event FROM (\n"
+              "                SELECT e.id, e.created_at, e.event FROM "),
     STELE_TABLE("session_events"),
     STELE_SQL(" AS e\n"
-              "            WHERE e.app_name = "),
+              "                WHERE e.app_name = "),
     STELE_PARAM(0),
     STELE_SQL(" AND e.user_id = "),
     STELE_PARAM(1),
-    STELE_SQL(" AND e.session_id = p.session_id\n"
-              "              AND e.deleted_at IS NULL"),
+    STELE_SQL("\n                  AND e.session_id = p.session_id AND e.deleted_at IS NULL"),
     STELE_IF_SET(7),
-    STELE_SQL("\n              AND e.created_at >= "),
+    STELE_SQL("\n                  AND e.created_at >= "),
     STELE_PARAM(7),
     STELE_SQL(" - interval '5 minutes'"),
     STELE_END,
-    STELE_SQL("\n            ORDER BY e.created_at DESC FETCH FIRST ("),
+    STELE_SQL("\n                ORDER BY e.created_at DESC FETCH FIRST ("),
     STELE_PARAM(6),
     STELE_SQL(") ROWS WITH TIES\n"
-              "        ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT "),
+              "            ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT "),
     STELE_PARAM(6),
-    STELE_SQL("\n    )"),
+    STELE_SQL("\n        ) AS x ORDER BY x.created_at, x.id\n"
+              "    )"),
     STELE_IF_SET(7),
     STELE_SQL(" , m AS MATERIALIZED (\n"
               "        (SELECT o.created_at, o.id\n"
-              "         FROM (SELECT w.created_at, w.id FROM w ORDER BY w.created_at, w.id LIMIT "
-              "1) AS o\n"
+              "         FROM (SELECT w.created_at, w.id FROM w LIMIT 1) AS o\n"
               "         WHERE o.created_at >= "),
     STELE_PARAM(7),
     STELE_SQL(" + interval '5 minutes' OR EXISTS (\n"
@@ -13070,22 +13070,22 @@ static const stele_gen_part sessions_list_parts[] = {
     STELE_PARAM(7),
     STELE_SQL(" AT TIME ZONE 'UTC'\n"
               "                END\n"
-              "         ORDER BY w.created_at, w.id LIMIT 1)\n"
+              "         LIMIT 1)\n"
               "        LIMIT 1\n"
               "    )"),
     STELE_END,
     STELE_SQL(", f AS MATERIALIZED (\n"
-              "        (SELECT u.created_at, u.id, NULL::jsonb AS event, false AS before\n"
-              "         FROM (SELECT w.created_at, w.id, w.event FROM w ORDER BY w.created_at, "
-              "w.id OFFSET 0) AS u\n"
-              "         WHERE u.event @? '$.choices[*] ? (@.message.role == \"user\" || "
+              "        (SELECT w.created_at AS start_at, w.id AS start_id, w.created_at, w.id,\n"
+              "                NULL::jsonb AS event, false AS before\n"
+              "         FROM w\n"
+              "         WHERE w.event @? '$.choices[*] ? (@.message.role == \"user\" || "
               "@.delta.role == \"user\")'"),
     STELE_IF_SET(7),
-    STELE_SQL("\n           AND (u.created_at, u.id) >= (SELECT m.created_at, m.id FROM m)"),
+    STELE_SQL("\n           AND (w.created_at, w.id) >= (SELECT m.created_at, m.id FROM m)"),
     STELE_END,
     STELE_SQL("\n         LIMIT 1)\n"
               "        UNION ALL\n"
-              "        (SELECT e.created_at, e.id, e.event, true FROM "),
+              "        (SELECT '-infinity', 0, e.created_at, e.id, e.event, true FROM "),
     STELE_TABLE("session_events"),
     STELE_SQL(" AS e\n"
               "         WHERE e.app_name = "),
@@ -13115,12 +13115,11 @@ static const stele_gen_part sessions_list_parts[] = {
               "    (SELECT 3 AS kind, f.id, f.created_at, f.event FROM f WHERE f.before)\n"
               "    UNION ALL\n"
               "    (SELECT 4, w.id, w.created_at, w.event FROM w\n"
-              "     WHERE (SELECT f.before OR (w.created_at, w.id) >= (f.created_at, f.id) FROM "
-              "f)"),
+              "     WHERE (w.created_at, w.id) >= (SELECT f.start_at, f.start_id FROM f)"),
     STELE_IF_SET(7),
     STELE_SQL("\n       AND (w.created_at, w.id) >= (SELECT m.created_at, m.id FROM m)"),
     STELE_END,
-    STELE_SQL("\n     ORDER BY w.created_at, w.id)\n"
+    STELE_SQL(")\n"
               ") AS v\n"
               "UNION ALL\n"
               "SELECT 5, p.session_id, y.filter_key, y.id, NULL, y.updated_at, y.summary::text\n"
@@ -16429,8 +16428,9 @@ static const stele_gen_part sessions_events_to_summarize_parts[] = {
     STELE_PARAM(2),
     STELE_SQL("\n"
               "          AND e.deleted_at IS NULL AND e.event ->> 'id' = (SELECT b.last FROM b)\n"
-              "          AND e.created_at >= (SELECT b.cutoff - interval '5 minutes' FROM b WHERE "
-              "b.last IS NOT NULL)\n"
+              "          AND e.created_at >= (\n"
+              "              SELECT b.cutoff - interval '5 minutes' FROM b WHERE b.last IS NOT "
+              "NULL)\n"
               "        ORDER BY e.created_at DESC LIMIT 1"),
     STELE_END,
     STELE_IF_CHOICE(1, 1),

@@ -8,6 +8,7 @@
 --   session's last; deletions of one transaction share one time, by which restore() knows them.
 -- * The last rows of a session are read by created_at WITH TIES, then by (created_at, id): so an
 --   index that ends with created_at serves, also in a generic plan.
+-- * A materialized WITH query is read in the order in which it was made: windows are sorted once.
 -- * jsonb becomes text outside LIMIT, and base64 is never decoded by reads: what one row holds
 --   cannot break the others.
 
@@ -115,10 +116,10 @@ WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :sessio
 -- last message of the user where it stands before the window, 4 events of the window, oldest first,
 -- 5 summaries (name: filter key), 6 events of tracks (name: track), each track's oldest first.
 -- `event_num` NULL: no limit. With `event_time` the window begins at the first event whose own time
--- is not before it; own times may differ from created_at by up to five minutes, and are not looked at
--- in events that came five minutes later. `tracks` LAST gives
--- the newest `track_num` of each track, NAMED those of `track_names` only; NULL: no limit.
--- `track_time` is exclusive, and may be -infinity.
+-- is not before it; own times may differ from created_at by up to five minutes, and are not looked
+-- at in events that came five minutes later. `tracks` LAST gives the newest `track_num` of each
+-- track, NAMED those of `track_names` only; NULL: no limit. `track_time` is exclusive, and may be
+-- -infinity.
 -- param app_name, user_id: session_states.app_name, session_states.user_id
 -- param session_id: session_states.session_id
 -- param event_num: int8?
@@ -141,16 +142,18 @@ WITH /*?if event_time*/ z AS MATERIALIZED (
       AND {live s}
 ), w AS MATERIALIZED (
     SELECT x.id, x.created_at, x.event FROM (
-        SELECT e.id, e.created_at, e.event FROM {session_events e}
-        WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
-          AND {not_deleted e} AND EXISTS (SELECT FROM s)
-          /*?if event_time*/ AND e.created_at >= :event_time - interval '5 minutes' /*?end*/
-        ORDER BY e.created_at DESC FETCH FIRST (:event_num) ROWS WITH TIES
-    ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT :event_num
+        SELECT y.id, y.created_at, y.event FROM (
+            SELECT e.id, e.created_at, e.event FROM {session_events e}
+            WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
+              AND {not_deleted e} AND EXISTS (SELECT FROM s)
+              /*?if event_time*/ AND e.created_at >= :event_time - interval '5 minutes' /*?end*/
+            ORDER BY e.created_at DESC FETCH FIRST (:event_num) ROWS WITH TIES
+        ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT :event_num
+    ) AS x ORDER BY x.created_at, x.id
 )/*?if event_time*/, m AS MATERIALIZED (
     -- Where the window begins: its oldest row, if what is left out holds a first one already.
     (SELECT o.created_at, o.id
-     FROM (SELECT w.created_at, w.id FROM w ORDER BY w.created_at, w.id LIMIT 1) AS o
+     FROM (SELECT w.created_at, w.id FROM w LIMIT 1) AS o
      WHERE o.created_at >= :event_time + interval '5 minutes' OR EXISTS (
         SELECT FROM {session_events e}
         WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
@@ -166,18 +169,19 @@ WITH /*?if event_time*/ z AS MATERIALIZED (
         OR CASE WHEN w.event ->> 'timestamp' ~ (SELECT z.time FROM z)
                 THEN (w.event ->> 'timestamp')::timestamptz >= :event_time AT TIME ZONE 'UTC'
             END
-     ORDER BY w.created_at, w.id LIMIT 1)
+     LIMIT 1)
     LIMIT 1
 )/*?end*/, f AS MATERIALIZED (
     -- The first message of the user in the window, or else the last one before it.
-    (SELECT u.created_at, u.id, NULL::jsonb AS event, false AS before
-     FROM (SELECT w.created_at, w.id, w.event FROM w ORDER BY w.created_at, w.id OFFSET 0) AS u
-     WHERE u.event @? '$.choices[*] ? (@.message.role == "user" || @.delta.role == "user")'
+    (SELECT w.created_at AS start_at, w.id AS start_id, w.created_at, w.id,
+            NULL::jsonb AS event, false AS before
+     FROM w
+     WHERE w.event @? '$.choices[*] ? (@.message.role == "user" || @.delta.role == "user")'
        /*?if event_time*/
-       AND (u.created_at, u.id) >= (SELECT m.created_at, m.id FROM m) /*?end*/
+       AND (w.created_at, w.id) >= (SELECT m.created_at, m.id FROM m) /*?end*/
      LIMIT 1)
     UNION ALL
-    (SELECT e.created_at, e.id, e.event, true FROM {session_events e}
+    (SELECT '-infinity', 0, e.created_at, e.id, e.event, true FROM {session_events e}
      WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
        AND e.deleted_at IS NULL
        AND e.event @? '$.choices[*] ? (@.message.role == "user" || @.delta.role == "user")'
@@ -192,22 +196,21 @@ WITH /*?if event_time*/ z AS MATERIALIZED (
 )
 SELECT 0, NULL::text, NULL::int8, s.created_at, s.updated_at, s.state::text FROM s
 UNION ALL
-SELECT 1, a.key, a.id, a.created_at, a.updated_at, a.value FROM {app_states a}
+SELECT 1, a.key::text, a.id, a.created_at, a.updated_at, a.value FROM {app_states a}
 WHERE a.app_name = :app_name AND {live a} AND EXISTS (SELECT FROM s)
 UNION ALL
-SELECT 2, u.key, u.id, u.created_at, u.updated_at, u.value FROM {user_states u}
+SELECT 2, u.key::text, u.id, u.created_at, u.updated_at, u.value FROM {user_states u}
 WHERE u.app_name = :app_name AND u.user_id = :user_id AND {live u} AND EXISTS (SELECT FROM s)
 UNION ALL
 SELECT 3, NULL, f.id, f.created_at, NULL, f.event::text FROM f WHERE f.before
 UNION ALL
 SELECT 4, NULL, x.id, x.created_at, NULL, x.event::text FROM (
     SELECT w.id, w.created_at, w.event FROM w
-    WHERE (SELECT f.before OR (w.created_at, w.id) >= (f.created_at, f.id) FROM f)
+    WHERE (w.created_at, w.id) >= (SELECT f.start_at, f.start_id FROM f)
       /*?if event_time*/ AND (w.created_at, w.id) >= (SELECT m.created_at, m.id FROM m) /*?end*/
-    ORDER BY w.created_at, w.id
 ) AS x
 UNION ALL
-SELECT 5, y.filter_key, y.id, NULL, y.updated_at, y.summary::text FROM {session_summaries y}
+SELECT 5, y.filter_key::text, y.id, NULL, y.updated_at, y.summary::text FROM {session_summaries y}
 WHERE y.app_name = :app_name AND y.user_id = :user_id AND y.session_id = :session_id
   AND {live y} AND y.updated_at >= (SELECT s.created_at FROM s)
 /*?by tracks all*/ UNION ALL
@@ -274,10 +277,10 @@ WITH s AS MATERIALIZED (
 )
 SELECT 0, NULL::text, NULL::int8, s.created_at, s.updated_at, s.state::text FROM s
 UNION ALL
-SELECT 1, a.key, a.id, a.created_at, a.updated_at, a.value FROM {app_states a}
+SELECT 1, a.key::text, a.id, a.created_at, a.updated_at, a.value FROM {app_states a}
 WHERE a.app_name = :app_name AND {live a} AND EXISTS (SELECT FROM s)
 UNION ALL
-SELECT 2, u.key, u.id, u.created_at, u.updated_at, u.value FROM {user_states u}
+SELECT 2, u.key::text, u.id, u.created_at, u.updated_at, u.value FROM {user_states u}
 WHERE u.app_name = :app_name AND u.user_id = :user_id AND {live u} AND EXISTS (SELECT FROM s)
 UNION ALL
 SELECT 4, NULL, z.id, z.created_at, NULL, z.event::text FROM (
@@ -293,7 +296,7 @@ SELECT 4, NULL, z.id, z.created_at, NULL, z.event::text FROM (
     ) AS y ORDER BY y.created_at, y.id
 ) AS z
 UNION ALL
-SELECT 5, y.filter_key, y.id, NULL, y.updated_at, y.summary::text FROM {session_summaries y}
+SELECT 5, y.filter_key::text, y.id, NULL, y.updated_at, y.summary::text FROM {session_summaries y}
 WHERE y.app_name = :app_name AND y.user_id = :user_id AND y.session_id = :session_id
   AND {live y} AND y.updated_at >= (SELECT s.created_at FROM s)
 /*?by tracks all*/ UNION ALL
@@ -363,15 +366,17 @@ SELECT v.kind, p.session_id, NULL, v.id, v.created_at, NULL, v.event::text
 FROM p CROSS JOIN LATERAL (
     WITH w AS MATERIALIZED (
         SELECT x.id, x.created_at, x.event FROM (
-            SELECT e.id, e.created_at, e.event FROM {session_events e}
-            WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = p.session_id
-              AND {not_deleted e}
-              /*?if event_time*/ AND e.created_at >= :event_time - interval '5 minutes' /*?end*/
-            ORDER BY e.created_at DESC FETCH FIRST (:event_num) ROWS WITH TIES
-        ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT :event_num
+            SELECT y.id, y.created_at, y.event FROM (
+                SELECT e.id, e.created_at, e.event FROM {session_events e}
+                WHERE e.app_name = :app_name AND e.user_id = :user_id
+                  AND e.session_id = p.session_id AND {not_deleted e}
+                  /*?if event_time*/ AND e.created_at >= :event_time - interval '5 minutes' /*?end*/
+                ORDER BY e.created_at DESC FETCH FIRST (:event_num) ROWS WITH TIES
+            ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT :event_num
+        ) AS x ORDER BY x.created_at, x.id
     )/*?if event_time*/, m AS MATERIALIZED (
         (SELECT o.created_at, o.id
-         FROM (SELECT w.created_at, w.id FROM w ORDER BY w.created_at, w.id LIMIT 1) AS o
+         FROM (SELECT w.created_at, w.id FROM w LIMIT 1) AS o
          WHERE o.created_at >= :event_time + interval '5 minutes' OR EXISTS (
             SELECT FROM {session_events e}
             WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = p.session_id
@@ -387,17 +392,18 @@ FROM p CROSS JOIN LATERAL (
             OR CASE WHEN w.event ->> 'timestamp' ~ (SELECT z.time FROM z)
                     THEN (w.event ->> 'timestamp')::timestamptz >= :event_time AT TIME ZONE 'UTC'
                 END
-         ORDER BY w.created_at, w.id LIMIT 1)
+         LIMIT 1)
         LIMIT 1
     )/*?end*/, f AS MATERIALIZED (
-        (SELECT u.created_at, u.id, NULL::jsonb AS event, false AS before
-         FROM (SELECT w.created_at, w.id, w.event FROM w ORDER BY w.created_at, w.id OFFSET 0) AS u
-         WHERE u.event @? '$.choices[*] ? (@.message.role == "user" || @.delta.role == "user")'
+        (SELECT w.created_at AS start_at, w.id AS start_id, w.created_at, w.id,
+                NULL::jsonb AS event, false AS before
+         FROM w
+         WHERE w.event @? '$.choices[*] ? (@.message.role == "user" || @.delta.role == "user")'
            /*?if event_time*/
-           AND (u.created_at, u.id) >= (SELECT m.created_at, m.id FROM m) /*?end*/
+           AND (w.created_at, w.id) >= (SELECT m.created_at, m.id FROM m) /*?end*/
          LIMIT 1)
         UNION ALL
-        (SELECT e.created_at, e.id, e.event, true FROM {session_events e}
+        (SELECT '-infinity', 0, e.created_at, e.id, e.event, true FROM {session_events e}
          WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = p.session_id
            AND e.deleted_at IS NULL
            AND e.event @? '$.choices[*] ? (@.message.role == "user" || @.delta.role == "user")'
@@ -413,9 +419,8 @@ FROM p CROSS JOIN LATERAL (
     (SELECT 3 AS kind, f.id, f.created_at, f.event FROM f WHERE f.before)
     UNION ALL
     (SELECT 4, w.id, w.created_at, w.event FROM w
-     WHERE (SELECT f.before OR (w.created_at, w.id) >= (f.created_at, f.id) FROM f)
-       /*?if event_time*/ AND (w.created_at, w.id) >= (SELECT m.created_at, m.id FROM m) /*?end*/
-     ORDER BY w.created_at, w.id)
+     WHERE (w.created_at, w.id) >= (SELECT f.start_at, f.start_id FROM f)
+       /*?if event_time*/ AND (w.created_at, w.id) >= (SELECT m.created_at, m.id FROM m) /*?end*/)
 ) AS v
 UNION ALL
 SELECT 5, p.session_id, y.filter_key, y.id, NULL, y.updated_at, y.summary::text
@@ -477,8 +482,8 @@ SELECT z.id, z.created_at, z.event::text FROM (
 
 -- name: get_window :many
 -- Events around one, oldest first; side is -1 before it, 0 for itself, 1 after it. What counts is
--- text of the given roles (of user, assistant, tool) in the first choice, no calls of tools. No row:
--- there is no such session, or no such event that counts. `find` INDEX needs the optional index
+-- text of the given roles (of user, assistant, tool) in the first choice, no calls of tools. No
+-- row: there is no such session, or no such event that counts. `find` INDEX needs the optional index
 -- session_events.event_id, and reads that; SCAN reads the session from its beginning.
 -- param app_name, user_id: session_events.app_name, session_events.user_id
 -- param session_id: session_events.session_id
@@ -1297,7 +1302,8 @@ WITH z AS MATERIALIZED (
         FROM {session_events e}
         WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
           AND {not_deleted e} AND e.event ->> 'id' = (SELECT b.last FROM b)
-          AND e.created_at >= (SELECT b.cutoff - interval '5 minutes' FROM b WHERE b.last IS NOT NULL)
+          AND e.created_at >= (
+              SELECT b.cutoff - interval '5 minutes' FROM b WHERE b.last IS NOT NULL)
         ORDER BY e.created_at DESC LIMIT 1
         /*?or index: SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at
         FROM {session_events e}
