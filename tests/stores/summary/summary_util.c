@@ -144,11 +144,23 @@ void fake_wait_calls(int count)
 
 /* ---- the database ---- */
 
+static bool world_is(const char *name)
+{
+    const char *world = getenv("STELE_WORLD");
+    return world != NULL && strcmp(world, name) == 0;
+}
+
 stele_sessions_options with_fake(void)
 {
     stele_sessions_options options = STELE_SESSIONS_OPTIONS_INIT;
     options.dsn = dsn;
     options.summarizer = &fake_summarizer;
+    if (world_is("named")) {
+        options.schema = "tenant";
+        options.prefix = "app1";
+    }
+    if (world_is("hard"))
+        options.soft_delete = STELE_OFF;
     return options;
 }
 
@@ -169,9 +181,15 @@ int setup_summaries(void **state)
     (void)state;
     dbtest_require_server();
     dsn = dbtest_create();
-    stele_sessions_options options = STELE_SESSIONS_OPTIONS_INIT;
-    options.dsn = dsn;
+    if (world_is("named"))
+        peer("CREATE SCHEMA tenant");
+    stele_sessions_options options = with_fake();
     close_store(open_with(&options));
+    /* What the tests write and look at has one name in all worlds. */
+    static const char *const tables[] = {"session_states", "session_events", "session_summaries",
+                                         "session_summary_jobs"};
+    for (size_t i = 0; world_is("named") && i < sizeof tables / sizeof tables[0]; i++)
+        peer("CREATE VIEW %s AS SELECT * FROM tenant.app1_%s", tables[i], tables[i]);
     return 0;
 }
 
@@ -186,7 +204,8 @@ int clean_summaries(void **state)
 {
     (void)state;
     fake_reset();
-    peer("TRUNCATE session_states, session_events, session_summaries, session_summary_jobs");
+    peer("DELETE FROM session_states; DELETE FROM session_events; DELETE FROM session_summaries;"
+         " DELETE FROM session_summary_jobs");
     return 0;
 }
 
