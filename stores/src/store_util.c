@@ -173,7 +173,8 @@ void stele__store_add_json(stele__store_text *text, stele_str s)
         add_escape(text, c);
         done = i + 1;
     }
-    stele__store_add(text, s.data + done, s.len - done);
+    if (s.len > done) /* `s.data` may be NULL */
+        stele__store_add(text, s.data + done, s.len - done);
     stele__store_add(text, "\"", 1);
 }
 
