@@ -1,11 +1,11 @@
-"""The sessions store beside five round trips written by hand; docs/performance.md names the floors."""
+"""The sessions store beside five round trips by hand; docs/performance.md names the floors."""
 
 from __future__ import annotations
 
 import contextlib
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -27,7 +27,7 @@ from slow_disk import SlowDisk
 
 # Those that stele_sessions_open() makes.
 OPTIONAL = "session_events.user_message,session_states.tombstone,*.deleted"
-# Appends are acknowledged when they are durable: the floors' as well. No checkpoint comes in between.
+# Appends are acknowledged when they are durable, the floors' too. No checkpoint comes in between.
 DURABLE = {**SETTINGS, "synchronous_commit": "on", "checkpoint_timeout": "1h"}
 DELAY_US = 500  # each way
 LONG_EVENTS = 1000
@@ -108,13 +108,4 @@ def append_slowly(run: Runner) -> Iterator[Line]:
         yield compared(run, f"append-fsync1ms{suffix}", f"append{suffix}", 8)
     for suffix in ("", "-hot"):
         name = f"append-grouped-fsync1ms{suffix}"
-        yield from grouped(run, name, f"append{suffix}", f"stele-async{suffix}")
-
-
-def grouped(run: Runner, name: str, what: str, ours: str) -> Sequence[Line]:
-    """Nothing where the store does not queue."""
-    try:
-        return [compared(run, name, what, 8, ours)]
-    except BenchError as error:
-        run.say(f"  {name} is left out: {error}")
-        return []
+        yield compared(run, name, f"append{suffix}", 8, f"stele-async{suffix}")
