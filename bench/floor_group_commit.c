@@ -1,6 +1,6 @@
 /*
- * The floors of group-commit: arrays of 500 rows by one statement, pipelines of 250 updates and inserts
- * with one Sync, and a transaction for each row. All wait for the answer before they go on.
+ * The floors of group-commit: arrays of 500 rows by one statement, pipelines of 250 updates and
+ * inserts with one Sync, and a transaction for each row. All wait for the answer before they go on.
  */
 #include <stdlib.h>
 

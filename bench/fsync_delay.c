@@ -1,6 +1,6 @@
 /*
- * Preloaded into a server: each fdatasync takes as much longer as STELE_FSYNC_DELAY_US says, as on a disk
- * that is no memory in disguise. The WAL is written by it.
+ * Preloaded into a server: each fdatasync takes as much longer as STELE_FSYNC_DELAY_US says, as on
+ * a disk that is no memory in disguise. The WAL is written by it.
  */
 #include <dlfcn.h>
 #include <stdlib.h>

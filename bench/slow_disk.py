@@ -1,4 +1,4 @@
-"""A private cluster on a disk whose fdatasync takes a millisecond longer, as disks do that are no memory.
+"""A private cluster on a disk whose fdatasync takes a millisecond longer than that of memory.
 
 `programs` is the folder of the benchmarks, with libfsyncdelay.so.
 """

@@ -1,8 +1,9 @@
 /**
  * The inside of lanes: a ring of items each, and who has the turn.
  *
- * Whoever runs a batch holds the lane's turn (`running`); all else is under the lane's lock. `changed`
- * wakes who waits for room, for the turn, for a flush or for the end; `work` wakes the lane's thread.
+ * Whoever runs a batch holds the lane's turn (`running`); all else is under the lane's lock.
+ * `changed` wakes who waits for room, for the turn, for a flush or for the end; `work` wakes the
+ * lane's thread.
  *
  * Floor: lanes.
  */

@@ -154,7 +154,7 @@ static bool wait_for_rest(stele__lane *l, stele__deadline deadline)
     return rests;
 }
 
-/* Nothing more is begun; what is under way is told to end, until it has. False if it had to be told. */
+/* Nothing more is begun; what is under way is told to end, until it has. False if it was told. */
 static bool abandon_all(stele_lanes *lanes)
 {
     const stele_lanes_options *options = &lanes->options;

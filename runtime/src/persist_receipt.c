@@ -39,7 +39,7 @@ stele_receipt *stele__receipt_new(size_t count)
     return receipt;
 }
 
-/* The locks of a child's copy may be held by a thread that it does not have: they are left alone. */
+/* A child's copy may be locked by a thread that it does not have: its locks are left alone. */
 static void drop(stele_receipt *receipt)
 {
     if (__atomic_sub_fetch(&receipt->refs, 1, __ATOMIC_ACQ_REL) > 0)

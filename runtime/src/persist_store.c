@@ -3,8 +3,9 @@
  * means for each.
  *
  * Units of a gathering are stored from the first to the last, `window` of them at most in one
- * transaction. One that is refused is left out: those before it are stored, then those behind it. So a
- * gathering is sent twice at worst, however many of its units are bad, and order is never given up.
+ * transaction. One that is refused is left out: those before it are stored, then those behind it.
+ * So a gathering is sent twice at worst, however many of its units are bad, and order is never
+ * given up.
  *
  * Floor: persist.
  */
@@ -399,7 +400,7 @@ static void fail_all(gathering *g, size_t count, const stele_error *err)
     complete(g, count);
 }
 
-/* Nothing of the next units is stored, or it was said which may be: they are tried again in a while. */
+/* Nothing of the next units is stored, or it was noted which may be: they are tried again. */
 static void try_again(gathering *g, size_t count, const stele_error *err)
 {
     if (is_late(g->persist))

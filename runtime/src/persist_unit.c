@@ -1,9 +1,9 @@
 /**
  * Units: statements whose inputs are checked and copied as they are queued.
  *
- * The `_queue` forms are given a recorder, which poses as their pipeline. What a statement's parameters
- * are read from is copied as far as the parameters reach, then each text, array or piece of bytes that
- * they point to.
+ * The `_queue` forms are given a recorder, which poses as their pipeline. What a statement's
+ * parameters are read from is copied as far as the parameters reach, then each text, array or piece
+ * of bytes that they point to.
  *
  * Floor: persist.
  */

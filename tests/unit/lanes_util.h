@@ -1,6 +1,6 @@
 /*
- * What the tests of lanes share: a handler that notes what it gets, and may wait at a gate; and a crowd of
- * producers whose handler checks the order of each key.
+ * What the tests of lanes share: a handler that notes what it gets, and may wait at a gate; and a
+ * crowd of producers whose handler checks the order of each key.
  */
 #ifndef STELE_TESTS_LANES_UTIL_H
 #define STELE_TESTS_LANES_UTIL_H

@@ -2,14 +2,14 @@
  * Lanes: worker threads behind bounded queues, which keep what has the same key in order.
  *
  *     stele_lanes_options options = STELE_LANES_OPTIONS_INIT;
- *     options.run = deliver;                 void deliver(uint32_t lane, void *const *items, size_t n, void *user)
- *     options.user = mailer;
+ *     options.run = deliver;                 void deliver(uint32_t lane, void *const *items, size_t
+ *     n, void *user) options.user = mailer;
  *     if (stele_lanes_open(&options, &lanes, &err) != STELE_OK) …
  *     if (stele_lanes_put(lanes, to, strlen(to), letter, sizeof *letter, 1000, &err) != STELE_OK) …
  *
- * A lane is one thread and one queue. A key always has the same lane, and a lane runs one batch at a
- * time, in the order of putting: so do the items of a key. Items are pointers of the caller's, which
- * lanes never look into.
+ * A lane is one thread and one queue. A key always has the same lane, and a lane runs one batch at
+ * a time, in the order of putting: so do the items of a key. Items are pointers of the caller's,
+ * which lanes never look into.
  *
  * Floor: lanes.
  */
@@ -26,17 +26,18 @@ typedef struct stele_lanes stele_lanes;
 typedef enum stele_when_full {
     STELE_WHEN_FULL_BLOCK = 0, /* wait for room, until the deadline: STELE_E_TIMEOUT */
     STELE_WHEN_FULL_REJECT,    /* STELE_E_BUSY at once */
-    /* Work: the caller takes the lane's turn as soon as the batch under way has ended, and runs what
-     * is before its item, and its item, in its own thread. The order of each key is kept. */
+    /* Work: the caller takes the lane's turn as soon as the batch under way has ended, and runs
+     * what is before its item, and its item, in its own thread. The order of each key is kept. */
     STELE_WHEN_FULL_RUN_HERE
 } stele_when_full;
 
 /**
- * Does the work of `count` items of a lane, at least one, in order. The lane goes on when it returns.
+ * Does the work of `count` items of a lane, at least one, in order. The lane goes on when it
+ * returns.
  *
- * Called by the lane's thread, or one that puts (STELE_WHEN_FULL_RUN_HERE); never by two at once for
- * one lane. It may put: when its own lane is full then, the answer is STELE_E_BUSY whatever `when_full`
- * says, as it would wait for itself. It must not flush or close (STELE_E_MISUSE).
+ * Called by the lane's thread, or one that puts (STELE_WHEN_FULL_RUN_HERE); never by two at once
+ * for one lane. It may put: when its own lane is full then, the answer is STELE_E_BUSY whatever
+ * `when_full` says, as it would wait for itself. It must not flush or close (STELE_E_MISUSE).
  */
 typedef void (*stele_lane_fn)(uint32_t lane, void *const *items, size_t count, void *user);
 
@@ -55,8 +56,8 @@ typedef struct stele_lanes_options {
     uint32_t linger_us;   /* [0] */
     const char *name;     /* [stele-lane] of the threads; its first 15 bytes count */
     stele_lane_fn run;    /* required */
-    /* Closing: its deadline has passed, and `run` has not returned. Called by the thread that closes,
-     * again every 100 ms until it has; it should make `run` give up. May be NULL. */
+    /* Closing: its deadline has passed, and `run` has not returned. Called by the thread that
+     * closes, again every 100 ms until it has; it should make `run` give up. May be NULL. */
     void (*on_late)(void *user);
     void *user;
 } stele_lanes_options;
@@ -109,8 +110,8 @@ STELE_API STELE_MUST_CHECK stele_status stele_lanes_open(const stele_lanes_optio
 /**
  * Puts an item into the lane of its key. `key` NULL: no order is wanted, the lanes take turns.
  *
- * `bytes` is what the item counts for, against `max_bytes` and `batch_bytes`. `deadline_ms` bounds the
- * wait for room, or for the turn of STELE_WHEN_FULL_RUN_HERE; 0: none.
+ * `bytes` is what the item counts for, against `max_bytes` and `batch_bytes`. `deadline_ms` bounds
+ * the wait for room, or for the turn of STELE_WHEN_FULL_RUN_HERE; 0: none.
  *
  * Owns:   the lanes, on success, until `run` or `on_undone` has got the item; the caller otherwise.
  * Errors: STELE_E_TIMEOUT, STELE_E_BUSY, STELE_E_CLOSED, STELE_E_FORKED, STELE_E_NOMEM.
@@ -120,7 +121,8 @@ STELE_API STELE_MUST_CHECK stele_status stele_lanes_put(stele_lanes *lanes, cons
                                                         uint32_t deadline_ms, stele_error *err);
 
 /**
- * Waits until all that was put before into the lane of a key, or into all lanes (`key` NULL), has run.
+ * Waits until all that was put before into the lane of a key, or into all lanes (`key` NULL), has
+ * run.
  *
  * `deadline_ms` 0: none. Nobody lingers meanwhile.
  *
@@ -138,10 +140,10 @@ STELE_API void stele_lanes_stats(const stele_lanes *lanes, stele_lane_stats *ret
 typedef void (*stele_lanes_undone_fn)(void *item, void *user);
 
 /**
- * Ends the lanes. What waits still runs, for `deadline_ms` (0: no more than what is under way); then the
- * rest goes to `on_undone` (NULL: dropped), lane by lane in order. A `run` under way is waited for however
- * long it takes, see `on_late`. No other call may follow; those that wait in other threads end with
- * STELE_E_CLOSED. NULL is ignored.
+ * Ends the lanes. What waits still runs, for `deadline_ms` (0: no more than what is under way);
+ * then the rest goes to `on_undone` (NULL: dropped), lane by lane in order. A `run` under way is
+ * waited for however long it takes, see `on_late`. No other call may follow; those that wait in
+ * other threads end with STELE_E_CLOSED. NULL is ignored.
  *
  * Errors: STELE_E_TIMEOUT when items were left undone, or a `run` was late: closed all the same.
  *         STELE_E_FORKED in a child process, which has no such threads: its memory is left alone.

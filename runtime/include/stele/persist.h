@@ -1,5 +1,6 @@
 /**
- * Group commit: writes that are queued by many, stored together, and acknowledged when they are stored.
+ * Group commit: writes that are queued by many, stored together, and acknowledged when they are
+ * stored.
  *
  *     stele_unit *unit = NULL;
  *     stele_receipt *receipt = NULL;
@@ -13,14 +14,14 @@
  *     stele_receipt_free(receipt);
  *     stele_unit_free(unit);                                      NULL once it was put
  *
- * A unit is one write or several that are stored together or not at all. Lanes gather the units of many
- * callers; a gathering is one transaction, and its receipts are completed only when the server has
- * answered its end. Units of one key are stored in the order of putting. A unit that the server refuses
- * fails alone; the others are stored without it.
+ * A unit is one write or several that are stored together or not at all. Lanes gather the units of
+ * many callers; a gathering is one transaction, and its receipts are completed only when the server
+ * has answered its end. Units of one key are stored in the order of putting. A unit that the server
+ * refuses fails alone; the others are stored without it.
  *
- * What may be stored or not, because the connection was lost just then, is tried again only for units
- * whose caller said that this does no harm; the others are told STELE_E_UNKNOWN. Nothing is kept on disk
- * but by the server: what was not acknowledged is lost when the process dies.
+ * What may be stored or not, because the connection was lost just then, is tried again only for
+ * units whose caller said that this does no harm; the others are told STELE_E_UNKNOWN. Nothing is
+ * kept on disk but by the server: what was not acknowledged is lost when the process dies.
  *
  * Floor: persist.
  */
@@ -49,10 +50,11 @@ typedef struct stele_receipt stele_receipt;
 STELE_API STELE_MUST_CHECK stele_status stele_unit_open(stele_unit **ret_unit, stele_error *err);
 
 /**
- * What to give the `_queue` forms of generated writes, in order. They look at their inputs as the plain
- * forms do, and copy what those point to: nothing need be kept. The pointers for what they give back
- * must be NULL, since nobody will be there to take it; see stele_receipt_affected(). Statements that
- * only read are STELE_E_INPUT. It is no pipeline otherwise: it cannot be synced, started or closed.
+ * What to give the `_queue` forms of generated writes, in order. They look at their inputs as the
+ * plain forms do, and copy what those point to: nothing need be kept. The pointers for what they
+ * give back must be NULL, since nobody will be there to take it; see stele_receipt_affected().
+ * Statements that only read are STELE_E_INPUT. It is no pipeline otherwise: it cannot be synced,
+ * started or closed.
  */
 STELE_API stele_pipeline *stele_unit_pipeline(stele_unit *unit);
 
@@ -81,7 +83,7 @@ typedef struct stele_persist_failure {
     bool forgotten;           /* nobody waits for it: neither receipt nor callback */
 } stele_persist_failure;
 
-/** Options; 0 takes the default in brackets. Times are in milliseconds where they say nothing else. */
+/** Options; 0 takes the default in brackets. Times are in milliseconds unless they say else. */
 typedef struct stele_persist_options {
     size_t size;          /* set by STELE_PERSIST_OPTIONS_INIT */
     uint32_t lanes;       /* [4] threads, each with a connection of the pool while it stores */
@@ -118,11 +120,11 @@ extern "C" {
 #endif
 
 /**
- * Opens group commit on a handle, whose names and policies all of its units are stored under. `options`
- * NULL: defaults. Does no I/O.
+ * Opens group commit on a handle, whose names and policies all of its units are stored under.
+ * `options` NULL: defaults. Does no I/O.
  *
- * Owns:    the caller: stele_persist_close(), before the last handle on the pool is closed. It keeps a
- *          handle of its own on `db`.
+ * Owns:    the caller: stele_persist_close(), before the last handle on the pool is closed. It
+ *          keeps a handle of its own on `db`.
  * Errors:  STELE_E_INPUT, STELE_E_NOMEM, STELE_E_FORKED, STELE_E_CLOSED.
  * Threads: all functions but close may be called by any thread at any time.
  */
@@ -134,11 +136,12 @@ STELE_API STELE_MUST_CHECK stele_status stele_persist_open(stele_db *db,
 /* ---- putting -------------------------------------------------------------------------------- */
 
 /**
- * What became of a unit: STELE_OK when it is stored, otherwise see stele_receipt_wait(). `err` is NULL
- * with STELE_OK; `affected` has the rows that each statement wrote. All of it ends with the call.
+ * What became of a unit: STELE_OK when it is stored, otherwise see stele_receipt_wait(). `err` is
+ * NULL with STELE_OK; `affected` has the rows that each statement wrote. All of it ends with the
+ * call.
  *
- * Called by a lane's thread, in the order of each key. It may put, but not wait for this persist: when its
- * lane is full then, the answer is STELE_E_BUSY.
+ * Called by a lane's thread, in the order of each key. It may put, but not wait for this persist:
+ * when its lane is full then, the answer is STELE_E_BUSY.
  */
 typedef void (*stele_persist_done_fn)(stele_status status, const stele_error *err,
                                       const uint64_t *affected, size_t count, void *user);
@@ -147,10 +150,11 @@ typedef void (*stele_persist_done_fn)(stele_status status, const stele_error *er
 typedef struct stele_put_options {
     size_t size; /* set by STELE_PUT_OPTIONS_INIT */
     /* Storing it twice does no harm, also when later units of its key were stored in between. For
-     * example an INSERT … ON CONFLICT DO NOTHING under a key of the caller's. It is stored again where
-     * it may or may not have been, unless a later unit of its key in the same gathering may not. */
+     * example an INSERT … ON CONFLICT DO NOTHING under a key of the caller's. It is stored again
+     * where it may or may not have been, unless a later unit of its key in the same gathering may
+     * not. */
     bool idempotent;
-    /* The unit is one generated insert: leave the row alone whose key exists. Implies `idempotent`. */
+    /* The unit is one generated insert: leave the row alone whose key exists. It is idempotent. */
     bool skip_conflicts;
     uint32_t deadline_ms; /* [none] for room in the lane */
     stele_persist_done_fn on_done;
@@ -173,13 +177,14 @@ typedef struct stele_put_options {
 #define STELE_AFFECTED_UNKNOWN UINT64_MAX
 
 /**
- * Queues a unit. `key` orders it among the others of that key; it is copied. NULL: no order is wanted.
+ * Queues a unit. `key` orders it among the others of that key; it is copied. NULL: no order is
+ * wanted.
  *
  * `how` NULL: defaults. `ret_receipt` NULL and no on_done: it is forgotten; if it fails then, only
  * stele_persist_options.on_fail and the numbers tell.
  *
- * Owns:   the unit is taken, and *unit set to NULL, on success; otherwise it stays the caller's and may
- *         be put again. The receipt is the caller's: stele_receipt_free().
+ * Owns:   the unit is taken, and *unit set to NULL, on success; otherwise it stays the caller's and
+ *         may be put again. The receipt is the caller's: stele_receipt_free().
  * Errors: STELE_E_INPUT (an empty unit, skip_conflicts where it cannot be), STELE_E_BUSY and
  *         STELE_E_TIMEOUT when there is no room, STELE_E_CLOSED, STELE_E_FORKED, STELE_E_NOMEM.
  */
@@ -194,10 +199,11 @@ STELE_API STELE_MUST_CHECK stele_status stele_persist_put(stele_persist *persist
 /**
  * Waits until the unit is stored or has failed, at most `deadline_ms` (0: as long as it takes).
  *
- * Answers STELE_OK when it is stored and the server has said so; STELE_AGAIN when that is not known yet.
+ * Answers STELE_OK when it is stored and the server has said so; STELE_AGAIN when that is not known
+ * yet.
  *
- * Errors: what the server refused it for. STELE_E_UNKNOWN, with outcome_unknown: it may be stored or
- *         not. STELE_E_LOST, STELE_E_CONNECT, STELE_E_TIMEOUT …: not stored, retry_ms were over.
+ * Errors: what the server refused it for. STELE_E_UNKNOWN, with outcome_unknown: it may be stored
+ *         or not. STELE_E_LOST, STELE_E_CONNECT, STELE_E_TIMEOUT …: not stored, retry_ms were over.
  *         STELE_E_CLOSED: not stored, closing came first. STELE_E_FORKED.
  */
 STELE_API STELE_MUST_CHECK stele_status stele_receipt_wait(stele_receipt *receipt,
@@ -207,8 +213,9 @@ STELE_API STELE_MUST_CHECK stele_status stele_receipt_wait(stele_receipt *receip
 STELE_API STELE_MUST_CHECK stele_status stele_receipt_status(stele_receipt *receipt);
 
 /**
- * Rows that a statement of the unit wrote, once it is stored: 0 for an update that found none. 0 before,
- * and after a failure. With skip_conflicts STELE_AFFECTED_UNKNOWN, where others were stored with it.
+ * Rows that a statement of the unit wrote, once it is stored: 0 for an update that found none. 0
+ * before, and after a failure. With skip_conflicts STELE_AFFECTED_UNKNOWN, where others were stored
+ * with it.
  */
 STELE_API uint64_t stele_receipt_affected(stele_receipt *receipt, size_t statement);
 
@@ -219,8 +226,8 @@ STELE_API void stele_receipt_autofree(stele_receipt **receipt); /* for STELE_AUT
 /* ---- the end -------------------------------------------------------------------------------- */
 
 /**
- * Waits until all units put before, of a key (or at least those) or of all (`key` NULL), are stored or
- * have failed. `deadline_ms` 0: none. Nobody lingers meanwhile.
+ * Waits until all units put before, of a key (or at least those) or of all (`key` NULL), are stored
+ * or have failed. `deadline_ms` 0: none. Nobody lingers meanwhile.
  *
  * Errors: STELE_E_TIMEOUT, STELE_E_CLOSED, STELE_E_FORKED, STELE_E_MISUSE in a callback.
  */
@@ -253,18 +260,20 @@ typedef struct stele_commit_stats {
 STELE_API void stele_persist_stats(const stele_persist *persist, stele_commit_stats *ret_stats);
 
 /**
- * Told of a unit that closing leaves undone, after its receipt was completed: STELE_E_CLOSED, not stored,
- * or STELE_E_UNKNOWN. To keep it, take it and set *unit to NULL: it can be put again, elsewhere.
+ * Told of a unit that closing leaves undone, after its receipt was completed: STELE_E_CLOSED, not
+ * stored, or STELE_E_UNKNOWN. To keep it, take it and set *unit to NULL: it can be put again,
+ * elsewhere.
  */
 typedef void (*stele_undone_fn)(stele_unit **unit, stele_status status, void *user);
 
 /**
- * Ends group commit: what waits is stored, for `deadline_ms`; what is under way then is canceled, and
- * all that is left goes to `on_undone` (NULL: dropped), in the order of each key. No other call may
- * follow but of receipts; calls in other threads end with STELE_E_CLOSED. NULL is ignored.
+ * Ends group commit: what waits is stored, for `deadline_ms`; what is under way then is canceled,
+ * and all that is left goes to `on_undone` (NULL: dropped), in the order of each key. No other call
+ * may follow but of receipts; calls in other threads end with STELE_E_CLOSED. NULL is ignored.
  *
- * Errors: STELE_E_TIMEOUT when something was left undone: closed all the same. STELE_E_FORKED in a child
- *         process, whose memory is left alone. STELE_E_MISUSE in a callback: nothing was done.
+ * Errors: STELE_E_TIMEOUT when something was left undone: closed all the same. STELE_E_FORKED in a
+ *         child process, whose memory is left alone. STELE_E_MISUSE in a callback: nothing was
+ *         done.
  */
 STELE_API stele_status stele_persist_close(stele_persist *persist, uint32_t deadline_ms,
                                            stele_undone_fn on_undone, void *user, stele_error *err);

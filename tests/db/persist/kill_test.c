@@ -1,6 +1,6 @@
 /*
- * Connections killed while many write: what was acknowledged is stored, nothing is stored twice, the
- * order of each key holds. Beside it what a client loses that believes "command ok".
+ * Connections killed while many write: what was acknowledged is stored, nothing is stored twice,
+ * the order of each key holds. Beside it what a client loses that believes "command ok".
  *
  * 5,000 units and 20 kills; 100,000 and 200 with STELE_PERSIST_FULL=1.
  */
@@ -193,8 +193,8 @@ static void kills_lose_nothing_that_was_acknowledged(void **state)
 }
 
 /*
- * The control: a client that takes "command ok" for an answer. The server is killed before the Sync: all
- * of it was acknowledged, none of it is there.
+ * The control: a client that takes "command ok" for an answer. The server is killed before the
+ * Sync: all of it was acknowledged, none of it is there.
  */
 static void what_is_believed_before_the_sync_is_lost(void **state)
 {
@@ -233,7 +233,7 @@ static void what_may_not_come_twice_is_not_tried_twice(void **state)
     persist = open_persist(&options);
     stele_conn *holder = acquire(db);
     run_sql(holder, "SELECT pg_advisory_lock(7)");
-    /* The answer to COMMIT is lost: a trigger at the end of the transaction waits, and is killed. */
+    /* The answer to COMMIT is lost: a trigger at the end of the transaction waits, and dies. */
     peer("CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
          " PERFORM pg_advisory_xact_lock(7); RETURN NULL; END $$;"
          "CREATE CONSTRAINT TRIGGER stall AFTER INSERT ON entries DEFERRABLE INITIALLY DEFERRED"

@@ -1,6 +1,6 @@
 /*
- * Every path of a caller that allocates, with the nth allocation failing, for all n: it answers "out of
- * memory", leaks nothing, and the unit is stored once nothing fails.
+ * Every path of a caller that allocates, with the nth allocation failing, for all n: it answers
+ * "out of memory", leaks nothing, and the unit is stored once nothing fails.
  */
 #include "faultmalloc.h"
 #include "persist_util.h"

@@ -1,5 +1,6 @@
 /*
- * What the tests of group commit share: a database with the tables of ledger.yaml, and units of them.
+ * What the tests of group commit share: a database with the tables of ledger.yaml, and units of
+ * them.
  */
 #ifndef STELE_TESTS_PERSIST_UTIL_H
 #define STELE_TESTS_PERSIST_UTIL_H
