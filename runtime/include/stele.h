@@ -11,6 +11,7 @@
 #include "stele/conn.h"
 #include "stele/db.h"
 #include "stele/ensure.h"
+#include "stele/health.h"
 #include "stele/jobs.h"
 #include "stele/lanes.h"
 #include "stele/listen.h"

@@ -4,6 +4,7 @@
  *     metrics_driver describe              names, types and units
  *     metrics_driver text FORMAT NAMES     FORMAT openmetrics or prometheus, NAMES own or otel
  *     metrics_driver serve                 prints the port, and serves until its input ends
+ *     metrics_driver health                health as JSON, and whether it can listen and ring
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -204,12 +205,36 @@ static void serve(void)
     stele_metrics_server_close(server);
 }
 
+/* Of any server, standbys too. */
+static void print_health(void)
+{
+    stele_health health;
+    char *text = NULL;
+    stele_db_options options = STELE_DB_OPTIONS_INIT;
+    options.dsn = getenv("STELE_DSN");
+    options.read_write = STELE_OFF;
+    check(stele_db_open(&options, &db, &err), "db");
+    check(stele_db_health(db, NULL, &health, &err), "health");
+    check(stele_health_json(&health, &text, &err), "json");
+    (void)printf("%s\n", text);
+    stele_free(text);
+    (void)printf("%s\n", stele_status_name(stele_listener_open(db, NULL, &listener, &err)));
+    (void)printf("%s\n", stele_status_name(stele_doorbell_open(db, "x", 0, &bell, &err)));
+    (void)stele_listener_close(listener, 5000, NULL);
+    (void)stele_doorbell_close(bell, 5000, NULL);
+    stele_db_close(db);
+}
+
 int main(int argc, char **argv)
 {
     stele_metrics_options options = STELE_METRICS_OPTIONS_INIT;
     const stele_label service = {"service", "tests"};
     if (argc > 1 && strcmp(argv[1], "describe") == 0) {
         stele_metrics_describe(print_name, NULL);
+        return 0;
+    }
+    if (argc > 1 && strcmp(argv[1], "health") == 0) {
+        print_health();
         return 0;
     }
     options.labels = &service;
