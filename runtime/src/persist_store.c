@@ -289,9 +289,9 @@ static verdict attempt(gathering *g, size_t *ret_count, size_t *ret_bad, stele_e
 
 /* ---- what it means for the units ---- */
 
-static void note_stored(gathering *g, const stele_unit *unit)
+static void note_stored(gathering *g, const stele_unit *unit, uint64_t now)
 {
-    uint64_t took = (uint64_t)stele__now_ns() - unit->put_ns;
+    uint64_t took = now - unit->put_ns;
     g->stats.stored++;
     g->stats.statements += unit->count;
     g->stats.ack_ns += took;
@@ -339,11 +339,12 @@ static void add_stats(gathering *g)
 /* Tells what became of the next units, and is done with them. */
 static void complete(gathering *g, size_t count)
 {
+    uint64_t now = (uint64_t)stele__now_ns();
     for (size_t i = 0; i < count; i++) {
         stele_unit *unit = g->units[g->from + i];
         settle(unit);
         if (unit->status == STELE_OK)
-            note_stored(g, unit);
+            note_stored(g, unit, now);
         else if (unit->status == STELE_E_UNKNOWN)
             g->stats.unknown++;
         else
