@@ -88,8 +88,13 @@ stele_status stele__summary_format(stele_str summary, stele_str filter_key,
 {
     char updated_at[STELE_TS_TEXT_SIZE];
     json_t *words = json_stringn(summary.data, summary.len);
-    if (words == NULL)
-        return stele__store_fail(err, STELE_E_VALUE, "the summary is not UTF-8");
+    if (words == NULL) {
+        words = json_stringn_nocheck(summary.data, summary.len);
+        bool memory = words != NULL;
+        json_decref(words);
+        return memory ? stele__store_fail(err, STELE_E_VALUE, "the summary is not UTF-8")
+                      : stele__store_no_memory(err);
+    }
     json_t *object = json_pack("{s:o, s:s, s:o}", "summary", words, "updated_at",
                                stele_ts_format(boundary->cutoff, updated_at), "boundary",
                                boundary_json(filter_key, boundary));

@@ -14,6 +14,10 @@ from waiting import eventually
 
 SUMMARIES = "SELECT count(*) FROM session_summaries WHERE deleted_at IS NULL"
 JOBS = "SELECT count(*) FROM session_summary_jobs"
+KILL_THE_OTHERS = (
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 
 
 class Drivers:
@@ -112,16 +116,37 @@ def test_no_crash_comes_between_an_append_and_its_job(drivers: Drivers) -> None:
     assert "Said at last." in text
 
 
-def test_two_processes_share_the_work(drivers: Drivers) -> None:
-    names = [f"s{i:02}" for i in range(40)]
-    drivers.add_sessions(*names)
+def enqueue(drivers: Drivers, names: list[str]) -> None:
+    """Asks for summaries as a store does, in rows of the table."""
     for name in names:
         drivers.database.psql(
             "INSERT INTO session_summary_jobs (kind, dedupe_key, args) VALUES ('summary',"
             f""" '{name}', '{{"app_name": "a", "user_id": "u", "session_id": "{name}",
             "filter_key": "", "force": false}}')"""
         )
-    workers = [drivers.start("work"), drivers.start("work")]
+
+
+def test_eight_processes_share_the_work(drivers: Drivers) -> None:
+    names = [f"s{i:02}" for i in range(40)]
+    drivers.add_sessions(*names)
+    enqueue(drivers, names)
+    workers = [drivers.start("work") for _ in range(8)]
     assert drivers.has_summaries(40)
     made = [name for worker in workers for name in drivers.finish(worker)]
     assert sorted(made) == names  # each by one of them
+
+
+def test_nothing_is_lost_when_backends_are_killed(drivers: Drivers) -> None:
+    names = [f"s{i:02}" for i in range(30)]
+    drivers.add_sessions(*names)
+    workers = [drivers.start("work") for _ in range(2)]
+    killed = 0
+    for name in names:
+        enqueue(drivers, [name])
+        killed += int(drivers.database.psql(KILL_THE_OTHERS))
+    assert killed > 0
+    assert drivers.has_summaries(30)
+    for worker in workers:
+        drivers.finish(worker)
+    once = "SELECT count(DISTINCT session_id) FROM session_summaries WHERE deleted_at IS NULL"
+    assert drivers.database.psql(once).strip() == "30"
