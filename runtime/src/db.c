@@ -197,6 +197,7 @@ static stele_status open_pool(stele_db_options *options, stele__pool **ret_pool,
     stele__pool_config config = {
         .call_timeout_ms = 0,
         .unnamed = options->unnamed_statements,
+        .generic = options->generic_plans != STELE_OFF && !options->unnamed_statements,
         .read_write = options->read_write != STELE_OFF,
         .on_lease = options->on_lease,
         .on_notice = options->on_notice,

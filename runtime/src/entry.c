@@ -227,6 +227,11 @@ bool stele__is_stale_plan(const stele_error *err)
     return false;
 }
 
+bool stele__entry_plans_anew(const stele_conn *conn, const stele__entry *entry)
+{
+    return conn->link->generic && (entry->stmt->properties & STELE_STMT_CUSTOM_PLAN) != 0;
+}
+
 /* How often in a row a plan made anew may be stale again before the error is taken at its word. */
 #define STALE_RUNS_MAX 3
 

@@ -48,6 +48,13 @@ char *stele__entry_text(const stele_conn *conn, const stele__entry *entry);
 bool stele__entry_worth_preparing(const stele_conn *conn, const stele__cache *cache,
                                   const stele__entry *entry);
 
+/** True if STELE__PLAN_ANEW must precede it, as the session would plan it once for all values. */
+bool stele__entry_plans_anew(const stele_conn *conn, const stele__entry *entry);
+
+/* Until the end of the transaction; unlike SET LOCAL it is silent about a transaction without BEGIN. */
+#define STELE__PLAN_ANEW                                                                           \
+    "SELECT pg_catalog.set_config('plan_cache_mode', 'force_custom_plan', true)"
+
 /** True if the error is one that a prepared statement gives whose plan no longer fits. */
 bool stele__is_stale_plan(const stele_error *err);
 

@@ -19,6 +19,7 @@
 #include "banned.h"
 
 #define MIN_SERVER_VERSION 120000
+#define MAX_SIMPLE 7 /* statements that run_simple() takes */
 
 volatile uint32_t stele__fork_epoch;
 
@@ -117,6 +118,46 @@ static stele_status check_version(const stele__link *link, stele_error *err)
     return st;
 }
 
+static stele_status run_simple(stele__link *link, const char *const *sqls, int count,
+                               stele__deadline deadline, stele_error *err)
+{
+    stele__step steps[MAX_SIMPLE];
+    PGresult *result = NULL;
+    for (int i = 0; i < count; i++)
+        steps[i] = (stele__step){.kind = STELE__STEP_SIMPLE, .sql = sqls[i]};
+    stele_status st = stele__link_exchange(link, steps, count, deadline, &result, NULL, err);
+    stele__result_clear(result);
+    return st;
+}
+
+#define SET_UTC "SET TimeZone = 'UTC'"
+#define SET_GENERIC "SET plan_cache_mode = force_generic_plan"
+
+/*
+ * What every session is set to. A server that knows no plan_cache_mode plans as it likes; the error has
+ * undone the rest, which is sent again.
+ */
+static stele_status settle_session(stele__link *link, stele__deadline deadline, stele_error *err)
+{
+    const char *sqls[2];
+    int count = 0;
+    if (!stele__link_is_utc(link))
+        sqls[count++] = SET_UTC;
+    if (link->generic)
+        sqls[count++] = SET_GENERIC;
+    if (count == 0)
+        return STELE_OK;
+    stele_error why;
+    stele_status st = run_simple(link, sqls, count, deadline, &why);
+    if (st != STELE_OK && link->generic && !link->broken) {
+        link->generic = false;
+        return settle_session(link, deadline, err);
+    }
+    if (st != STELE_OK && err != NULL)
+        *err = why;
+    return st;
+}
+
 static stele_status start_session(stele__link *link, stele__deadline deadline, stele_error *err)
 {
     if (PQsetnonblocking(link->pg, 1) != 0)
@@ -130,7 +171,7 @@ static stele_status start_session(stele__link *link, stele__deadline deadline, s
     link->cancel = PQgetCancel(link->pg);
     if (link->cancel == NULL)
         return stele__fail(err, STELE_E_NOMEM, "out of memory while connecting");
-    return stele__link_is_utc(link) ? STELE_OK : stele__link_set_utc(link, deadline, err);
+    return settle_session(link, deadline, err);
 }
 
 stele_status stele__link_open(const stele__link_params *params, stele__deadline deadline,
@@ -146,6 +187,7 @@ stele_status stele__link_open(const stele__link_params *params, stele__deadline 
     link->notice_user = params->notice_user;
     link->cache_capacity = params->statement_cache;
     link->unnamed = params->unnamed;
+    link->generic = params->generic;
     link->pg = PQconnectStartParams(params->keys, params->values, 1);
     stele_status st;
     if (link->pg == NULL) {
@@ -246,18 +288,6 @@ bool stele__link_look_utc(stele__link *link)
     return is_utc;
 }
 
-static stele_status run_simple(stele__link *link, const char *const *sqls, int count,
-                               stele__deadline deadline, stele_error *err)
-{
-    stele__step steps[6];
-    PGresult *result = NULL;
-    for (int i = 0; i < count; i++)
-        steps[i] = (stele__step){.kind = STELE__STEP_SIMPLE, .sql = sqls[i]};
-    stele_status st = stele__link_exchange(link, steps, count, deadline, &result, NULL, err);
-    stele__result_clear(result);
-    return st;
-}
-
 stele_status stele__link_ping(stele__link *link, stele__deadline deadline, stele_error *err)
 {
     return run_simple(link, (const char *const[]){""}, 1, deadline, err);
@@ -265,7 +295,7 @@ stele_status stele__link_ping(stele__link *link, stele__deadline deadline, stele
 
 stele_status stele__link_set_utc(stele__link *link, stele__deadline deadline, stele_error *err)
 {
-    return run_simple(link, (const char *const[]){"SET TimeZone = 'UTC'"}, 1, deadline, err);
+    return run_simple(link, (const char *const[]){SET_UTC}, 1, deadline, err);
 }
 
 stele_status stele__link_rollback(stele__link *link, stele__deadline deadline, stele_error *err)
@@ -277,14 +307,16 @@ stele_status stele__link_reset_session(stele__link *link, stele__deadline deadli
                                        stele_error *err)
 {
     /* DISCARD ALL would also throw the prepared statements away. RESET ALL brings back the role's
-     * own TimeZone, hence the last one. */
-    static const char *const sqls[] = {"RESET ALL",
-                                       "RESET SESSION AUTHORIZATION",
-                                       "SELECT pg_catalog.pg_advisory_unlock_all()",
-                                       "UNLISTEN *",
-                                       "DISCARD TEMP",
-                                       "SET TimeZone = 'UTC'"};
-    stele_status st = run_simple(link, sqls, 6, deadline, err);
+     * own settings, hence the last two. */
+    static const char *const sqls[MAX_SIMPLE] = {"RESET ALL",
+                                                 "RESET SESSION AUTHORIZATION",
+                                                 "SELECT pg_catalog.pg_advisory_unlock_all()",
+                                                 "UNLISTEN *",
+                                                 "DISCARD TEMP",
+                                                 SET_UTC,
+                                                 SET_GENERIC};
+    stele_status st =
+        run_simple(link, sqls, link->generic ? MAX_SIMPLE : MAX_SIMPLE - 1, deadline, err);
     if (st == STELE_OK)
         link->dirty_session = false;
     return st;

@@ -41,6 +41,7 @@ typedef struct stele__link_params {
     void *notice_user;
     uint32_t statement_cache; /* prepared statements kept */
     bool unnamed;             /* never prepare */
+    bool generic;             /* plans are made once, not for the values of each run */
 } stele__link_params;
 
 typedef struct stele__link {
@@ -60,6 +61,7 @@ typedef struct stele__link {
     void (*free_cache)(struct stele__cache *cache);
     uint32_t cache_capacity;
     bool unnamed; /* never prepare */
+    bool generic; /* what the session was set to: see stele__link_params */
     stele__notice_fn on_notice;
     void *notice_user;
     int server_version;

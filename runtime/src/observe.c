@@ -129,7 +129,7 @@ stele_status stele__send_traced(stele_conn *conn, const stele_gen_stmt *stmt,
                                 const stele__entry *entry, const stele__bound *bound,
                                 struct pg_result **ret_result, stele_error *err)
 {
-    stele__step steps[STELE__PENDING_MAX + 1];
+    stele__step steps[STELE__PENDING_MAX + 2];
     int count = 0;
     bool reads = (stmt->properties & STELE_STMT_READ) != 0;
     char *sql = stele__traced_sql(conn, entry);
@@ -137,6 +137,8 @@ stele_status stele__send_traced(stele_conn *conn, const stele_gen_stmt *stmt,
         return stele__fail(err, STELE_E_NOMEM, "%s: out of memory", stmt->name);
     for (; count < conn->tx.pending_count; count++)
         steps[count] = (stele__step){.kind = STELE__STEP_SIMPLE, .sql = conn->tx.pending[count]};
+    if (stele__entry_plans_anew(conn, entry))
+        steps[count++] = (stele__step){.kind = STELE__STEP_SIMPLE, .sql = STELE__PLAN_ANEW};
     steps[count++] = (stele__step){.kind = STELE__STEP_QUERY,
                                    .sql = sql,
                                    .param_count = bound->count,

@@ -89,6 +89,15 @@ static bool send_lead(stele_pipeline *p, const stele__lead *one)
     return stele__flow_send(p->conn->link, &step);
 }
 
+/* One such statement, there before any is sent, has all of the batch planned anew. */
+static bool plans_anew(const stele_pipeline *p)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (stele__entry_plans_anew(p->conn, p->items[i].cached))
+            return true;
+    return false;
+}
+
 /*
  * A prepare that fails must neither be seen by BEGIN nor escape a pending savepoint: it comes before
  * the one and after the other.
@@ -116,6 +125,8 @@ static bool begin(stele_pipeline *p)
         stele__write_begin(p->begin, p->options.isolation, p->options.access, false);
         lead(p, STELE__STEP_SIMPLE, NULL, p->begin);
     }
+    if (plans_anew(p))
+        lead(p, STELE__STEP_SIMPLE, NULL, STELE__PLAN_ANEW);
     for (int i = 0; i < p->lead_count; i++) {
         if (!send_lead(p, &p->leads[i])) {
             refuse(p);

@@ -19,7 +19,7 @@
 
 /** Prepares that lead a batch; statements beyond go unnamed this time. */
 #define STELE__PREPARES_MAX 32
-#define STELE__LEADS_MAX (STELE__PENDING_MAX + 2 + 2 * STELE__PREPARES_MAX)
+#define STELE__LEADS_MAX (STELE__PENDING_MAX + 3 + 2 * STELE__PREPARES_MAX)
 
 /**
  * What takes statements in place of a pipeline, to run them later. All of `holder` is zero: by that it

@@ -136,6 +136,7 @@ static void set_params(stele__pool *pool, const stele__pool_config *config)
         .notice_user = config->hook_user,
         .statement_cache = config->statement_cache,
         .unnamed = config->unnamed,
+        .generic = config->generic,
     };
 }
 

@@ -26,6 +26,7 @@ typedef struct stele__pool_config {
     uint32_t call_timeout_ms;
     uint32_t statement_cache;
     bool unnamed;
+    bool generic;    /* plans */
     bool read_write; /* a refused write means that the server was demoted */
     uint32_t tenant_affinity;
     stele_lease_fn on_lease;

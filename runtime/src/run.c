@@ -14,7 +14,7 @@
 
 #include "banned.h"
 
-#define MAX_STEPS (STELE__PENDING_MAX + 4)
+#define MAX_STEPS (STELE__PENDING_MAX + 5)
 
 /* ---- sending ---- */
 
@@ -75,6 +75,8 @@ static void plan_attempt(stele_conn *conn, const stele__cache *cache, stele__ent
         add_prepare(cache, entry, a);
     if (!a->is_open)
         add_pending(conn, a);
+    if (stele__entry_plans_anew(conn, entry))
+        a->steps[a->count++] = (stele__step){.kind = STELE__STEP_SIMPLE, .sql = STELE__PLAN_ANEW};
     bool named = a->prepare_step >= 0 || entry->state == STELE__ENTRY_PREPARED;
     a->steps[a->count++] = (stele__step){.kind = named ? STELE__STEP_EXECUTE : STELE__STEP_QUERY,
                                          .name = entry->name,

@@ -24,7 +24,7 @@ typedef struct stream {
     stele_conn *conn;     /* NULL once the lease was given up */
     const stele_gen_stmt *stmt;
     stele__entry *entry; /* pinned */
-    stele__lead leads[STELE__PENDING_MAX + 3];
+    stele__lead leads[STELE__PENDING_MAX + 4];
     int lead_count;
     bool in_tx;
     bool saved; /* a savepoint of ours was sent */
@@ -128,6 +128,8 @@ static void plan(stream *s, bool fresh)
         lead(s, STELE__STEP_SIMPLE, NULL, conn->tx.pending[i]);
     if (s->in_tx)
         lead(s, STELE__STEP_SIMPLE, NULL, "SAVEPOINT " SAVEPOINT);
+    if (stele__entry_plans_anew(conn, entry))
+        lead(s, STELE__STEP_SIMPLE, NULL, STELE__PLAN_ANEW);
     s->saved = s->in_tx;
     s->named = s->traced == NULL && (prepare || entry->state == STELE__ENTRY_PREPARED);
 }

@@ -257,6 +257,30 @@ static void sessions_are_set_up(void **state)
     stele_db_close(db);
 }
 
+static void plans_are_generic_unless_told(void **state)
+{
+    (void)state;
+    static const struct {
+        stele_switch generic;
+        bool unnamed;
+        const char *mode;
+    } cases[] = {
+        {STELE_DEFAULT, false, "force_generic_plan"},
+        {STELE_OFF, false, "auto"},
+        {STELE_ON, true, "auto"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        stele_db_options options = options_for("plans", 1);
+        options.generic_plans = cases[i].generic;
+        options.unnamed_statements = cases[i].unnamed;
+        stele_db *db = open_with(&options);
+        stele_conn *conn = acquire(db);
+        assert_string_equal(ask(conn, "SHOW plan_cache_mode"), cases[i].mode);
+        stele_conn_release(conn);
+        stele_db_close(db);
+    }
+}
+
 /* Control: a plain connection of the same role is in another zone. */
 static void utc_is_pinned_whatever_the_role_says(void **state)
 {
@@ -487,6 +511,7 @@ int main(void)
         cmocka_unit_test(a_read_only_server_is_refused_unless_wanted),
         cmocka_unit_test(fields_instances_and_strings_rank),
         cmocka_unit_test(sessions_are_set_up),
+        cmocka_unit_test(plans_are_generic_unless_told),
         cmocka_unit_test(utc_is_pinned_whatever_the_role_says),
         cmocka_unit_test(wrong_options_are_refused_before_any_connection),
         cmocka_unit_test(derived_handles_have_names_of_their_own),

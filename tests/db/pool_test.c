@@ -193,6 +193,7 @@ static void a_changed_session_is_reset(void **state)
     assert_string_equal(ask(conn, "SELECT current_user = session_user"), "t");
     assert_string_equal(ask(conn, "SHOW search_path"), "\"$user\", public");
     assert_string_equal(ask(conn, "SHOW TimeZone"), "UTC");
+    assert_string_equal(ask(conn, "SHOW plan_cache_mode"), "force_generic_plan");
     stele_conn_release(conn);
     stele_db_close(db);
     dbtest_exec(dsn, "DROP ROLE pool_other");

@@ -72,7 +72,11 @@ typedef struct stele_db_options {
     uint32_t call_timeout_ms; /* [30000] every call that waits for the server */
     bool unnamed_statements;  /* never prepare: for transaction poolers that cannot */
     uint32_t statement_cache; /* [256] prepared statements per connection */
-    stele_switch read_write;  /* [STELE_ON] connect only to a server that accepts writes */
+    /* [STELE_ON] The server plans a prepared statement once, not for the values of each of its first
+     * runs: plan_cache_mode is force_generic_plan. A query may opt out: `-- plan: custom`. Never with
+     * unnamed_statements. */
+    stele_switch generic_plans;
+    stele_switch read_write; /* [STELE_ON] connect only to a server that accepts writes */
     uint32_t
         tenant_affinity; /* [8] idle connections looked at for one last used under same names */
 

@@ -237,6 +237,39 @@ static void a_custom_plan_is_made_every_time(void **state)
     assert_int_equal(prepared("WHERE o.status = $1 ORDER BY o.id"), 1);
 }
 
+static void queue_custom(stele_conn *on)
+{
+    STELE_AUTO(shop_shop_orders_of_status_rows) rows = NULL;
+    STELE_AUTO(stele_pipeline) batch = NULL;
+    refuses(STELE_OK, stele_pipeline_open(on, NULL, &batch, &err));
+    refuses(STELE_OK,
+            shop_shop_orders_of_status_queue(
+                batch,
+                PARAMS(orders_of_status, .status = shop_order_status_v(SHOP_ORDER_STATUS_PAID)),
+                &rows, &err));
+    ok(stele_pipeline_sync(batch, &err));
+}
+
+/* The session plans once for all values; such a query has that changed for its transaction. */
+static void a_custom_plan_ends_with_its_transaction(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        ok(call_generic(conn, SHOP_ORDER_STATUS_PAID));
+        assert_string_equal(ask(conn, "SHOW plan_cache_mode"), "force_generic_plan");
+        refuses(STELE_OK, stele_tx_begin(conn, NULL, &err));
+        if (i == 0)
+            ok(call_custom(conn, SHOP_ORDER_STATUS_PAID));
+        else
+            queue_custom(conn);
+        assert_string_equal(ask(conn, "SHOW plan_cache_mode"), "force_custom_plan");
+        ok(stele_tx_rollback(conn, &err));
+        ok(call_custom(conn, SHOP_ORDER_STATUS_PAID));
+        queue_custom(conn);
+        assert_string_equal(ask(conn, "SHOW plan_cache_mode"), "force_generic_plan");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +285,7 @@ int main(void)
         ASKED(other_names),
         ASKED(each_shape_is_a_statement),
         ASKED(a_custom_plan_is_made_every_time),
+        ASKED(a_custom_plan_ends_with_its_transaction),
     };
     return RUN_GENERATED(tests);
 }
