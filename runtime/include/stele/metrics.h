@@ -13,7 +13,7 @@
  *     if (stele_metrics_serve(metrics, NULL, &server, &err) != STELE_OK) …       GET /metrics
  *
  * Nothing runs in the background, but for the server. What parts count they count anyway; only statements
- * have to be watched, by a hook of stele/observe.h, which costs them some tens of nanoseconds.
+ * have to be watched, by a hook of stele/observe.h, which costs them a fifth of a microsecond or less.
  *
  * Floor: metrics.
  */
