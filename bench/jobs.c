@@ -84,14 +84,14 @@ static void fill(long rows)
 {
     stele_ensure_options ensure = STELE_ENSURE_OPTIONS_INIT;
     stele_error err;
-    char sql[160];
+    char sql[200];
     stele_db *db = open_db(1);
     bench_check(stele_db_ensure(db, &queue_module, &ensure, &err), "tables", &err);
     stele_db_close(db);
     PGconn *pg = bench_connect(&jobs_run);
     (void)snprintf(sql, sizeof sql,
-                   "TRUNCATE bench_jobs; INSERT INTO bench_jobs (kind)"
-                   " SELECT 'plain' FROM generate_series(1, %ld)",
+                   "TRUNCATE bench_jobs; INSERT INTO bench_jobs (kind, run_at)"
+                   " SELECT 'plain', now() - i * interval '1 ms' FROM generate_series(1, %ld) AS i",
                    rows);
     PQclear(jobs_must(PQexec(pg, sql), pg));
     PQclear(jobs_must(PQexec(pg, "VACUUM ANALYZE bench_jobs"), pg));

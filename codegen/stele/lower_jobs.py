@@ -96,9 +96,13 @@ _SPECS: Final = (
     _Spec(
         "claim",
         "WITH picked AS MATERIALIZED (\nSELECT c.place\n"
-        "FROM unnest((SELECT {kinds}), (SELECT {rooms})) AS k(kind, room)\nCROSS JOIN LATERAL (\n"
+        "FROM unnest((SELECT {kinds}), (SELECT {rooms}), (SELECT {froms}))\n"
+        "  AS k(kind, room, start)\n"
+        "CROSS JOIN LATERAL (\n"
         "SELECT t.ctid AS place FROM {t} AS t\n"
         f"WHERE t.state = 'available' AND t.kind = k.kind AND t.run_at <= {_NOW}\n"
+        # The index still holds what was claimed before, as long as anybody's snapshot is as old.
+        "  AND t.run_at >= k.start\n"
         "ORDER BY t.priority DESC, t.run_at, t.id\nLIMIT k.room\nFOR UPDATE OF t SKIP LOCKED\n"
         ") AS c\nLIMIT (SELECT {most})\n)\nUPDATE {t} AS t\n"
         "SET state = 'running', attempt = t.attempt + 1, token = t.token + 1,\n"
@@ -106,13 +110,14 @@ _SPECS: Final = (
         "WHERE t.ctid = ANY (ARRAY(SELECT p.place FROM picked AS p))\n"
         "RETURNING t.id, t.kind, t.dedupe_key, t.args, t.gen, t.token, t.attempt, t.max_attempts,\n"
         f"  t.priority, greatest(0, date_part('epoch', {_NOW} - t.run_at) * 1000)::int8\n"
-        "    AS waited_ms",
+        "    AS waited_ms, t.run_at",
         "claim",
-        ("kinds:TEXT[]", "rooms:INT8[]", "most:INT8", "lease_ms:INT8"),
+        ("kinds:TEXT[]", "rooms:INT8[]", "froms:TIMESTAMPTZ[]", "most:INT8", "lease_ms:INT8"),
         "job_claimed",
         (
             *("id:INT8", "kind:TEXT", "key:TEXT?", "args:JSONB?", "gen:INT8", "token:INT8"),
             *("attempt:INT4", "max_attempts:INT4", "priority:INT2", "waited_ms:INT8"),
+            "run_at:TIMESTAMPTZ",
         ),
     ),
     _Spec(

@@ -28,6 +28,8 @@ typedef struct stele__kind {
     uint32_t running;
     uint32_t asked; /* of the claim under way */
     uint32_t taken;
+    stele_ts from;   /* claims begin there: what was due before is claimed already */
+    stele_ts oldest; /* of those taken */
 } stele__kind;
 
 /** Why a handler should stop. */

@@ -21,6 +21,7 @@
 #define STUCK_NS (5u * STELE__JOB_MS)   /* before a locked row is tried again */
 #define ERROR_NS (100u * STELE__JOB_MS) /* after a turn that failed; doubles */
 #define ERROR_MAX_NS (2000ull * STELE__JOB_MS)
+#define WHOLE_NS (1000ull * STELE__JOB_MS)
 #define TURN_MS 5000u                 /* for a connection, and for its calls */
 #define FAILS_MAX 64u                 /* statements of their own in one turn */
 #define HOT_NS (100u * STELE__JOB_MS) /* after jobs came it looks often: a doorbell may be late */
@@ -32,6 +33,7 @@ typedef struct turn {
     bool claims;
     stele_str *kinds;
     int64_t *rooms;
+    stele_ts *froms;
     size_t kind_count;
     uint32_t room;
     stele__job_list telling;
@@ -47,6 +49,7 @@ typedef struct turn {
     uint64_t stuck_ns;
     uint64_t error_ns;
     uint64_t hot_until_ns;
+    uint64_t whole_ns; /* from then on claims begin at the beginning once */
 } turn;
 
 /* ---- what is due ---- */
@@ -116,6 +119,10 @@ static void share_room(turn *t)
     t->kind_count = 0;
     t->room = room_of(jobs);
     size_t first = jobs->stats.claims % jobs->kind_count;
+    uint64_t now = (uint64_t)stele__now_ns();
+    bool whole = now >= t->whole_ns;
+    if (whole)
+        t->whole_ns = now + WHOLE_NS;
     for (size_t i = 0; i < jobs->kind_count; i++) {
         stele__kind *kind = &jobs->kinds[(first + i) % jobs->kind_count];
         uint32_t room = kind_room(kind);
@@ -124,6 +131,10 @@ static void share_room(turn *t)
         if (room == 0)
             continue;
         t->kinds[t->kind_count] = stele_s(kind->given.name);
+        if (whole)
+            kind->from = STELE_TS_NEG_INFINITY;
+        kind->oldest = STELE_TS_INFINITY;
+        t->froms[t->kind_count] = kind->from;
         t->rooms[t->kind_count++] = kind->asked;
     }
 }
@@ -208,6 +219,7 @@ static stele_status queue_claim(turn *t, stele_pipeline *pipeline, stele_error *
 {
     stele_gen_job_claim what = {.kinds = {t->kinds, NULL, t->kind_count},
                                 .rooms = {t->rooms, NULL, t->kind_count},
+                                .froms = {t->froms, NULL, t->kind_count},
                                 .most = t->room,
                                 .lease_ms = t->jobs->options.lease_ms};
     const void *args[] = {&what};
@@ -336,10 +348,31 @@ static stele_job *job_of(turn *t, const stele_gen_job_claimed *row)
     if (job == NULL)
         return NULL;
     job->token = row->token;
+    if (row->run_at < kind->oldest)
+        kind->oldest = row->run_at;
     /* The server began the lease after we had asked for it. */
     job->fence_ns =
         t->sent_ns + (uint64_t)(jobs->options.lease_ms - jobs->options.fence_ms) * STELE__JOB_MS;
     return job;
+}
+
+/*
+ * Where the next claims begin. What was claimed leaves entries in the index that cannot be removed while
+ * somebody's snapshot is older, and looking each of them up would take longer with every claim. What is
+ * due since earlier, and was locked or has come back, is found by the next whole claim: after a second,
+ * or at once when a claim finds no more. True for that. The lock is held.
+ */
+static bool move_on(stele_jobs *jobs)
+{
+    bool again = false;
+    for (size_t i = 0; i < jobs->kind_count; i++) {
+        stele__kind *kind = &jobs->kinds[i];
+        if (kind->asked == 0)
+            continue;
+        again |= kind->taken < kind->asked && kind->from != STELE_TS_NEG_INFINITY;
+        kind->from = kind->taken < kind->asked ? STELE_TS_NEG_INFINITY : kind->oldest;
+    }
+    return again;
 }
 
 /* Whom there is no memory for is left to the end of its lease. */
@@ -370,6 +403,7 @@ static void took(turn *t)
         stele__jobs_push(jobs->closing ? &jobs->ended : &jobs->ready, job);
     }
     jobs->more = leaves_more(t, count);
+    jobs->look |= move_on(jobs);
     if (count > 0)
         t->hot_until_ns = now + HOT_NS;
     if (count > 0 && count < jobs->options.workers)
@@ -466,7 +500,8 @@ void *stele__jobs_turns(void *arg)
     stele_jobs *jobs = arg;
     stele_str kinds[STELE__KINDS_MAX];
     int64_t rooms[STELE__KINDS_MAX];
-    turn t = {.jobs = jobs, .kinds = kinds, .rooms = rooms};
+    stele_ts froms[STELE__KINDS_MAX];
+    turn t = {.jobs = jobs, .kinds = kinds, .rooms = rooms, .froms = froms};
     (void)pthread_setname_np(pthread_self(), "stele-jobs");
     (void)pthread_mutex_lock(&jobs->lock);
     while (!is_over(jobs)) {

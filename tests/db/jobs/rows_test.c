@@ -196,8 +196,12 @@ static void a_claim_takes_no_more_than_it_may(void **state)
     run_sql(conn, "SET enable_material = off");
     const stele_str kinds[] = {stele_s("plain")};
     const int64_t rooms[] = {1};
-    stele_gen_job_claim claim = {
-        .kinds = {kinds, NULL, 1}, .rooms = {rooms, NULL, 1}, .most = 5, .lease_ms = 1000};
+    const stele_ts froms[] = {STELE_TS_NEG_INFINITY};
+    stele_gen_job_claim claim = {.kinds = {kinds, NULL, 1},
+                                 .rooms = {rooms, NULL, 1},
+                                 .froms = {froms, NULL, 1},
+                                 .most = 5,
+                                 .lease_ms = 1000};
     const void *args[] = {&claim};
     void *set = NULL;
     assert_ok(stele_gen_rows(conn, errands_jobs.claim, args, 0, &set, &err), &err);

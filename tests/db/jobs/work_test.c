@@ -237,6 +237,34 @@ static void a_kind_keeps_to_its_number(void **state)
     assert_string_equal(states(), "available 3, done 120");
 }
 
+static stele_status come_late(stele_job *job, void *user, stele_error *error)
+{
+    (void)user;
+    (void)error;
+    (void)job;
+    if (__atomic_add_fetch(&ran, 1, __ATOMIC_SEQ_CST) == 60)
+        peer("INSERT INTO errands (kind, dedupe_key, run_at) VALUES ('plain', 'late', 'epoch')");
+    return STELE_OK;
+}
+
+/* Claims begin where the last one was: what is due since earlier is found within a second all the same. */
+static void what_comes_back_from_the_past_is_found(void **state)
+{
+    (void)state;
+    stele_job_kind kind;
+    stele_jobs_options options = quick(&kind, come_late, NULL);
+    options.workers = 1;
+    options.batch = 10;
+    options.poll_ms = 60000;
+    ran = 0;
+    peer("INSERT INTO errands (kind, run_at) SELECT 'plain', now() - i * interval '1 ms'"
+         " FROM generate_series(1, 2000) AS i");
+    stele_jobs *jobs = open_jobs(&options);
+    assert_true(becomes_true("SELECT state = 'done' FROM errands WHERE dedupe_key = 'late'"));
+    assert_true(becomes_true("SELECT count(*) = 2001 FROM errands WHERE state = 'done'"));
+    close_jobs(jobs);
+}
+
 static void put_wakes_without_waiting_for_a_poll(void **state)
 {
     (void)state;
@@ -354,6 +382,7 @@ int main(void)
         WORKED(what_is_asked_for_while_it_runs_runs_again),
         WORKED(greater_priority_goes_first_and_time_is_kept),
         WORKED(a_kind_keeps_to_its_number),
+        WORKED(what_comes_back_from_the_past_is_found),
         WORKED(put_wakes_without_waiting_for_a_poll),
         WORKED(a_doorbell_wakes_other_processes),
         WORKED(schedules_tick_once_for_all),

@@ -27,10 +27,11 @@ typedef struct stele_gen_job_id {
     int64_t id;
 } stele_gen_job_id;
 
-/** Jobs to claim: at most rooms[i] of kinds[i], and at most `most` of all. */
+/** Jobs to claim: at most rooms[i] of kinds[i] due since froms[i], and at most `most` of all. */
 typedef struct stele_gen_job_claim {
     stele_str_array kinds;
     stele_i64_array rooms;
+    stele_ts_array froms;
     int64_t most;
     int64_t lease_ms;
 } stele_gen_job_claim;
@@ -47,6 +48,7 @@ typedef struct stele_gen_job_claimed {
     int32_t max_attempts;
     int16_t priority;
     int64_t waited_ms;
+    stele_ts run_at;
 } stele_gen_job_claimed;
 
 /** Jobs that somebody has: items of one place belong together. */
