@@ -11116,6 +11116,7 @@ static const stele_gen_column session_summary_jobs_jobs_claim_columns[] = {
     {"max_attempts", STELE_GEN_INT4, false, offsetof(stele_gen_job_claimed, max_attempts), NULL},
     {"priority", STELE_GEN_INT2, false, offsetof(stele_gen_job_claimed, priority), NULL},
     {"waited_ms", STELE_GEN_INT8, false, offsetof(stele_gen_job_claimed, waited_ms), NULL},
+    {"run_at", STELE_GEN_TIMESTAMPTZ, false, offsetof(stele_gen_job_claimed, run_at), NULL},
 };
 
 static const stele_gen_param session_summary_jobs_jobs_claim_params[] = {
@@ -11123,6 +11124,8 @@ static const stele_gen_param session_summary_jobs_jobs_claim_params[] = {
      offsetof(stele_gen_job_claim, kinds), 0, NULL},
     {"rooms", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_PLAIN, true, 0,
      offsetof(stele_gen_job_claim, rooms), 0, NULL},
+    {"froms", STELE_GEN_TIMESTAMPTZ | STELE_GEN_ARRAY, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_job_claim, froms), 0, NULL},
     {"most", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_claim, most), 0,
      NULL},
     {"lease_ms", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_claim, lease_ms),
@@ -11136,19 +11139,23 @@ static const stele_gen_part session_summary_jobs_jobs_claim_parts[] = {
     STELE_PARAM(0),
     STELE_SQL("), (SELECT "),
     STELE_PARAM(1),
-    STELE_SQL(")) AS k(kind, room)\n"
+    STELE_SQL("), (SELECT "),
+    STELE_PARAM(2),
+    STELE_SQL("))\n"
+              "  AS k(kind, room, start)\n"
               "CROSS JOIN LATERAL (\n"
               "SELECT t.ctid AS place FROM "),
     STELE_TABLE("session_summary_jobs"),
     STELE_SQL(" AS t\n"
               "WHERE t.state = 'available' AND t.kind = k.kind AND t.run_at <= "
               "statement_timestamp()\n"
+              "  AND t.run_at >= k.start\n"
               "ORDER BY t.priority DESC, t.run_at, t.id\n"
               "LIMIT k.room\n"
               "FOR UPDATE OF t SKIP LOCKED\n"
               ") AS c\n"
               "LIMIT (SELECT "),
-    STELE_PARAM(2),
+    STELE_PARAM(3),
     STELE_SQL(")\n"
               ")\n"
               "UPDATE "),
@@ -11156,14 +11163,14 @@ static const stele_gen_part session_summary_jobs_jobs_claim_parts[] = {
     STELE_SQL(" AS t\n"
               "SET state = 'running', attempt = t.attempt + 1, token = t.token + 1,\n"
               "  lease_until = statement_timestamp() + "),
-    STELE_PARAM(3),
+    STELE_PARAM(4),
     STELE_SQL(" * interval '1 millisecond'\n"
               "WHERE t.ctid = ANY (ARRAY(SELECT p.place FROM picked AS p))\n"
               "RETURNING t.id, t.kind, t.dedupe_key, t.args, t.gen, t.token, t.attempt, "
               "t.max_attempts,\n"
               "  t.priority, greatest(0, date_part('epoch', statement_timestamp() - t.run_at) * "
               "1000)::int8\n"
-              "    AS waited_ms"),
+              "    AS waited_ms, t.run_at"),
 };
 
 static const stele_gen_stmt session_summary_jobs_jobs_claim_stmt = {
@@ -11177,7 +11184,7 @@ static const stele_gen_stmt session_summary_jobs_jobs_claim_stmt = {
     .columns = session_summary_jobs_jobs_claim_columns,
     .column_count = STELE_COUNT(session_summary_jobs_jobs_claim_columns),
     .row_size = sizeof(stele_gen_job_claimed),
-    .shape_from = 4,
+    .shape_from = 5,
 };
 
 static const stele_gen_column session_summary_jobs_jobs_finish_columns[] = {
