@@ -106,8 +106,8 @@ static int64_t number_of(const struct pg_result *result, int column, int64_t oth
 
 static stele_status ask_server(looking *l, stele_conn *conn, stele_error *err)
 {
-    /* A standby that has replayed all it received does not lag, however old its last transaction. Who
-     * may not see the standbys of a primary sees rows without positions. */
+    /* A standby that has replayed all it received does not lag, however old its last transaction.
+     * Who may not see the standbys of a primary sees rows without positions. */
     static const char sql[] =
         "SELECT r, pg_catalog.current_setting('server_version'),\n"
         "  CASE WHEN r THEN CASE\n"

@@ -21,8 +21,10 @@ bool stele__link_next_notification(stele__link *link, stele__notification *ret_n
 
 void stele__notification_release(stele__notification *notification);
 
-/** Waits until `link` can be read, or one of the two others, of which `fd` may be -1 and `link` NULL:
- *  0 at the deadline; else bits of what can be read. */
+/**
+ * Waits until `link` (may be NULL) or `fd` (may be -1) can be read: 0 at the deadline; else bits of
+ * what can be read.
+ */
 enum { STELE__CAN_READ_LINK = 1, STELE__CAN_READ_FD = 2 };
 int stele__link_wait_both(const stele__link *link, int fd, stele__deadline deadline);
 

@@ -1,8 +1,8 @@
 /**
  * A line: a connection of a thread's own, that is made again when it is lost.
  *
- * The link belongs to the thread, before it is started to whoever opens the line. Other threads wake
- * the thread, or cut what it waits for.
+ * The link belongs to the thread, before it is started to whoever opens the line. Other threads
+ * wake the thread, or cut what it waits for.
  *
  * Floor: listen.
  */
@@ -89,7 +89,9 @@ static inline void stele__line_unlock(stele__line *line)
 /** Waits for a change; false at the deadline. The lock is held. */
 bool stele__line_await_locked(stele__line *line, stele__deadline deadline);
 
-/** Runs one statement; `ret_text` (may be NULL) gets the first byte of its first value, 0 for none. */
+/**
+ * Runs one statement; `ret_text` (may be NULL) gets the first byte of its first value, 0 for none.
+ */
 stele_status stele__line_run(stele__line *line, const char *sql, uint32_t timeout_ms,
                              char *ret_first, stele_error *err);
 

@@ -73,7 +73,7 @@ static enum MHD_Result answer_metrics(const stele_metrics_server *server,
     return result;
 }
 
-/* libmicrohttpd calls it once at the head of a request, for each piece of a body, and at the end. */
+/* Called once at the head of a request, for each piece of a body, and at the end. */
 static enum MHD_Result handle(void *user, struct MHD_Connection *connection, const char *url,
                               const char *method, const char *version, const char *body,
                               size_t *body_size, void **state)

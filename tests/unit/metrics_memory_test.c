@@ -1,6 +1,6 @@
 /*
- * Metrics with the nth allocation failing, for all n: they say so, leak nothing, and work when nothing
- * fails. A program of its own, as it sets the allocator.
+ * Metrics with the nth allocation failing, for all n: they say so, leak nothing, and work when
+ * nothing fails. A program of its own, as it sets the allocator.
  */
 #include "stele.h"
 #include "unit.h"

@@ -1,6 +1,6 @@
 /*
- * The registry of metrics without a server: labels, histograms, statements from many threads, and what
- * the text says of names, numbers and strange characters.
+ * The registry of metrics without a server: labels, histograms, statements from many threads, and
+ * what the text says of names, numbers and strange characters.
  */
 #include <locale.h>
 #include <pthread.h>

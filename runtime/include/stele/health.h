@@ -6,8 +6,8 @@
  *     if (health.state != STELE_HEALTH_OK)
  *         log(health.problems[0]);
  *
- * Asks at most three short questions, all of them within one deadline. A server that is down, or a pool
- * that is used up, is an answer and no error.
+ * Asks at most three short questions, all of them within one deadline. A server that is down, or a
+ * pool that is used up, is an answer and no error.
  *
  * Floor: metrics.
  */
@@ -115,7 +115,8 @@ typedef struct stele_health {
 } stele_health;
 
 /**
- * Looks at all of it, for at most the deadline (the parts' own locks apart). `options` NULL: defaults.
+ * Looks at all of it, for at most the deadline (the parts' own locks apart). `options` NULL:
+ * defaults.
  *
  * Errors:  STELE_E_INPUT, STELE_E_NOMEM, STELE_E_FORKED, STELE_E_CLOSED; nothing of the server's.
  * Threads: any.

@@ -8,11 +8,11 @@
  *     if (stele_listener_open(db, NULL, &listener, &err) != STELE_OK) …
  *     if (stele_listener_subscribe(listener, "jobs", on_change, worker, &sub, &err) != STELE_OK) …
  *
- * A notification is a hint, never the data: it is lost while nobody is connected. So a subscriber is
- * told to look itself (`rescan`) each time the channel was registered anew: once after it subscribed,
- * and after each reconnection. Whatever was committed before that call is to be found by looking;
- * whatever is committed later is notified. This holds because registering goes in this order: LISTEN,
- * commit, a notification to oneself that has to come back, and only then the call.
+ * A notification is a hint, never the data: it is lost while nobody is connected. So a subscriber
+ * is told to look itself (`rescan`) each time the channel was registered anew: once after it
+ * subscribed, and after each reconnection. Whatever was committed before that call is to be found
+ * by looking; whatever is committed later is notified. This holds because registering goes in this
+ * order: LISTEN, commit, a notification to oneself that has to come back, and only then the call.
  *
  * Standbys have no LISTEN, and poolers that hand out connections per transaction swallow it:
  * stele_listener_open() answers STELE_E_UNSUPPORTED there; poll instead.
@@ -31,10 +31,11 @@ typedef struct stele_subscription stele_subscription;
 typedef struct stele_doorbell stele_doorbell;
 
 /**
- * A notification, or with `rescan` the request to look: then `payload` is "". Texts end with the call.
+ * A notification, or with `rescan` the request to look: then `payload` is "". Texts end with the
+ * call.
  *
- * Called by the listener's thread, one call at a time for all subscriptions: be quick, hand work over
- * to others. Subscribing and unsubscribing are allowed in it, closing the listener is not.
+ * Called by the listener's thread, one call at a time for all subscriptions: be quick, hand work
+ * over to others. Subscribing and unsubscribing are allowed in it, closing the listener is not.
  */
 typedef void (*stele_listen_fn)(const char *channel, const char *payload, bool rescan, void *user);
 
@@ -43,9 +44,9 @@ typedef struct stele_listener_options {
     size_t size; /* set by STELE_LISTENER_OPTIONS_INIT */
     /* [10000] after so long without a word from the server it is asked for one */
     uint32_t idle_probe_ms;
-    /* [5000] the connection is given up when an answer, or a notification to oneself, takes longer */
+    /* [5000] when an answer, or a notification to oneself, takes longer, it is given up */
     uint32_t probe_timeout_ms;
-    /* [5000] waits between attempts to reconnect are random, up to a bound that doubles up to this */
+    /* [5000] random waits between attempts to reconnect: their bound doubles up to this */
     uint32_t reconnect_max_ms;
     /* Hooks, called by the listener's thread: the connection was lost, or an attempt failed; all
      * channels are registered again. They must not call the listener's functions. */
@@ -90,8 +91,9 @@ typedef struct stele_listen_stats {
 } stele_listen_stats;
 
 /**
- * Opens a listener: connects on a connection of its own (none of the pool's), proves that notifications
- * arrive, and starts its thread. From then on it reconnects by itself. `options` NULL: defaults.
+ * Opens a listener: connects on a connection of its own (none of the pool's), proves that
+ * notifications arrive, and starts its thread. From then on it reconnects by itself. `options`
+ * NULL: defaults.
  *
  * Owns:    the caller: stele_listener_close(). It keeps a handle of its own on the pool of `db`.
  * Errors:  STELE_E_UNSUPPORTED (a standby, a pooler that swallows LISTEN, a server without it),
@@ -105,8 +107,9 @@ STELE_API STELE_MUST_CHECK stele_status stele_listener_open(stele_db *db,
                                                             stele_error *err);
 
 /**
- * Calls `fn` for each notification on `channel`. Waits for nothing: the first call, with `rescan`, tells
- * that it is in force; if the server cannot be reached now, that call comes as soon as it can.
+ * Calls `fn` for each notification on `channel`. Waits for nothing: the first call, with `rescan`,
+ * tells that it is in force; if the server cannot be reached now, that call comes as soon as it
+ * can.
  *
  * `channel` is 1 to 63 bytes, taken as it is: letters keep their case, as in NOTIFY "Jobs".
  *
@@ -120,9 +123,9 @@ STELE_API STELE_MUST_CHECK stele_status stele_listener_subscribe(stele_listener 
                                                                  stele_error *err);
 
 /**
- * Ends a subscription and frees it. Does not return while its `fn` runs in the listener's thread, so
- * that `user` may be freed afterwards; called from within that `fn` it returns at once, and that call
- * is the last. NULL is ignored; in a forked child nothing happens.
+ * Ends a subscription and frees it. Does not return while its `fn` runs in the listener's thread,
+ * so that `user` may be freed afterwards; called from within that `fn` it returns at once, and that
+ * call is the last. NULL is ignored; in a forked child nothing happens.
  */
 STELE_API void stele_listener_unsubscribe(stele_listener *listener, stele_subscription *sub);
 
@@ -141,8 +144,8 @@ STELE_API void stele_listener_stats(const stele_listener *listener, stele_listen
  * Ends the listener and its subscriptions. No other call may follow. NULL is ignored.
  *
  * Errors: STELE_E_TIMEOUT when a call of a subscriber, or a connection attempt, had not ended after
- *         `deadline_ms`: it is closed all the same, and its thread frees what is left when that is over;
- *         a subscriber's `user` must live until its call has ended.
+ *         `deadline_ms`: it is closed all the same, and its thread frees what is left when that is
+ *         over; a subscriber's `user` must live until its call has ended.
  *         STELE_E_FORKED in a child process: the parent's connection lives on.
  *         STELE_E_MISUSE in a call of the listener's thread: nothing was done.
  */
@@ -164,8 +167,8 @@ typedef struct stele_bell_stats {
  * Opens a doorbell: a connection and a thread that send NOTIFY `channel`, with an empty payload, on
  * behalf of all who ring, at most `per_second` times a second (0: 20).
  *
- * NOTIFY inside the transactions of writers makes them commit one after the other, on the whole server.
- * Ring after the commit instead: what listens finds all rows that are there.
+ * NOTIFY inside the transactions of writers makes them commit one after the other, on the whole
+ * server. Ring after the commit instead: what listens finds all rows that are there.
  *
  * Owns:    the caller: stele_doorbell_close(). It keeps a handle of its own on the pool of `db`.
  * Errors:  STELE_E_NAME; STELE_E_UNSUPPORTED on a standby; otherwise as stele_listener_open().
@@ -177,9 +180,9 @@ STELE_API STELE_MUST_CHECK stele_status stele_doorbell_open(stele_db *db, const 
                                                             stele_error *err);
 
 /**
- * Has a NOTIFY sent that begins after this call: at once after a quiet time, else with the next one that
- * is due. Never waits, for nothing and nobody. While the server is away the ring is kept, and sent when
- * it is back. Call it after COMMIT. NULL is ignored; in a forked child nothing happens.
+ * Has a NOTIFY sent that begins after this call: at once after a quiet time, else with the next one
+ * that is due. Never waits, for nothing and nobody. While the server is away the ring is kept, and
+ * sent when it is back. Call it after COMMIT. NULL is ignored; in a forked child nothing happens.
  */
 STELE_API void stele_doorbell_ring(stele_doorbell *bell);
 
@@ -187,8 +190,8 @@ STELE_API void stele_doorbell_ring(stele_doorbell *bell);
 STELE_API void stele_doorbell_stats(const stele_doorbell *bell, stele_bell_stats *ret_stats);
 
 /**
- * Sends what was rung and not sent yet, for at most `deadline_ms`, and ends the doorbell. No other call
- * may follow. NULL is ignored.
+ * Sends what was rung and not sent yet, for at most `deadline_ms`, and ends the doorbell. No other
+ * call may follow. NULL is ignored.
  *
  * Errors: STELE_E_TIMEOUT when a ring was not sent in that time: it is closed all the same.
  *         STELE_E_FORKED in a child process: the parent's connection lives on.

@@ -1,6 +1,6 @@
 /**
- * Numbers of everything that runs: collected when asked for, as a struct, one by one, or as text for
- * Prometheus.
+ * Numbers of everything that runs: collected when asked for, as a struct, one by one, or as text
+ * for Prometheus.
  *
  *     stele_metrics *metrics = NULL;
  *     if (stele_metrics_open(NULL, &metrics, &err) != STELE_OK) …
@@ -12,8 +12,9 @@
  *     if (stele_metrics_add_db(metrics, db, &label, 1, &err) != STELE_OK) …
  *     if (stele_metrics_serve(metrics, NULL, &server, &err) != STELE_OK) …       GET /metrics
  *
- * Nothing runs in the background, but for the server. What parts count they count anyway; only statements
- * have to be watched, by a hook of stele/observe.h, which costs them a fifth of a microsecond or less.
+ * Nothing runs in the background, but for the server. What parts count they count anyway; only
+ * statements have to be watched, by a hook of stele/observe.h, which costs them a fifth of a
+ * microsecond or less.
  *
  * Floor: metrics.
  */
@@ -31,7 +32,9 @@ STELE_BEGIN_DECLS
 typedef struct stele_metrics stele_metrics;
 typedef struct stele_metrics_server stele_metrics_server;
 
-/** A name (letters, digits, underscores; not "le") and its value (UTF-8), both copied when given. */
+/**
+ * A name (letters, digits, underscores; not "le") and its value (UTF-8), both copied when given.
+ */
 typedef struct stele_label {
     const char *name;
     const char *value;
@@ -80,8 +83,8 @@ STELE_API void stele_metrics_close(stele_metrics *metrics);
 /* ---- what is measured ----------------------------------------------------------------------- */
 
 /**
- * For stele_db_options.on_query_end, with the metrics as its user; or call it from a hook of your own.
- * Counts how long the statement took, what it returned, and how it ended.
+ * For stele_db_options.on_query_end, with the metrics as its user; or call it from a hook of your
+ * own. Counts how long the statement took, what it returned, and how it ended.
  */
 STELE_API void stele_metrics_on_query(const stele_query_event *event, void *metrics);
 
@@ -136,7 +139,10 @@ STELE_API void stele_metrics_remove(stele_metrics *metrics, const void *part);
 
 #define STELE_LATENCY_BUCKETS 18
 
-/** How long something took: counts up to the bounds 50 µs, 100 µs, 200 µs, 500 µs … 10 s, and beyond. */
+/**
+ * How long something took: counts up to the bounds 50 µs, 100 µs, 200 µs, 500 µs … 10 s, and
+ * beyond.
+ */
 typedef struct stele_latency {
     uint64_t count;
     uint64_t sum_ns;
@@ -146,7 +152,9 @@ typedef struct stele_latency {
 /** The upper bound of a bucket in nanoseconds; UINT64_MAX for the last. */
 STELE_API uint64_t stele_latency_bound(size_t bucket);
 
-/** Everything in one struct: parts of one kind summed up, what is longest or oldest as the greatest. */
+/**
+ * Everything in one struct: parts of one kind summed up, what is longest or oldest as the greatest.
+ */
 typedef struct stele_snapshot {
     uint32_t dbs; /* how many of each kind were added */
     uint32_t sweepers;
@@ -201,8 +209,8 @@ typedef struct stele_metric {
 typedef void (*stele_metric_fn)(const stele_metric *metric, void *user);
 
 /**
- * Calls `fn` for each sample: what exporters of other kinds are made of. It must not call functions of the
- * registry.
+ * Calls `fn` for each sample: what exporters of other kinds are made of. It must not call functions
+ * of the registry.
  *
  * Errors: STELE_E_NOMEM.
  */
@@ -253,10 +261,12 @@ typedef struct stele_metrics_server_options {
 #endif
 
 /**
- * Answers GET requests for `path` over HTTP, in a thread of its own, in the format that is asked for.
+ * Answers GET requests for `path` over HTTP, in a thread of its own, in the format that is asked
+ * for.
  *
  * Owns:   the caller: stele_metrics_server_close(), before the registry.
- * Errors: STELE_E_UNSUPPORTED when Stele was built without libmicrohttpd; STELE_E_INPUT (the address);
+ * Errors: STELE_E_UNSUPPORTED when Stele was built without libmicrohttpd; STELE_E_INPUT (the
+ * address);
  *         STELE_E_CONNECT (it cannot be listened on); STELE_E_NOMEM.
  */
 STELE_API STELE_MUST_CHECK stele_status

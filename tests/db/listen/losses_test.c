@@ -1,6 +1,6 @@
 /*
- * Connections that end, hang, or are not what they seem: nothing that was stored goes unseen, and who
- * cannot be told says so.
+ * Connections that end, hang, or are not what they seem: nothing that was stored goes unseen, and
+ * who cannot be told says so.
  */
 #define _GNU_SOURCE
 #include <pthread.h>

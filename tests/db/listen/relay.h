@@ -1,6 +1,6 @@
 /*
- * A relay between clients and the server that can turn bad: a Unix socket in a folder of its own that
- * passes messages on, or does with them what networks and poolers do.
+ * A relay between clients and the server that can turn bad: a Unix socket in a folder of its own
+ * that passes messages on, or does with them what networks and poolers do.
  */
 #ifndef STELE_TESTS_RELAY_H
 #define STELE_TESTS_RELAY_H

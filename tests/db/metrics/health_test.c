@@ -1,6 +1,6 @@
 /*
- * Health: of a server that is well, of one that lacks tables, is away or does not answer, of pools and
- * queues; as a struct and as JSON.
+ * Health: of a server that is well, of one that lacks tables, is away or does not answer, of pools
+ * and queues; as a struct and as JSON.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
