@@ -184,7 +184,7 @@ static void kills_lose_nothing_that_was_acknowledged(void **state)
     assert_true(stats.bulk > 0);
     assert_true(stats.bulk < stats.batches);
     print_message(
-        "%d kills: %llu transactions, %llu tried again, %llu units stored once more, %llu "
+        "# %d kills: %llu transactions, %llu tried again, %llu units stored once more, %llu "
         "unknown\n",
         kills, (unsigned long long)stats.batches, (unsigned long long)stats.retries,
         (unsigned long long)stats.replayed, (unsigned long long)stats.unknown);
