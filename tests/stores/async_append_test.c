@@ -81,6 +81,9 @@ static void test_nothing_enters_a_session_created_anew(void **state)
     close_store(s);
 }
 
+static pthread_mutex_t telling =
+    PTHREAD_MUTEX_INITIALIZER; /* threads of the store, maybe at once */
+
 typedef struct told {
     int count;
     char session_id[32];
@@ -90,10 +93,12 @@ typedef struct told {
 static void note(const stele_session_key *key, const stele_error *why, void *user)
 {
     told *t = user;
+    (void)pthread_mutex_lock(&telling);
     t->count++;
     snprintf(t->session_id, sizeof t->session_id, "%.*s", (int)key->session_id.len,
              key->session_id.data);
     t->status = why->status;
+    (void)pthread_mutex_unlock(&telling);
 }
 
 /* What cannot be stored fails alone, and somebody is told. */

@@ -104,7 +104,9 @@ typedef struct stele_sessions_options {
     /* Where the database is: `db`, else dsn, else host and its companions, else a named instance. Of
      * the companions, `port` has the default 5432, `dbname` "trpc-agent-go-pgsession", `sslmode`
      * "disable", and `host` "localhost" if any of them is given. */
-    stele_db *db; /* an existing handle; kept by a reference of the store's own */
+    stele_db *db; /* an existing handle; kept by a reference of the store's own. Its sessions should
+                     have READ COMMITTED by default, as the store's own do: above that, writers of one
+                     session answer STELE_E_SERIALIZATION */
     const char *dsn;
     const char *host;
     const char *port;
@@ -185,7 +187,7 @@ typedef struct stele_sessions_options {
     stele_switch
         summary_cascade; /* [STELE_ON] a branch's summary brings that of the whole session */
     /* Told what no caller can be: failures of queued appends, of summaries and of the cleanup (`key`
-     * NULL). Called by threads of the store, which it must not close. */
+     * NULL). Called by threads of the store, maybe several at once; it must not close the store. */
     void (*on_error)(const stele_session_key *key, const stele_error *err, void *user);
     void *on_error_user;
 } stele_sessions_options;
