@@ -62,6 +62,7 @@ void stele__conninfo_release(stele__conninfo *info)
     }
     stele__free(info->keys);
     stele__free(info->values);
+    stele__free(info->settings);
     *info = (stele__conninfo){0};
 }
 

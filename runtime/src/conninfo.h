@@ -36,6 +36,7 @@ typedef struct stele__conninfo {
     /* values with the lists of hosts and ports turned by 0, 1, …, host_count - 1: libpq knows no
      * timeout for one host, so the next attempt begins with another. [0] is `values`. */
     const char ***turned;
+    char *settings;              /* the statement that sets what every session has; NULL: nothing */
     uint32_t connect_timeout_ms; /* what the caller's connect_timeout says; 0 if nothing */
 } stele__conninfo;
 

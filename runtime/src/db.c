@@ -13,6 +13,7 @@
 #include "registry.h"
 #include "status_internal.h"
 #include "stele/gen/gen.h"
+#include "text_internal.h"
 
 #include "banned.h"
 
@@ -192,6 +193,32 @@ static stele_status use_names(stele_conn *conn, stele_db *db, stele_error *err)
     return stele__pool_use(db->pool, conn, db->names, err);
 }
 
+/* One statement for all settings: SELECT pg_catalog.set_config('a', 'b', false), … */
+static stele_status join_settings(const stele_db_options *options, char **ret_sql, stele_error *err)
+{
+    stele__buf sql = {0};
+    if (options->setting_count > 0 && options->settings == NULL)
+        return stele__fail(err, STELE_E_INPUT, "setting_count is %zu but settings is NULL",
+                           options->setting_count);
+    for (size_t i = 0; i < options->setting_count; i++) {
+        const stele_setting *setting = &options->settings[i];
+        if (setting->name == NULL || setting->value == NULL) {
+            stele__buf_release(&sql);
+            return stele__fail(err, STELE_E_INPUT, "settings[%zu] has no name or no value", i);
+        }
+        stele__buf_add_text(&sql,
+                            i == 0 ? "SELECT pg_catalog.set_config(" : ", pg_catalog.set_config(");
+        stele__buf_add_literal(&sql, setting->name, strlen(setting->name));
+        stele__buf_add_text(&sql, ", ");
+        stele__buf_add_literal(&sql, setting->value, strlen(setting->value));
+        stele__buf_add_text(&sql, ", false)");
+    }
+    if (options->setting_count == 0)
+        return STELE_OK;
+    *ret_sql = stele__buf_take(&sql);
+    return *ret_sql != NULL ? STELE_OK : no_memory(err);
+}
+
 static stele_status open_pool(stele_db_options *options, stele__pool **ret_pool, stele_error *err)
 {
     stele__pool_config config = {
@@ -217,6 +244,8 @@ static stele_status open_pool(stele_db_options *options, stele__pool **ret_pool,
     if (st != STELE_OK)
         return st;
     st = fill_rules(options, config.conninfo.connect_timeout_ms, err);
+    if (st == STELE_OK)
+        st = join_settings(options, &config.conninfo.settings, err);
     if (st == STELE_OK) {
         config.rules = options->pool;
         config.call_timeout_ms = options->call_timeout_ms;

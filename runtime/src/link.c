@@ -19,7 +19,7 @@
 #include "banned.h"
 
 #define MIN_SERVER_VERSION 120000
-#define MAX_SIMPLE 7 /* statements that run_simple() takes */
+#define MAX_SIMPLE 8 /* statements that run_simple() takes */
 
 volatile uint32_t stele__fork_epoch;
 
@@ -133,18 +133,27 @@ static stele_status run_simple(stele__link *link, const char *const *sqls, int c
 #define SET_UTC "SET TimeZone = 'UTC'"
 #define SET_GENERIC "SET plan_cache_mode = force_generic_plan"
 
+/* Adds what sets the session beside its TimeZone; tells how many. */
+static int add_settings(const stele__link *link, const char **sqls)
+{
+    int count = 0;
+    if (link->generic)
+        sqls[count++] = SET_GENERIC;
+    if (link->settings != NULL)
+        sqls[count++] = link->settings;
+    return count;
+}
+
 /*
  * What every session is set to. A server that knows no plan_cache_mode plans as it likes; the error has
  * undone the rest, which is sent again.
  */
 static stele_status settle_session(stele__link *link, stele__deadline deadline, stele_error *err)
 {
-    const char *sqls[2];
-    int count = 0;
-    if (!stele__link_is_utc(link))
-        sqls[count++] = SET_UTC;
-    if (link->generic)
-        sqls[count++] = SET_GENERIC;
+    const char *sqls[3];
+    int count = stele__link_is_utc(link) ? 0 : 1;
+    sqls[0] = SET_UTC;
+    count += add_settings(link, sqls + count);
     if (count == 0)
         return STELE_OK;
     stele_error why;
@@ -188,6 +197,7 @@ stele_status stele__link_open(const stele__link_params *params, stele__deadline 
     link->cache_capacity = params->statement_cache;
     link->unnamed = params->unnamed;
     link->generic = params->generic;
+    link->settings = params->settings;
     link->pg = PQconnectStartParams(params->keys, params->values, 1);
     stele_status st;
     if (link->pg == NULL) {
@@ -307,16 +317,14 @@ stele_status stele__link_reset_session(stele__link *link, stele__deadline deadli
                                        stele_error *err)
 {
     /* DISCARD ALL would also throw the prepared statements away. RESET ALL brings back the role's
-     * own settings, hence the last two. */
-    static const char *const sqls[MAX_SIMPLE] = {"RESET ALL",
-                                                 "RESET SESSION AUTHORIZATION",
-                                                 "SELECT pg_catalog.pg_advisory_unlock_all()",
-                                                 "UNLISTEN *",
-                                                 "DISCARD TEMP",
-                                                 SET_UTC,
-                                                 SET_GENERIC};
-    stele_status st =
-        run_simple(link, sqls, link->generic ? MAX_SIMPLE : MAX_SIMPLE - 1, deadline, err);
+     * own settings, hence the last ones. */
+    const char *sqls[MAX_SIMPLE] = {"RESET ALL",
+                                    "RESET SESSION AUTHORIZATION",
+                                    "SELECT pg_catalog.pg_advisory_unlock_all()",
+                                    "UNLISTEN *",
+                                    "DISCARD TEMP",
+                                    SET_UTC};
+    stele_status st = run_simple(link, sqls, 6 + add_settings(link, sqls + 6), deadline, err);
     if (st == STELE_OK)
         link->dirty_session = false;
     return st;

@@ -42,6 +42,7 @@ typedef struct stele__link_params {
     uint32_t statement_cache; /* prepared statements kept */
     bool unnamed;             /* never prepare */
     bool generic;             /* plans are made once, not for the values of each run */
+    const char *settings; /* a statement that every session begins with; may be NULL. Borrowed */
 } stele__link_params;
 
 typedef struct stele__link {
@@ -62,6 +63,7 @@ typedef struct stele__link {
     uint32_t cache_capacity;
     bool unnamed; /* never prepare */
     bool generic; /* what the session was set to: see stele__link_params */
+    const char *settings;
     stele__notice_fn on_notice;
     void *notice_user;
     int server_version;

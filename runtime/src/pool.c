@@ -137,6 +137,7 @@ static void set_params(stele__pool *pool, const stele__pool_config *config)
         .statement_cache = config->statement_cache,
         .unnamed = config->unnamed,
         .generic = config->generic,
+        .settings = config->conninfo.settings,
     };
 }
 

@@ -114,6 +114,10 @@ static stele_status open_own(const stele_sessions_options *options, const stele_
     db.on_slow_query = options->on_slow_query;
     db.slow_query_ms = options->slow_query_ms;
     db.hook_user = options->hook_user;
+    /* Writers of one session wait for each other; above this they would fail instead. */
+    const stele_setting settings[] = {{"default_transaction_isolation", "read committed"}};
+    db.settings = settings;
+    db.setting_count = 1;
     if (st == STELE_OK)
         st = stele_db_open(&db, ret_db, err);
     stele__store_text_free(&dsn);

@@ -281,6 +281,33 @@ static void plans_are_generic_unless_told(void **state)
     }
 }
 
+static void settings_hold_for_every_lease(void **state)
+{
+    (void)state;
+    static const stele_setting settings[] = {{"work_mem", "7MB"}, {"my.note", "it's"}};
+    stele_error err;
+    stele_db_options options = options_for("settings", 1);
+    options.settings = settings;
+    options.setting_count = 2;
+    stele_db *db = open_with(&options);
+    for (int i = 0; i < 2; i++) {
+        stele_conn *conn = acquire(db);
+        assert_string_equal(ask(conn, "SELECT current_setting('my.note') || ' ' || "
+                                      "current_setting('work_mem')"),
+                            "it's 7MB");
+        assert_ok(stele_conn_exec(conn, "SET work_mem = '1MB'", NULL, 0, NULL, &err), &err);
+        stele_conn_release(conn);
+    }
+    stele_db_close(db);
+    static const stele_setting unknown[] = {{"work_memory", "7MB"}};
+    options.settings = unknown;
+    options.setting_count = 1;
+    assert_int_equal(stele_db_open(&options, &db, &err), STELE_E_SCHEMA);
+    assert_has(err.message, "work_memory");
+    options.settings = NULL;
+    assert_int_equal(stele_db_open(&options, &db, &err), STELE_E_INPUT);
+}
+
 /* Control: a plain connection of the same role is in another zone. */
 static void utc_is_pinned_whatever_the_role_says(void **state)
 {
@@ -512,6 +539,7 @@ int main(void)
         cmocka_unit_test(fields_instances_and_strings_rank),
         cmocka_unit_test(sessions_are_set_up),
         cmocka_unit_test(plans_are_generic_unless_told),
+        cmocka_unit_test(settings_hold_for_every_lease),
         cmocka_unit_test(utc_is_pinned_whatever_the_role_says),
         cmocka_unit_test(wrong_options_are_refused_before_any_connection),
         cmocka_unit_test(derived_handles_have_names_of_their_own),

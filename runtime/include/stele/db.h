@@ -45,6 +45,12 @@ typedef struct stele_pin {
 /** A switch whose zero is "as the schema or the origin says". */
 typedef enum stele_switch { STELE_DEFAULT = 0, STELE_ON, STELE_OFF } stele_switch;
 
+/** A parameter of the server, as SET takes it. */
+typedef struct stele_setting {
+    const char *name;
+    const char *value;
+} stele_setting;
+
 typedef struct stele_db_options {
     size_t size; /* sizeof(stele_db_options); set by STELE_DB_OPTIONS_INIT */
 
@@ -76,6 +82,8 @@ typedef struct stele_db_options {
      * runs: plan_cache_mode is force_generic_plan. A query may opt out: `-- plan: custom`. Never with
      * unnamed_statements. */
     stele_switch generic_plans;
+    const stele_setting *settings; /* of every session, copied: {"work_mem", "64MB"} */
+    size_t setting_count;
     stele_switch read_write; /* [STELE_ON] connect only to a server that accepts writes */
     uint32_t
         tenant_affinity; /* [8] idle connections looked at for one last used under same names */
