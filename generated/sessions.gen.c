@@ -14381,17 +14381,30 @@ static const stele_gen_part sessions_put_app_states_parts[] = {
     STELE_SQL(", x.key, x.value, (statement_timestamp() AT TIME ZONE 'UTC'), "
               "(statement_timestamp() AT TIME ZONE 'UTC'),\n"
               "       (statement_timestamp() AT TIME ZONE 'UTC') + "),
-    STELE_PARAM(3),
+    STELE_PARAM(5),
     STELE_SQL("\nFROM (\n"
               "    SELECT DISTINCT ON (v.key COLLATE \"C\") v.key, v.value\n"
               "    FROM unnest("),
-    STELE_PARAM(1),
+    STELE_PARAM(3),
     STELE_SQL("::text[], "),
-    STELE_PARAM(2),
+    STELE_PARAM(4),
     STELE_SQL("::text[]) WITH ORDINALITY AS v (key, value, ord)\n"
               "    ORDER BY v.key COLLATE \"C\", v.ord DESC\n"
-              ") AS x\n"
-              "ON CONFLICT (app_name, key) WHERE deleted_at IS NULL\n"
+              ") AS x"),
+    STELE_IF_ALL(0),
+    STELE_SQL("\nWHERE EXISTS (\n"
+              "    SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "    WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND s.deleted_at IS NULL AND s.xmin = pg_current_xact_id()::xid)"),
+    STELE_END,
+    STELE_SQL("\nON CONFLICT (app_name, key) WHERE deleted_at IS NULL\n"
               "DO UPDATE SET value = EXCLUDED.value, updated_at = EXCLUDED.updated_at,\n"
               "              expires_at = EXCLUDED.expires_at"),
 };
@@ -14399,12 +14412,25 @@ static const stele_gen_part sessions_put_app_states_parts[] = {
 static const stele_gen_param sessions_put_app_states_inputs[] = {
     {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
      offsetof(sessions_put_app_states_params, app_name), 255, NULL},
+    {"owner_id", STELE_GEN_TEXT, STELE_GEN_IN, false, 0,
+     offsetof(sessions_put_app_states_params, owner_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, false, 0,
+     offsetof(sessions_put_app_states_params, session_id), 255, NULL},
     {"keys", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, true, 0,
      offsetof(sessions_put_app_states_params, keys), 0, NULL},
     {"values", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, true, 0,
      offsetof(sessions_put_app_states_params, values), 0, NULL},
     {"ttl", STELE_GEN_INTERVAL, STELE_GEN_IN_N, true, 0,
      offsetof(sessions_put_app_states_params, ttl), 0, NULL},
+};
+
+static const uint16_t sessions_put_app_states_group_0[] = {
+    1,
+    2,
+};
+
+static const stele_gen_group sessions_put_app_states_groups[] = {
+    {sessions_put_app_states_group_0, 2},
 };
 
 static const stele_gen_stmt sessions_put_app_states_stmt = {
@@ -14415,6 +14441,8 @@ static const stele_gen_stmt sessions_put_app_states_stmt = {
     .params = sessions_put_app_states_inputs,
     .param_count = STELE_COUNT(sessions_put_app_states_inputs),
     .properties = STELE_STMT_QUERY,
+    .groups = sessions_put_app_states_groups,
+    .group_count = STELE_COUNT(sessions_put_app_states_groups),
 };
 
 stele_status sessions_put_app_states(stele_conn *conn, const sessions_put_app_states_params *params,
@@ -14446,17 +14474,30 @@ static const stele_gen_part sessions_put_user_states_parts[] = {
     STELE_SQL(", x.key, x.value, (statement_timestamp() AT TIME ZONE 'UTC'), "
               "(statement_timestamp() AT TIME ZONE 'UTC'),\n"
               "       (statement_timestamp() AT TIME ZONE 'UTC') + "),
-    STELE_PARAM(4),
+    STELE_PARAM(5),
     STELE_SQL("\nFROM (\n"
               "    SELECT DISTINCT ON (v.key COLLATE \"C\") v.key, v.value\n"
               "    FROM unnest("),
-    STELE_PARAM(2),
-    STELE_SQL("::text[], "),
     STELE_PARAM(3),
+    STELE_SQL("::text[], "),
+    STELE_PARAM(4),
     STELE_SQL("::text[]) WITH ORDINALITY AS v (key, value, ord)\n"
               "    ORDER BY v.key COLLATE \"C\", v.ord DESC\n"
-              ") AS x\n"
-              "ON CONFLICT (app_name, user_id, key) WHERE deleted_at IS NULL\n"
+              ") AS x"),
+    STELE_IF_SET(2),
+    STELE_SQL("\nWHERE EXISTS (\n"
+              "    SELECT FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "    WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND s.deleted_at IS NULL AND s.xmin = pg_current_xact_id()::xid)"),
+    STELE_END,
+    STELE_SQL("\nON CONFLICT (app_name, user_id, key) WHERE deleted_at IS NULL\n"
               "DO UPDATE SET value = EXCLUDED.value, updated_at = EXCLUDED.updated_at,\n"
               "              expires_at = EXCLUDED.expires_at"),
 };
@@ -14466,6 +14507,8 @@ static const stele_gen_param sessions_put_user_states_inputs[] = {
      offsetof(sessions_put_user_states_params, app_name), 255, NULL},
     {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
      offsetof(sessions_put_user_states_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, false, 0,
+     offsetof(sessions_put_user_states_params, session_id), 255, NULL},
     {"keys", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, true, 0,
      offsetof(sessions_put_user_states_params, keys), 0, NULL},
     {"values", STELE_GEN_TEXT | STELE_GEN_ARRAY, STELE_GEN_IN, true, 0,

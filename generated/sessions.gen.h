@@ -4048,13 +4048,16 @@ static inline void sessions_append_group_rows_autofree(sessions_append_group_row
 /** Parameters of sessions_put_app_states(). */
 typedef struct sessions_put_app_states_params {
     stele_in_str app_name;     /* required */
+    stele_in_str owner_id;     /* optional */
+    stele_in_str session_id;   /* optional */
     stele_in_str_array keys;   /* required */
     stele_in_str_array values; /* required */
     stele_in_interval_n ttl;   /* required */
 } sessions_put_app_states_params;
 
 /**
- * Stores values of an application's state, all or none; of equal keys the last one counts.
+ * Stores values of an application's state, all or none; of equal keys the last one counts. With
+ * `owner_id` and `session_id` only if this transaction has changed that session before.
  *
  * NULL:   `ret_count` may be NULL.
  * Errors: STELE_E_INPUT when a required parameter is unset.
@@ -4075,13 +4078,15 @@ STELE_MUST_CHECK stele_status sessions_put_app_states_queue(
 typedef struct sessions_put_user_states_params {
     stele_in_str app_name;     /* required */
     stele_in_str user_id;      /* required */
+    stele_in_str session_id;   /* optional */
     stele_in_str_array keys;   /* required */
     stele_in_str_array values; /* required */
     stele_in_interval_n ttl;   /* required */
 } sessions_put_user_states_params;
 
 /**
- * Stores values of a user's state, all or none; of equal keys the last one counts.
+ * Stores values of a user's state, all or none; of equal keys the last one counts. With
+ * `session_id` only if this transaction has changed that session before.
  *
  * NULL:   `ret_count` may be NULL.
  * Errors: STELE_E_INPUT when a required parameter is unset.

@@ -820,8 +820,10 @@ ORDER BY g.place;
 -- ---- state of applications and users ----
 
 -- name: put_app_states :execrows
--- Stores values of an application's state, all or none; of equal keys the last one counts.
+-- Stores values of an application's state, all or none; of equal keys the last one counts. With
+-- `owner_id` and `session_id` only if this transaction has changed that session before.
 -- param app_name: app_states.app_name
+-- param owner_id, session_id: session_states.user_id, session_states.session_id
 -- param keys, values: text[], text[]
 -- param ttl: interval?
 INSERT INTO {app_states a} (app_name, key, value, created_at, updated_at, expires_at)
@@ -832,13 +834,19 @@ FROM (
     FROM unnest(:keys::text[], :values::text[]) WITH ORDINALITY AS v (key, value, ord)
     ORDER BY v.key COLLATE "C", v.ord DESC
 ) AS x
+/*?if owner_id, session_id*/ WHERE EXISTS (
+    SELECT FROM {session_states s}
+    WHERE s.app_name = :app_name AND s.user_id = :owner_id AND s.session_id = :session_id
+      AND {not_deleted s} AND s.xmin = pg_current_xact_id()::xid) /*?end*/
 ON CONFLICT (app_name, key) WHERE deleted_at IS NULL
 DO UPDATE SET value = EXCLUDED.value, updated_at = EXCLUDED.updated_at,
               expires_at = EXCLUDED.expires_at;
 
 -- name: put_user_states :execrows
--- Stores values of a user's state, all or none; of equal keys the last one counts.
+-- Stores values of a user's state, all or none; of equal keys the last one counts. With
+-- `session_id` only if this transaction has changed that session before.
 -- param app_name, user_id: user_states.app_name, user_states.user_id
+-- param session_id: session_states.session_id
 -- param keys, values: text[], text[]
 -- param ttl: interval?
 INSERT INTO {user_states u} (app_name, user_id, key, value, created_at, updated_at, expires_at)
@@ -849,6 +857,10 @@ FROM (
     FROM unnest(:keys::text[], :values::text[]) WITH ORDINALITY AS v (key, value, ord)
     ORDER BY v.key COLLATE "C", v.ord DESC
 ) AS x
+/*?if session_id*/ WHERE EXISTS (
+    SELECT FROM {session_states s}
+    WHERE s.app_name = :app_name AND s.user_id = :user_id AND s.session_id = :session_id
+      AND {not_deleted s} AND s.xmin = pg_current_xact_id()::xid) /*?end*/
 ON CONFLICT (app_name, user_id, key) WHERE deleted_at IS NULL
 DO UPDATE SET value = EXCLUDED.value, updated_at = EXCLUDED.updated_at,
               expires_at = EXCLUDED.expires_at;

@@ -122,6 +122,8 @@ stele_status stele__append_queue_routed(const stele_sessions *store, const stele
     if (append->app.keys.count > 0) {
         sessions_put_app_states_params params = {
             .app_name = stele_text_of(append->key.app_name),
+            .owner_id = stele_text_of(append->key.user_id),
+            .session_id = stele_text_of(append->key.session_id),
             .keys = stele_str_array_v(append->app.keys),
             .values = stele_str_array_v(append->app.values),
             .ttl = stele__sessions_ttl(store->app_ttl_ms),
@@ -132,6 +134,7 @@ stele_status stele__append_queue_routed(const stele_sessions *store, const stele
         sessions_put_user_states_params params = {
             .app_name = stele_text_of(append->key.app_name),
             .user_id = stele_text_of(append->key.user_id),
+            .session_id = stele_text_of(append->key.session_id),
             .keys = stele_str_array_v(append->user.keys),
             .values = stele_str_array_v(append->user.values),
             .ttl = stele__sessions_ttl(store->user_ttl_ms),

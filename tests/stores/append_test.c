@@ -286,6 +286,10 @@ static void test_strict_mode(void **state)
                        " \"user:c\": null, \"temp:d\": \"NA==\"}, \"choices\": [{\"message\":"
                        " {\"content\": \"x\"}}]}";
     STELE_AUTO(stele_session) session = NULL;
+    assert_status(stele_sessions_append(strict, &key, stele_s(json), NULL, &err),
+                  STELE_E_NOT_FOUND);
+    assert_int_equal(number("SELECT count(*) FROM {app_states}"), 0);
+    assert_int_equal(number("SELECT count(*) FROM {user_states}"), 0);
     create_session("s");
     stele_sessions_stats before;
     stele_sessions_get_stats(strict, &before);
