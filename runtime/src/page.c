@@ -89,11 +89,11 @@ stele_status stele_gen_page(stele_conn *conn, const stele_gen_list *list, const 
 {
     int64_t fetch;
     stele_status st = stele__page_args(list, args, &flags, limit, &fetch, page, err);
-    if (st != STELE_OK)
-        return st;
     stele__call call = {list->stmt, args, flags};
     struct pg_result *result;
-    st = stele__run(conn, &call, &result, err);
+    if (st == STELE_OK)
+        st = stele__run(conn, &call, &result, err);
+    args[list->limit_arg] = NULL; /* `fetch` ends here */
     if (st != STELE_OK)
         return st;
     st = stele__page_take(list, result, limit, page, err);
