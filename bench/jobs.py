@@ -1,4 +1,4 @@
-"""Working off a queue of jobs, beside two statements in a loop; docs/reference/jobs.md tells more."""
+"""Working off a queue of jobs, beside two statements in a loop: see docs/reference/jobs.md."""
 
 from __future__ import annotations
 

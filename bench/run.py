@@ -192,7 +192,7 @@ BELL_CASES = BELL_ROUND * BELL_RUNS + ("inside",) * 3
 
 
 def bench_doorbell(run: Runner) -> Iterator[Line]:
-    """64 writers that commit durably, beside the same who tell nobody; NOTIFY inside, as control."""
+    """64 writers that commit durably, beside some who tell nobody; NOTIFY inside, as control."""
     rates: dict[str, list[float]] = {}
     for case in BELL_CASES:
         outcome = run.timed(Case("doorbell", case), BELL_WRITERS, BELL_MS)
