@@ -19,6 +19,7 @@ stele_status stele__queue_open(stele_sessions *store, uint32_t lanes, stele_erro
     if (queue == NULL)
         return stele__store_no_memory(err);
     memset(queue, 0, sizeof *queue);
+    queue->end = &queue->failures;
     (void)pthread_mutex_init(&queue->lock, NULL);
     store->queue = queue;
     options.lanes = lanes > 0 ? lanes : LANES;
@@ -45,6 +46,7 @@ static void undone(void *item, void *user)
     stele_sessions *store = user;
     (void)stele__store_fail(&why, STELE_E_CLOSED, "the store was closed before it was stored");
     stele__queue_fail(store, item, &why);
+    (void)atomic_fetch_sub(&store->queue->waiting, 1);
     stele_free(item);
 }
 
@@ -59,7 +61,7 @@ stele_status stele__queue_close(stele_sessions *store, uint32_t deadline_ms, uin
         return st;
     queue->lanes = NULL;
     if (ret_lost != NULL)
-        *ret_lost = queue->failure_count;
+        *ret_lost = queue->untold;
     return st;
 }
 
@@ -182,7 +184,10 @@ static stele_status take_failures(stele__queue *queue, const stele_session_key *
         st = st == STELE_OK ? failure->error.status : st;
         *at = failure->next;
         queue->failure_count--;
+        queue->untold--;
         stele_free(failure);
+        if (*at == NULL)
+            queue->end = at;
     }
     (void)pthread_mutex_unlock(&queue->lock);
     return st;

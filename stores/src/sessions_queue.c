@@ -57,11 +57,6 @@ static stele_status run_group(const stele_sessions *store, stele_conn *conn,
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
-static void free_failure(stele__queue_failure *failure)
-{
-    stele_free(failure);
-}
-
 void stele__queue_fail(stele_sessions *store, const stele__queued *item, const stele_error *why)
 {
     stele__queue *queue = store->queue;
@@ -69,23 +64,25 @@ void stele__queue_fail(stele_sessions *store, const stele__queued *item, const s
     (void)atomic_fetch_add(&store->failures, 1);
     if (store->on_error != NULL)
         store->on_error(&item->key, why, store->on_error_user);
-    if (failure == NULL)
-        return; /* on_error alone was told */
-    failure->next = NULL;
-    failure->receipt = item->receipt;
-    failure->error = *why;
-    failure->lane_key_len = item->lane_key.len;
-    memcpy(failure->lane_key, item->lane_key.data, item->lane_key.len);
+    if (failure != NULL) {
+        failure->next = NULL;
+        failure->receipt = item->receipt;
+        failure->error = *why;
+        failure->lane_key_len = item->lane_key.len;
+        memcpy(failure->lane_key, item->lane_key.data, item->lane_key.len);
+    }
     (void)pthread_mutex_lock(&queue->lock);
-    stele__queue_failure **at = &queue->failures;
-    while (*at != NULL)
-        at = &(*at)->next;
-    *at = failure;
-    if (++queue->failure_count > STELE__MOST_FAILURES) {
+    queue->untold++;
+    if (failure != NULL) {
+        *queue->end = failure;
+        queue->end = &failure->next;
+        queue->failure_count++;
+    }
+    if (queue->failure_count > STELE__MOST_FAILURES) {
         stele__queue_failure *oldest = queue->failures;
         queue->failures = oldest->next;
         queue->failure_count--;
-        free_failure(oldest);
+        stele_free(oldest);
     }
     (void)pthread_mutex_unlock(&queue->lock);
 }

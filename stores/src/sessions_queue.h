@@ -33,7 +33,9 @@ struct stele__queue {
     atomic_bool closing;            /* nothing is tried again */
     pthread_mutex_t lock;           /* of all below */
     stele__queue_failure *failures; /* oldest first */
+    stele__queue_failure **end;     /* where the next one goes */
     size_t failure_count;
+    uint64_t untold; /* failures that nobody asked for, those no longer kept included */
 };
 
 /* More failures than that are told to on_error only. */
