@@ -14,6 +14,7 @@
 #include "stele/health.h"
 #include "stele/jobs.h"
 #include "stele/lanes.h"
+#include "stele/latency.h"
 #include "stele/listen.h"
 #include "stele/mem.h"
 #include "stele/metrics.h"

@@ -72,8 +72,10 @@ struct stele_job {
     stele_job_outcome outcome;
     uint64_t delay_ms;
     uint64_t ended_ns;
-    uint64_t due_ns; /* volatile: not before */
-    uint64_t run_ns;
+    uint64_t due_ns;   /* volatile: not before */
+    uint64_t taken_ns; /* durable: when it was claimed */
+    uint64_t run_ns;   /* if it `ran` */
+    bool ran;
     stele_error *error; /* NULL: none, or no memory to keep it */
 };
 
@@ -212,6 +214,9 @@ void stele__job_run(stele_job *job);
 
 /** Counts that; the lock is held. */
 void stele__job_count_run(const stele_job *job);
+
+/** Counts for how long a job could have run as it was begun; the lock is held. */
+void stele__job_count_wait(const stele_job *job, uint64_t ns);
 
 /** A thread of durable workers. */
 void *stele__jobs_work(void *arg);

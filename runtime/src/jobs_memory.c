@@ -291,11 +291,10 @@ static void end_run(stele__lane *lane, stele_job *job)
 static void count_wait(stele_jobs *jobs, stele_job *job)
 {
     uint64_t now = (uint64_t)stele__now_ns();
-    job->info.waited_ms = now > job->due_ns ? (now - job->due_ns) / STELE__JOB_MS : 0;
+    uint64_t waited = now > job->due_ns ? now - job->due_ns : 0;
+    job->info.waited_ms = waited / STELE__JOB_MS;
     jobs->stats.claimed++;
-    jobs->stats.wait_ms += job->info.waited_ms;
-    if (job->info.waited_ms > jobs->stats.longest_wait_ms)
-        jobs->stats.longest_wait_ms = job->info.waited_ms;
+    stele__job_count_wait(job, waited);
 }
 
 void *stele__lane_work(void *arg)

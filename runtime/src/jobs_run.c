@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "jobs_internal.h"
+#include "latency_internal.h"
 #include "link.h"
 #include "mem_internal.h"
 #include "status_internal.h"
@@ -212,6 +213,7 @@ void stele__job_run(stele_job *job)
     stele_error_clear(&err);
     settle(job, kind->run(job, kind->user, &err), &err);
     uint64_t now = (uint64_t)stele__now_ns();
+    job->ran = true;
     job->run_ns = now - began;
     job->timed_out = now >= __atomic_load_n(&job->timeout_ns, __ATOMIC_RELAXED);
     job->fenced =
@@ -221,9 +223,19 @@ void stele__job_run(stele_job *job)
 void stele__job_count_run(const stele_job *job)
 {
     stele_job_stats *stats = &job->jobs->stats;
-    stats->run_ns += job->run_ns;
+    if (job->ran)
+        stele__latency_add(&stats->run, job->run_ns);
     stats->timed_out += job->timed_out;
     stats->fenced += job->fenced;
+}
+
+void stele__job_count_wait(const stele_job *job, uint64_t ns)
+{
+    stele_job_stats *stats = &job->jobs->stats;
+    uint64_t ms = ns / STELE__JOB_MS;
+    stele__latency_add(&stats->wait, ns);
+    if (ms > stats->longest_wait_ms)
+        stats->longest_wait_ms = ms;
 }
 
 /* Its lease may have run out while it waited here: somebody else may have it now. */
@@ -247,6 +259,8 @@ static void hand_over(stele_jobs *jobs, stele_job *job)
 /* The lock is held, and given back meanwhile. */
 static void work_one(stele_jobs *jobs, stele_job *job)
 {
+    uint64_t here = (uint64_t)stele__now_ns() - job->taken_ns;
+    stele__job_count_wait(job, job->info.waited_ms * STELE__JOB_MS + here);
     job->kind->running++;
     stele__jobs_push(&jobs->running, job);
     (void)pthread_mutex_unlock(&jobs->lock);

@@ -393,9 +393,7 @@ static void took(turn *t)
     jobs->stats.claimed += taken.count;
     stele_job *job;
     while ((job = stele__jobs_pop(&taken)) != NULL) {
-        jobs->stats.wait_ms += job->info.waited_ms;
-        if (job->info.waited_ms > jobs->stats.longest_wait_ms)
-            jobs->stats.longest_wait_ms = job->info.waited_ms;
+        job->taken_ns = now;
         job->kind->taken++;
         job->kind->held += !jobs->closing;
         if (jobs->closing)

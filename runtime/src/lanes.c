@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "lanes_internal.h"
+#include "latency_internal.h"
 #include "status_internal.h"
 #include "text_internal.h"
 
@@ -92,7 +93,7 @@ static size_t gather(stele__lane *l)
     while (l->count > 0 && n < options->batch_items && bytes < options->batch_bytes) {
         stele__lane_slot next = stele__lane_pop(l);
         bytes += next.bytes;
-        l->stats.wait_ns += now - next.put_ns;
+        stele__latency_add(&l->stats.wait, now - next.put_ns);
         l->batch[n++] = next.item;
     }
     l->taken += n;
@@ -373,7 +374,7 @@ void stele_lanes_stats(const stele_lanes *lanes, stele_lane_stats *ret_stats)
         ret_stats->blocked_ns += l->stats.blocked_ns;
         ret_stats->rejected += l->stats.rejected;
         ret_stats->run_ns += l->stats.run_ns;
-        ret_stats->wait_ns += l->stats.wait_ns;
+        stele__latency_join(&ret_stats->wait, &l->stats.wait);
         (void)pthread_mutex_unlock(&l->lock);
     }
 }

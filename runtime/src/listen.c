@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "latency_internal.h"
 #include "link_flow.h"
 #include "listen_channels.h"
 #include "mem_internal.h"
@@ -109,6 +110,7 @@ static stele_status prove(stele_listener *listener, stele_error *err)
     char sql[96];
     int pid = 0;
     stele__deadline deadline = stele__deadline_in(listener->options.probe_timeout_ms);
+    uint64_t began = (uint64_t)stele__now_ns();
     write_notify(listener, sql, sizeof sql);
     stele_status st =
         stele__line_run(&listener->line, sql, listener->options.probe_timeout_ms, NULL, err);
@@ -120,7 +122,9 @@ static stele_status prove(stele_listener *listener, stele_error *err)
         st = probe_from_elsewhere(listener, deadline, err);
     stele__line_lock(&listener->line);
     listener->stats.probes += pooled ? 2 : 1;
-    if (st != STELE_OK)
+    if (st == STELE_OK)
+        stele__latency_add(&listener->stats.probe, (uint64_t)stele__now_ns() - began);
+    else
         listener->stats.probes_failed++;
     stele__line_unlock(&listener->line);
     return st;
@@ -161,8 +165,10 @@ static void note_connected(stele_listener *listener)
     stele__line_lock(&listener->line);
     listener->connected = true;
     listener->stats.connects++;
-    if (listener->down_since_ns > 0)
+    if (listener->down_since_ns > 0) {
+        stele__latency_add(&listener->stats.outage, now - listener->down_since_ns);
         listener->stats.down_ms += (now - listener->down_since_ns) / STELE__MS;
+    }
     listener->down_since_ns = 0;
     (void)pthread_cond_broadcast(&listener->line.changed);
     stele__line_unlock(&listener->line);
@@ -253,12 +259,15 @@ static stele_status wait_for_news(stele_listener *listener, bool *ret_probing, s
     if (ready != 0)
         return STELE_OK;
     *ret_probing = true;
-    stele__line_lock(line);
-    listener->stats.probes++;
-    stele__line_unlock(line);
+    uint64_t began = (uint64_t)stele__now_ns();
     stele_status st =
         stele__link_ping(line->link, stele__deadline_in(listener->options.probe_timeout_ms), err);
     listener->heard_ns = (uint64_t)stele__now_ns();
+    stele__line_lock(line);
+    listener->stats.probes++;
+    if (st == STELE_OK)
+        stele__latency_add(&listener->stats.probe, listener->heard_ns - began);
+    stele__line_unlock(line);
     return st;
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "latency_internal.h"
 #include "mem_internal.h"
 #include "metrics_internal.h"
 #include "status_internal.h"
@@ -46,11 +47,23 @@ static stele_metric metric_of(const stele__field *field)
                           .type = field->type};
 }
 
+static void tell_latency(telling *t, const stele_latency *latency)
+{
+    t->metric.count = latency->count;
+    t->metric.sum = (double)latency->sum_ns / 1e9;
+    t->metric.latency = latency;
+    t->fn(&t->metric, t->user);
+}
+
 static void tell_number(telling *t, const stele__field *field, const stele__collected *row)
 {
     set_labels(t, row->labels);
     if (field->label != NULL)
         add_label(t, field->label, field->otel_label, field->label_value);
+    if (field->type == STELE_METRIC_HISTOGRAM) {
+        tell_latency(t, (const void *)((const char *)&row->stats + field->offset));
+        return;
+    }
     double value = stele__read_number(&row->stats, field->offset, field->kind) / field->scale;
     bool sums = field->type == STELE_METRIC_SUMMARY;
     t->metric.value = sums ? 0 : value;
@@ -159,10 +172,7 @@ static void count_in(counted *sum, const stele__statement *one)
 
 static void join(counted *sum, const counted *other)
 {
-    sum->latency.count += other->latency.count;
-    sum->latency.sum_ns += other->latency.sum_ns;
-    for (size_t i = 0; i < STELE_LATENCY_BUCKETS; i++)
-        sum->latency.buckets[i] += other->latency.buckets[i];
+    stele__latency_join(&sum->latency, &other->latency);
     sum->rows += other->rows;
     sum->round_trips += other->round_trips;
     for (size_t i = 0; i < STELE__STATUSES; i++)
@@ -200,14 +210,6 @@ static void label_statement(telling *t, const counted *one)
         add_label(t, "db.system.name", NULL, "postgresql");
     add_label(t, "statement", "db.query.summary", one->name);
     add_label(t, "table", "db.collection.name", one->table);
-}
-
-static void tell_latency(telling *t, const stele_latency *latency)
-{
-    t->metric.count = latency->count;
-    t->metric.sum = (double)latency->sum_ns / 1e9;
-    t->metric.latency = latency;
-    t->fn(&t->metric, t->user);
 }
 
 static void tell_counter(telling *t, uint64_t value)

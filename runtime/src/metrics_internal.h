@@ -29,7 +29,8 @@ typedef enum stele__number_kind {
     STELE__NUMBER_U32,
     STELE__NUMBER_U64,
     STELE__NUMBER_I64,
-    STELE__NUMBER_BOOL
+    STELE__NUMBER_BOOL,
+    STELE__NUMBER_LATENCY /* of histograms */
 } stele__number_kind;
 
 /** One number of a part's struct, and what it is called. Rows of one name stand together. */

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "latency_internal.h"
 #include "mem_internal.h"
 #include "metrics_internal.h"
 #include "status_internal.h"
@@ -16,17 +17,6 @@
 #define BEING_MADE 1u
 #define THERE 2u
 #define LOOKS 16 /* places a statement may be at; past them it is counted with the rest */
-
-static const uint64_t bounds[STELE_LATENCY_BUCKETS - 1] = {
-    50000,     100000,     200000,     500000,     1000000,     2000000,
-    5000000,   10000000,   20000000,   50000000,   100000000,   200000000,
-    500000000, 1000000000, 2000000000, 5000000000, 10000000000,
-};
-
-uint64_t stele_latency_bound(size_t bucket)
-{
-    return bucket < STELE_LATENCY_BUCKETS - 1 ? bounds[bucket] : UINT64_MAX;
-}
 
 static void add(uint64_t *counter, uint64_t n)
 {
@@ -42,10 +32,7 @@ static uint64_t look(const uint64_t *counter)
 
 void stele__observe_latency(stele__histogram *histogram, uint64_t ns)
 {
-    size_t bucket = 0;
-    while (bucket < STELE_LATENCY_BUCKETS - 1 && ns > bounds[bucket])
-        bucket++;
-    add(&histogram->buckets[bucket], 1);
+    add(&histogram->buckets[stele__latency_bucket(ns)], 1);
     add(&histogram->sum_ns, ns);
 }
 

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "latency_internal.h"
+
 #include "banned.h"
 
 /* Rows. `…` begins with the unit; more of stele__field may follow. */
@@ -15,7 +17,8 @@
              : STELE__NUMBER_U32, uint64_t                                                         \
              : STELE__NUMBER_U64, int64_t                                                          \
              : STELE__NUMBER_I64, bool                                                             \
-             : STELE__NUMBER_BOOL)
+             : STELE__NUMBER_BOOL, stele_latency                                                   \
+             : STELE__NUMBER_LATENCY)
 #define AT(member) .offset = (uint16_t)offsetof(PART, member), .kind = KIND_OF(member)
 #define ROW(of, called, means, member, ...)                                                        \
     {                                                                                              \
@@ -26,6 +29,7 @@
 #define SUMMARY(called, means, member, times, ...)                                                 \
     ROW(SUMMARY, called, means, member, .count_offset = (uint16_t)offsetof(PART, times),           \
         .count_kind = KIND_OF(times), __VA_ARGS__)
+#define HISTOGRAM(called, means, member, ...) ROW(HISTOGRAM, called, means, member, __VA_ARGS__)
 /* Not exported. */
 #define SILENT(member) ROW(COUNTER, NULL, NULL, member, PLAIN)
 #define SILENT_GREATEST(member) ROW(GAUGE, NULL, NULL, member, PLAIN, GREATEST)
@@ -71,10 +75,10 @@ static const stele__field pool_fields[] = {
     COUNTER("stele_pool_connect_errors", "Attempts to connect that failed", connect_errors, PLAIN),
     COUNTER("stele_pool_cancels", "Cancel requests sent", cancels, PLAIN),
     COUNTER("stele_pool_leaks", "Leases held for too long", leaks, PLAIN),
-    SUMMARY("stele_pool_wait_seconds", "Time spent in line, of those who had to wait", wait_ns,
-            waited, NS, .otel = "db.client.connection.wait_time"),
-    SUMMARY("stele_pool_create_seconds", "Time spent connecting, failed attempts included",
-            create_ns, created, NS, .otel = "db.client.connection.create_time"),
+    HISTOGRAM("stele_pool_wait_seconds", "Time that acquires spent in line", wait, NS,
+              .otel = "db.client.connection.wait_time"),
+    HISTOGRAM("stele_pool_create_seconds", "Time of attempts to connect, failed ones included",
+              create, NS, .otel = "db.client.connection.create_time"),
     SUMMARY("stele_pool_use_seconds", "Time connections were leased", use_ns, acquired, NS,
             .otel = "db.client.connection.use_time"),
 };
@@ -136,7 +140,7 @@ static const stele__field lanes_fields[] = {
     COUNTER("stele_lanes_rejected", "Puts refused for want of room", rejected, PLAIN),
     SUMMARY("stele_lanes_blocked_seconds", "Time puts waited for room", blocked_ns, blocked, NS),
     SUMMARY("stele_lanes_run_seconds", "Time of batches", run_ns, batches, NS),
-    SUMMARY("stele_lanes_wait_seconds", "Time items waited to be run", wait_ns, done, NS),
+    HISTOGRAM("stele_lanes_wait_seconds", "Time items waited to be run", wait, NS),
 };
 #undef PART
 
@@ -159,7 +163,7 @@ static const stele__field persist_fields[] = {
             PLAIN),
     SUMMARY("stele_persist_batch_seconds", "Time of transactions that were stored", batch_ns,
             batches, NS),
-    SUMMARY("stele_persist_ack_seconds", "Time from putting to acknowledging", ack_ns, stored, NS),
+    HISTOGRAM("stele_persist_ack_seconds", "Time from putting to acknowledging", ack, NS),
     GAUGE("stele_persist_longest_batch_seconds", "The longest transaction", longest_batch_ns, NS,
           GREATEST),
     GAUGE("stele_persist_longest_ack_seconds", "The longest time to an acknowledgement",
@@ -176,7 +180,7 @@ static const stele__field persist_fields[] = {
     SILENT(lanes.batches),
     SILENT(lanes.ran_here),
     SILENT(lanes.run_ns),
-    SILENT(lanes.wait_ns),
+    SILENT(lanes.wait),
     SILENT_GREATEST(lanes.most_waiting),
 };
 #undef PART
@@ -206,8 +210,8 @@ static const stele__field jobs_fields[] = {
     COUNTER("stele_jobs_wakes", "Times workers were woken", wakes, PLAIN),
     COUNTER("stele_jobs_heartbeats", "Leases renewed", heartbeats, PLAIN),
     COUNTER("stele_jobs_errors", "Statements that failed", errors, PLAIN),
-    COUNTER("stele_jobs_run_seconds", "Time spent in handlers", run_ns, NS),
-    SUMMARY("stele_jobs_wait_seconds", "Time from due to begun", wait_ms, claimed, MS),
+    HISTOGRAM("stele_jobs_run_seconds", "Time spent in handlers", run, NS),
+    HISTOGRAM("stele_jobs_wait_seconds", "Time from due to begun", wait, NS),
     GAUGE("stele_jobs_longest_wait_seconds", "The longest time from due to begun", longest_wait_ms,
           MS, GREATEST),
 };
@@ -233,6 +237,9 @@ static const stele__field listener_fields[] = {
     COUNTER("stele_listener_callback_seconds", "Time spent in calls", callback_ns, NS),
     GAUGE("stele_listener_longest_callback_seconds", "The longest call", longest_callback_ns, NS,
           GREATEST),
+    HISTOGRAM("stele_listener_probe_seconds", "Time until the server answered", probe, NS),
+    HISTOGRAM("stele_listener_outage_seconds", "Time from a loss to the next proven registration",
+              outage, NS),
     COUNTER("stele_listener_down_seconds", "Time without a connection", down_ms, MS),
 };
 #undef PART
@@ -289,6 +296,8 @@ double stele__read_number(const void *stats, uint16_t offset, uint8_t kind)
     case STELE__NUMBER_BOOL:
         memcpy(&truth, at, sizeof truth);
         return truth ? 1 : 0;
+    case STELE__NUMBER_LATENCY: /* more than one number */
+        break;
     }
     return 0;
 }
@@ -322,6 +331,9 @@ static void add_up(const stele__field *field, char *sum, const char *stats)
         memcpy(&truth[1], stats + field->offset, sizeof truth[1]);
         truth[0] = truth[0] || truth[1];
         memcpy(sum + field->offset, &truth[0], sizeof truth[0]);
+        break;
+    case STELE__NUMBER_LATENCY:
+        stele__latency_join((void *)(sum + field->offset), (const void *)(stats + field->offset));
         break;
     }
 #undef ADD

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "latency_internal.h"
 #include "persist_internal.h"
 #include "status_internal.h"
 #include "stele/bulk.h"
@@ -294,7 +295,7 @@ static void note_stored(gathering *g, const stele_unit *unit, uint64_t now)
     uint64_t took = now - unit->put_ns;
     g->stats.stored++;
     g->stats.statements += unit->count;
-    g->stats.ack_ns += took;
+    stele__latency_add(&g->stats.ack, took);
     if (took > g->stats.longest_ack_ns)
         g->stats.longest_ack_ns = took;
 }
@@ -327,7 +328,7 @@ static void add_stats(gathering *g)
     sum->retries += more->retries;
     sum->replayed += more->replayed;
     sum->batch_ns += more->batch_ns;
-    sum->ack_ns += more->ack_ns;
+    stele__latency_join(&sum->ack, &more->ack);
     if (more->longest_batch_ns > sum->longest_batch_ns)
         sum->longest_batch_ns = more->longest_batch_ns;
     if (more->longest_ack_ns > sum->longest_ack_ns)

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "latency_internal.h"
 #include "mem_internal.h"
 #include "status_internal.h"
 #include "text_internal.h"
@@ -155,7 +156,7 @@ static stele_status connect_first(stele__pool *pool, stele_error *err)
     slot->state = STELE__SLOT_CONNECTING;
     slot->generation = pool->generation;
     stele__slot_connected_locked(pool, slot, link, now);
-    pool->stats.create_ns += now - start;
+    stele__latency_add(&pool->stats.create, now - start);
     stele__slot_offer_locked(pool, slot, now);
     stele__pool_unlock(pool);
     return STELE_OK;
@@ -201,6 +202,10 @@ void stele__pool_stats(stele__pool *pool, stele_pool_stats *ret_stats)
         return;
     stele__pool_lock(pool);
     *ret_stats = pool->stats;
+    /* Who did not queue is counted as acquired, and only so: an acquire has no time for more. */
+    uint64_t at_once = pool->stats.acquired - pool->acquired_late;
+    ret_stats->wait.count += at_once;
+    ret_stats->wait.buckets[0] += at_once;
     ret_stats->in_use = pool->in_use;
     ret_stats->idle = pool->idle_count;
     ret_stats->open = pool->in_use + pool->idle_count;

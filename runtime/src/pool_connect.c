@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "latency_internal.h"
 #include "status_internal.h"
 #include "text_internal.h"
 
@@ -171,7 +172,7 @@ static void connect_one(stele__pool *pool, stele__slot *slot)
     stele__pool_lock(pool);
     pool->under_way--;
     pool->connecting--;
-    pool->stats.create_ns += now - start;
+    stele__latency_add(&pool->stats.create, now - start);
     if (st != STELE_OK) {
         failed(pool, slot, &error, now);
     } else {

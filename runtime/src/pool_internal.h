@@ -153,7 +153,8 @@ struct stele__pool {
     stele__slot *retire_first; /* not yet seen by the keeper */
     uint32_t retiring;
 
-    stele_pool_stats stats;
+    stele_pool_stats stats; /* `wait` without those who did not wait, … */
+    uint64_t acquired_late; /* … which are all acquired but these */
 };
 
 static inline void stele__pool_lock(stele__pool *pool)

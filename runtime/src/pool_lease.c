@@ -237,12 +237,10 @@ acquire_locked(stele__pool *pool, stele__names_box *names, uint64_t start, stele
             st = stele__fail(err, STELE_E_NOMEM, "out of memory while taking a connection");
         }
     }
-    if (waiter.ticket != 0) {
-        waiter.now_ns = (uint64_t)stele__now_ns();
-        pool->stats.wait_ns += waiter.now_ns - start;
-    }
-    if (st == STELE_OK)
+    if (st == STELE_OK) {
+        pool->acquired_late += waiter.ticket != 0;
         lease_start(pool, lease, slot, names, waiter.now_ns, place);
+    }
     stele__pool_unlock(pool);
     if (st != STELE_OK)
         return st;

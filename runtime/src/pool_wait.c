@@ -14,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "latency_internal.h"
 #include "status_internal.h"
 #include "text_internal.h"
 
@@ -244,7 +245,11 @@ static stele_status take_later(stele__pool *pool, stele__waiter *waiter, stele__
         waiter->ticket = ++pool->ticket;
         pool->stats.waited++;
     }
-    return wait_in_line(pool, waiter, ret_slot, err);
+    stele_status st = wait_in_line(pool, waiter, ret_slot, err);
+    uint64_t now = (uint64_t)stele__now_ns();
+    stele__latency_add(&pool->stats.wait, now - waiter->now_ns);
+    waiter->now_ns = now;
+    return st;
 }
 
 stele_status stele__pool_take_locked(stele__pool *pool, stele__waiter *waiter,

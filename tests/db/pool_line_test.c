@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "latency.h"
 #include "pool_util.h"
 
 /* A caller that waits in line and notes when it was served. */
@@ -61,8 +62,84 @@ static void the_line_is_served_in_order(void **state)
     stele_pool_stats stats = stats_of(db);
     assert_int_equal(stats.waited, COUNT);
     assert_int_equal(stats.created, 1); /* the one link was handed on */
-    assert_true(stats.wait_ns > 0);
+    assert_int_equal(stats.wait.count, 1 + COUNT);
+    assert_true(stats.wait.sum_ns > 0);
     stele_db_close(db);
+}
+
+/* All acquires are there, by the time they stood in line. */
+static void waiting_counts_by_its_time(void **state)
+{
+    (void)state;
+    caller waiting;
+    stele_conn *conn = NULL;
+    stele_error err;
+    stele_db *db = open_db("waited", 1);
+    for (int i = 0; i < 10; i++)
+        stele_conn_release(acquire(db));
+    conn = acquire(db);
+    uint64_t start = now_ms();
+    start_caller(&waiting, db, 20000, 1);
+    uint64_t late = now_ms();
+    wait_until(now_ms() - late > 50);
+    stele_conn_release(conn);
+    join_caller(&waiting);
+    uint64_t most = now_ms() - start + 1;
+    stele_pool_stats stats = stats_of(db);
+    assert_int_equal(stats.wait.count, 12);
+    assert_int_equal(stats.wait.count, stats.acquired);
+    assert_int_equal(stats.wait.buckets[0], 11);
+    assert_int_equal(slower_than(&stats.wait, 50), 1);
+    assert_in_range(stats.wait.sum_ns, 50 * 1000000, most * 1000000);
+    /* Who gives up has waited, too. */
+    conn = acquire(db);
+    stele_conn *second = NULL;
+    assert_int_equal(stele_db_acquire_at(db, 60, __FILE__, __LINE__, &second, &err),
+                     STELE_E_TIMEOUT);
+    stats = stats_of(db);
+    assert_int_equal(stats.acquired, 13);
+    assert_int_equal(stats.wait.count, 14);
+    assert_int_equal(slower_than(&stats.wait, 50), 2);
+    /* A lease whose connection turns out to be dead waits for the next. */
+    stele_conn_release(conn);
+    char *killed = dbtest_value(dsn, "SELECT pg_terminate_backend(pid, 10000) FROM"
+                                     " pg_stat_activity WHERE application_name = 'waited'");
+    assert_string_equal(killed, "t");
+    free(killed);
+    stele_conn_release(acquire(db));
+    stats = stats_of(db);
+    assert_int_equal(stats.check_failures, 1);
+    assert_int_equal(stats.acquired, 14);
+    assert_int_equal(stats.wait.count, 16);
+    assert_int_equal(stats.create.count, 2);
+    assert_int_equal(stats.created, 2);
+    (void)slower_than(&stats.create, 50);
+    stele_db_close(db);
+}
+
+static void attempts_to_connect_count_that_fail(void **state)
+{
+    (void)state;
+    stele_conn *conn = NULL;
+    stele_error err;
+    char sql[400];
+    char *name = dbtest_value(dsn, "SELECT current_database()");
+    stele_db *db = open_db("refused", 1);
+    (void)snprintf(sql, sizeof sql,
+                   "ALTER DATABASE \"%s\" ALLOW_CONNECTIONS false;"
+                   "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+                   " WHERE application_name = 'refused'",
+                   name);
+    dbtest_exec(getenv("STELE_DSN"), sql);
+    assert_int_not_equal(stele_db_acquire(db, &conn, &err), STELE_OK);
+    (void)snprintf(sql, sizeof sql, "ALTER DATABASE \"%s\" ALLOW_CONNECTIONS true", name);
+    dbtest_exec(getenv("STELE_DSN"), sql);
+    stele_pool_stats stats = stats_of(db);
+    assert_true(stats.connect_errors >= 1);
+    assert_int_equal(stats.create.count, stats.created + stats.connect_errors);
+    (void)slower_than(&stats.create, 50);
+    stele_db_close(db);
+    free(name);
 }
 
 static void a_newcomer_does_not_overtake(void **state)
@@ -301,6 +378,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_line_is_served_in_order),
+        cmocka_unit_test(waiting_counts_by_its_time),
+        cmocka_unit_test(attempts_to_connect_count_that_fail),
         cmocka_unit_test(a_newcomer_does_not_overtake),
         cmocka_unit_test(who_gives_up_leaves_the_line),
         cmocka_unit_test(too_many_in_line_are_refused_at_once),

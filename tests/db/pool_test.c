@@ -36,7 +36,12 @@ static void a_connection_is_reused_and_counted(void **state)
     assert_int_equal(stats.idle, 1);
     assert_int_equal(stats.open, 1);
     assert_int_equal(stats.max, 3);
-    assert_true(stats.use_ns > 0 && stats.create_ns > 0);
+    assert_true(stats.use_ns > 0);
+    assert_int_equal(stats.create.count, 1);
+    assert_true(stats.create.sum_ns > 0);
+    assert_int_equal(stats.wait.count, 2); /* that did not wait */
+    assert_int_equal(stats.wait.buckets[0], 2);
+    assert_int_equal(stats.wait.sum_ns, 0);
     stele_db_close(db);
     wait_for_backends("reuse", 0);
 }

@@ -3,6 +3,8 @@
  */
 #include "lanes_util.h"
 
+#include "../support/latency.h"
+
 static void run_crowd(stele_when_full when_full, uint32_t max_items, uint32_t batch)
 {
     crowd c = {0};
@@ -23,6 +25,8 @@ static void run_crowd(stele_when_full when_full, uint32_t max_items, uint32_t ba
     stele_lanes_stats(lanes, &stats);
     assert_int_equal(stats.put, PRODUCERS * EACH);
     assert_int_equal(stats.done, PRODUCERS * EACH);
+    assert_int_equal(stats.wait.count, PRODUCERS * EACH);
+    (void)slower_than(&stats.wait, 50);
     assert_int_equal(stats.waiting, 0);
     assert_int_equal(stats.waiting_bytes, 0);
     if (when_full == STELE_WHEN_FULL_RUN_HERE)
@@ -217,6 +221,26 @@ static void a_lone_item_lingers_only_so_long(void **state)
     assert_ok(stele_lanes_close(lanes, 10000, NULL, NULL, &err));
 }
 
+/* ---- numbers ---- */
+
+static void waiting_counts_by_its_time(void **state)
+{
+    (void)state;
+    stele_lanes *lanes = fill(STELE_WHEN_FULL_BLOCK);
+    stele_lanes_stats(lanes, &stats);
+    assert_int_equal(stats.wait.count, 1); /* the one at the gate did not wait */
+    assert_int_equal(slower_than(&stats.wait, 10000), 0);
+    int64_t began = stele__now_ns();
+    while (stele__now_ns() - began <= 20 * 1000000)
+        assert_int_equal(put(lanes, 3, 5), STELE_E_TIMEOUT);
+    set_gate(true);
+    assert_ok(stele_lanes_flush(lanes, NULL, 0, 10000, &err));
+    stele_lanes_stats(lanes, &stats);
+    assert_int_equal(stats.wait.count, 3); /* nor is one there that was refused */
+    assert_int_equal(slower_than(&stats.wait, 20), 2);
+    assert_ok(stele_lanes_close(lanes, 1000, NULL, NULL, &err));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +254,7 @@ int main(void)
         LANES(items_are_gathered),
         LANES(bytes_end_a_batch),
         LANES(a_lone_item_lingers_only_so_long),
+        LANES(waiting_counts_by_its_time),
     };
     return RUN(tests);
 }

@@ -267,9 +267,9 @@ typedef struct stele_job_stats {
     uint64_t claims;   /* statements that looked for jobs */
     uint64_t wakes;    /* by stele_jobs_wake() and the listener */
     uint64_t heartbeats;
-    uint64_t errors;  /* statements that failed */
-    uint64_t run_ns;  /* spent in handlers, total */
-    uint64_t wait_ms; /* from due to begun, total of those claimed */
+    uint64_t errors;    /* statements that failed */
+    stele_latency run;  /* calls of handlers, by their time, with the end of their transaction */
+    stele_latency wait; /* jobs that were taken up, by the time since they were due */
     uint64_t longest_wait_ms;
     uint32_t workers;
     uint32_t running; /* now */

@@ -16,6 +16,7 @@
 #ifndef STELE_LANES_H
 #define STELE_LANES_H
 
+#include "stele/latency.h"
 #include "stele/status.h"
 
 STELE_BEGIN_DECLS
@@ -92,9 +93,9 @@ typedef struct stele_lane_stats {
     uint64_t ran_here; /* of these, by threads that put */
     uint64_t blocked;  /* puts that had to wait */
     uint64_t blocked_ns;
-    uint64_t rejected; /* puts refused for want of room, at once or at their deadline */
-    uint64_t run_ns;   /* total time spent in `run` */
-    uint64_t wait_ns;  /* total time from putting to the beginning of `run` */
+    uint64_t rejected;  /* puts refused for want of room, at once or at their deadline */
+    uint64_t run_ns;    /* total time spent in `run` */
+    stele_latency wait; /* items, by the time from putting to the beginning of `run` */
 } stele_lane_stats;
 
 /**

@@ -87,7 +87,10 @@ typedef struct stele_listen_stats {
     uint64_t rescans;       /* calls with `rescan` */
     uint64_t callback_ns;   /* total time spent in calls */
     uint64_t longest_callback_ns;
-    uint64_t down_ms; /* total time without a connection */
+    stele_latency probe;  /* what `probes` counts and was answered, by its time; a proof that takes
+                             two notifications is one */
+    stele_latency outage; /* losses that were made good, by the time to the proven registration */
+    uint64_t down_ms;     /* total time without a connection, the one under way included */
 } stele_listen_stats;
 
 /**

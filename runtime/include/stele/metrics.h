@@ -23,6 +23,7 @@
 
 #include "stele/jobs.h"
 #include "stele/lanes.h"
+#include "stele/latency.h"
 #include "stele/listen.h"
 #include "stele/persist.h"
 #include "stele/sweeper.h"
@@ -136,21 +137,6 @@ STELE_API STELE_MUST_CHECK stele_status stele_metrics_add_doorbell(stele_metrics
 STELE_API void stele_metrics_remove(stele_metrics *metrics, const void *part);
 
 /* ---- numbers as a struct -------------------------------------------------------------------- */
-
-#define STELE_LATENCY_BUCKETS 18
-
-/**
- * How long something took: counts up to the bounds 50 µs, 100 µs, 200 µs, 500 µs … 10 s, and
- * beyond.
- */
-typedef struct stele_latency {
-    uint64_t count;
-    uint64_t sum_ns;
-    uint64_t buckets[STELE_LATENCY_BUCKETS]; /* each its own; the last one is what took longer */
-} stele_latency;
-
-/** The upper bound of a bucket in nanoseconds; UINT64_MAX for the last. */
-STELE_API uint64_t stele_latency_bound(size_t bucket);
 
 /**
  * Everything in one struct: parts of one kind summed up, what is longest or oldest as the greatest.

@@ -251,7 +251,7 @@ typedef struct stele_commit_stats {
     uint64_t replayed;   /* stored again, perhaps, after a loss */
     uint64_t batch_ns;   /* total time of those stored */
     uint64_t longest_batch_ns;
-    uint64_t ack_ns; /* total time from putting to completing, of those stored */
+    stele_latency ack; /* those stored, by the time from putting to completing */
     uint64_t longest_ack_ns;
     stele_lane_stats lanes; /* units that wait, and how full lanes were */
 } stele_commit_stats;

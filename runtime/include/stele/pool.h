@@ -8,6 +8,7 @@
 #define STELE_POOL_H
 
 #include "stele/conn.h"
+#include "stele/latency.h"
 
 STELE_BEGIN_DECLS
 
@@ -65,9 +66,10 @@ typedef struct stele_pool_stats {
     char last_connect_sqlstate[6];
     uint64_t cancels;
     uint64_t leaks;
-    uint64_t wait_ns;   /* total time spent queued */
-    uint64_t create_ns; /* total time spent connecting */
-    uint64_t use_ns;    /* total time leased */
+    uint64_t use_ns;      /* total time leased */
+    stele_latency wait;   /* acquires, by the time they queued, which most do not: a lease whose
+                             connection is lost, and which queues for another, is there again */
+    stele_latency create; /* attempts to connect, failed ones too */
 } stele_pool_stats;
 
 /** Called on each lease after it is taken, before the caller sees it: SET ROLE, row security. */

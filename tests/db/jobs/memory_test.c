@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "jobs_util.h"
+#include "latency.h"
 
 static stele_jobs *open_memory(const stele_jobs_options *options)
 {
@@ -284,6 +285,30 @@ static void what_is_not_known_is_refused(void **state)
     assert_int_equal(stele_jobs_open_volatile(NULL, &jobs, &err), STELE_E_INPUT);
 }
 
+static void waiting_and_running_count_by_their_times(void **state)
+{
+    (void)state;
+    gate g = {0};
+    stele_job_kind kind;
+    stele_jobs_options options = quick(&kind, wait_at_gate, &g);
+    options.workers = 1;
+    stele_jobs *jobs = open_memory(&options);
+    (void)put(jobs, "a");
+    wait_for(&g.arrived, 1);
+    (void)put(jobs, "b");
+    uint64_t began = now_ms();
+    wait_until(now_ms() - began > 50);
+    __atomic_store_n(&g.open, 1, __ATOMIC_SEQ_CST);
+    wait_until(numbers_of(jobs).done == 2);
+    stele_job_stats stats = numbers_of(jobs);
+    assert_int_equal(stats.wait.count, 2);
+    assert_true(slower_than(&stats.wait, 50) >= 1);
+    assert_int_equal(stats.run.count, 2);
+    assert_true(slower_than(&stats.run, 50) >= 1);
+    assert_true(stats.wait.sum_ns + stats.run.sum_ns >= 100 * 1000000);
+    close_jobs(jobs);
+}
+
 int main(void)
 {
     dbtest_require_server();
@@ -297,6 +322,7 @@ int main(void)
         WORKED(cancellations_and_timeouts_are_told),
         WORKED(a_transaction_needs_a_database),
         WORKED(what_is_not_known_is_refused),
+        WORKED(waiting_and_running_count_by_their_times),
     };
     return RUN_WORKED(tests);
 }

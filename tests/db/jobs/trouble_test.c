@@ -231,7 +231,8 @@ static void broken_connections_lose_nothing(void **state)
     int64_t killed = 0;
     while (number("SELECT count(*) FROM errands WHERE state = 'done'") < 1200) {
         killed += number("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-                         " WHERE application_name = 'working' AND random() < 0.4");
+                         " WHERE application_name = 'working' AND datname = current_database()"
+                         " AND random() < 0.4");
         wait_a_little();
     }
     assert_true(becomes_true("SELECT count(*) = 1500 FROM errands WHERE state = 'done'"));

@@ -2,6 +2,7 @@
  * Workers on a durable queue: what becomes of jobs when all goes well, and when handlers fail.
  */
 #include "jobs_util.h"
+#include "latency.h"
 
 static int ran; /* atomic */
 
@@ -25,6 +26,9 @@ static void jobs_are_done(void **state)
     stele_jobs *jobs = open_jobs(&options);
     assert_true(becomes_true("SELECT count(*) = 500 FROM errands WHERE state = 'done'"
                              " AND done_gen = 1 AND attempt = 1 AND finished_at IS NOT NULL"));
+    stele_job_stats stats = numbers_of(jobs);
+    assert_int_equal(stats.wait.count, 500);
+    assert_int_equal(stats.run.count, 500);
     close_jobs(jobs);
     assert_int_equal(ran, 500);
     assert_int_equal(stats_of(db).in_use, 0);
@@ -369,6 +373,37 @@ static void old_jobs_are_purged(void **state)
     close_jobs(jobs);
 }
 
+/* By the server's clock until they are claimed, by ours until they begin. */
+static void waiting_and_running_count_by_their_times(void **state)
+{
+    (void)state;
+    gate g = {0};
+    stele_job_kind kind;
+    stele_jobs_options options = quick(&kind, wait_at_gate, &g);
+    options.workers = 1;
+    options.batch = 3;
+    peer("INSERT INTO errands (kind, run_at) SELECT 'plain', now() - s * interval '1 second'"
+         " FROM unnest(ARRAY[30, 3, 0]) AS s");
+    stele_jobs *jobs = open_jobs(&options);
+    wait_for(&g.arrived, 1);
+    wait_until(numbers_of(jobs).waiting == 2); /* claimed, and behind the one at the gate */
+    assert_int_equal(numbers_of(jobs).wait.count, 1);
+    assert_int_equal(numbers_of(jobs).run.count, 0);
+    uint64_t began = now_ms();
+    wait_until(now_ms() - began > 200);
+    __atomic_store_n(&g.open, 1, __ATOMIC_SEQ_CST);
+    assert_true(becomes_true("SELECT count(*) = 3 FROM errands WHERE state = 'done'"));
+    stele_job_stats stats = numbers_of(jobs);
+    assert_int_equal(stats.wait.count, 3);
+    assert_int_equal(slower_than(&stats.wait, 10000), 1);
+    assert_int_equal(slower_than(&stats.wait, 2000), 2);
+    assert_int_equal(slower_than(&stats.wait, 200), 3);
+    assert_in_range(stats.longest_wait_ms, 30000, 60000);
+    assert_int_equal(stats.run.count, 3);
+    assert_int_equal(slower_than(&stats.run, 200), 1);
+    close_jobs(jobs);
+}
+
 int main(void)
 {
     dbtest_require_server();
@@ -387,6 +422,7 @@ int main(void)
         WORKED(a_doorbell_wakes_other_processes),
         WORKED(schedules_tick_once_for_all),
         WORKED(old_jobs_are_purged),
+        WORKED(waiting_and_running_count_by_their_times),
     };
     return RUN_WORKED(tests);
 }

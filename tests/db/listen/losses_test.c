@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "latency.h"
 #include "listen_util.h"
 #include "relay.h"
 
@@ -64,6 +65,11 @@ static void a_killed_connection_is_made_again(void **state)
     assert_int_equal(stats.losses, 5);
     assert_int_equal(stats.connects, 6);
     assert_true(stats.connected);
+    assert_int_equal(stats.outage.count, 5);
+    assert_true(stats.outage.sum_ns > 0);
+    assert_int_equal(slower_than(&stats.outage, 10000), 0);
+    assert_int_equal(stats.probe.count, stats.probes - stats.probes_failed);
+    assert_true(stats.probe.count >= 6); /* each registration was proven */
     close_listener(listener);
     stele_db_close(own);
 }
@@ -189,6 +195,9 @@ static void it_knocks_ever_more_rarely(void **state)
     wait_until(one.rescans == 2);
     assert_int_equal(told.connects, 1);
     assert_int_equal(told.last, STELE_E_CONNECT);
+    stele_listen_stats stats = heard_by(listener);
+    assert_int_equal(stats.outage.count, 1); /* with all attempts in vain */
+    assert_int_equal(slower_than(&stats.outage, 500), 1);
     close_listener(listener);
 }
 
@@ -215,7 +224,10 @@ static void silence_is_noticed(void **state)
     assert_true(now_ms() - began < 100 + 300 + 1500); /* idle, deadline, a loaded machine */
     assert_int_equal(told.last, STELE_E_TIMEOUT);
     assert_int_equal(one.heard, 0);
-    assert_true(heard_by(listener).probes_failed >= 1);
+    stele_listen_stats stats = heard_by(listener);
+    assert_true(stats.probes_failed >= 1);
+    assert_true(stats.probe.count >= 3); /* what was not answered is not there */
+    assert_true(stats.probe.count <= stats.probes - 1);
     relay_set(RELAY_PASS);
     relay_cut(); /* an attempt under way would wait for its own deadline */
     wait_until(one.rescans >= 2);

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "latency.h"
 #include "things.h"
 
 static stele_error err;
@@ -74,6 +75,131 @@ static void statements_and_pools_are_counted(void **state)
     stele_db_close(two);
     stele_db_close(one);
     stele_metrics_close(metrics);
+}
+
+/* ---- histograms of parts ---- */
+
+static void do_nothing(uint32_t lane, void *const *items, size_t count, void *user)
+{
+    (void)lane;
+    (void)items;
+    (void)count;
+    (void)user;
+}
+
+static stele_status be_done(stele_job *job, void *user, stele_error *why)
+{
+    (void)job;
+    (void)user;
+    (void)why;
+    return STELE_OK;
+}
+
+/* How often a name has been counted, in all its series. */
+typedef struct counted {
+    const char *name;
+    const char *otel;
+    int series;
+    uint64_t count;
+} counted;
+
+static void count_one(const stele_metric *metric, void *user)
+{
+    counted *c = user;
+    if (strcmp(metric->name, c->name) != 0)
+        return;
+    assert_int_equal(metric->type, STELE_METRIC_HISTOGRAM);
+    assert_string_equal(metric->unit, "seconds");
+    assert_string_equal(metric->otel_name != NULL ? metric->otel_name : "", c->otel);
+    assert_int_equal(metric->latency->count, metric->count);
+    assert_true(metric->sum == (double)metric->latency->sum_ns / 1e9);
+    (void)slower_than(metric->latency, 10000);
+    c->series++;
+    c->count += metric->count;
+}
+
+static void assert_counted(stele_metrics *metrics, const char *name, const char *otel, int series,
+                           uint64_t count)
+{
+    counted c = {.name = name, .otel = otel};
+    assert_ok(stele_metrics_each(metrics, count_one, &c, &err), &err);
+    assert_int_equal(c.series, series);
+    assert_int_equal(c.count, count);
+}
+
+static stele_lanes *open_lanes(stele_metrics *metrics, const stele_label *label)
+{
+    static int item;
+    stele_lanes *lanes = NULL;
+    stele_lanes_options options = STELE_LANES_OPTIONS_INIT;
+    options.run = do_nothing;
+    assert_ok(stele_lanes_open(&options, &lanes, &err), &err);
+    assert_ok(stele_metrics_add_lanes(metrics, lanes, label, 1, &err), &err);
+    for (int i = 0; i < 10; i++)
+        assert_ok(stele_lanes_put(lanes, NULL, 0, &item, 1, 0, &err), &err);
+    assert_ok(stele_lanes_flush(lanes, NULL, 0, 10000, &err), &err);
+    return lanes;
+}
+
+static uint64_t jobs_done(const stele_jobs *jobs)
+{
+    stele_job_stats stats;
+    stele_jobs_stats(jobs, &stats);
+    return stats.done;
+}
+
+static stele_jobs *open_jobs(stele_metrics *metrics)
+{
+    stele_jobs *jobs = NULL;
+    const stele_job_kind kind = {.name = "nothing", .run = be_done};
+    stele_jobs_options options = STELE_JOBS_OPTIONS_INIT;
+    options.kinds = &kind;
+    options.kind_count = 1;
+    assert_ok(stele_jobs_open_volatile(&options, &jobs, &err), &err);
+    assert_ok(stele_metrics_add_jobs(metrics, jobs, NULL, 0, &err), &err);
+    const stele_job_input job = {.kind = stele_s("nothing")};
+    for (int i = 0; i < 7; i++)
+        assert_ok(stele_jobs_put(jobs, NULL, &job, NULL, &err), &err);
+    wait_until(jobs_done(jobs) == 7);
+    return jobs;
+}
+
+static void histograms_of_parts_add_up(void **state)
+{
+    (void)state;
+    stele_snapshot found;
+    stele_listener *listener = NULL;
+    const stele_label labels[] = {{"group", "one"}, {"group", "two"}};
+    stele_metrics *metrics = open_metrics();
+    stele_db *db = open_watched(metrics, "histograms");
+    stele_lanes *one = open_lanes(metrics, &labels[0]);
+    stele_lanes *two = open_lanes(metrics, &labels[1]);
+    stele_jobs *jobs = open_jobs(metrics);
+    assert_ok(stele_listener_open(db, NULL, &listener, &err), &err);
+    assert_ok(stele_metrics_add_listener(metrics, listener, NULL, 0, &err), &err);
+    assert_ok(stele_metrics_add_db(metrics, db, NULL, 0, &err), &err);
+    for (int i = 0; i < 5; i++)
+        stele_conn_release(acquire(db));
+    assert_counted(metrics, "stele_lanes_wait_seconds", "", 2, 20);
+    assert_counted(metrics, "stele_jobs_wait_seconds", "", 1, 7);
+    assert_counted(metrics, "stele_jobs_run_seconds", "", 1, 7);
+    assert_counted(metrics, "stele_listener_probe_seconds", "", 1, 1);
+    assert_counted(metrics, "stele_listener_outage_seconds", "", 1, 0);
+    assert_counted(metrics, "stele_pool_wait_seconds", "db.client.connection.wait_time", 1, 5);
+    assert_counted(metrics, "stele_pool_create_seconds", "db.client.connection.create_time", 1, 1);
+    stele_metrics_snapshot(metrics, &found);
+    assert_int_equal(found.lanes.wait.count, 20);
+    (void)slower_than(&found.lanes.wait, 10000);
+    assert_int_equal(found.jobs.wait.count, 7);
+    assert_int_equal(found.jobs.run.count, 7);
+    assert_int_equal(found.pool.wait.count, 5);
+    assert_int_equal(found.pool.create.count, 1);
+    stele_metrics_close(metrics);
+    assert_ok(stele_listener_close(listener, 5000, &err), &err);
+    assert_ok(stele_jobs_close(jobs, 5000, &err), &err);
+    assert_ok(stele_lanes_close(two, 5000, NULL, NULL, &err), &err);
+    assert_ok(stele_lanes_close(one, 5000, NULL, NULL, &err), &err);
+    stele_db_close(db);
 }
 
 /* ---- others look meanwhile ---- */
@@ -207,6 +333,7 @@ int main(void)
     dbtest_require_server();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(statements_and_pools_are_counted),
+        cmocka_unit_test(histograms_of_parts_add_up),
         cmocka_unit_test(parts_come_and_go_while_others_look),
         cmocka_unit_test(it_serves_over_http),
     };

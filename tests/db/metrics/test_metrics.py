@@ -116,6 +116,14 @@ def test_the_numbers_are_those_of_the_work(build: Path, database: Database) -> N
     assert values["stele_sweeper_runs_total"] == 1
     assert values["stele_listener_connected"] == 1
     assert values["stele_doorbell_rings_total"] == 1
+    assert values["stele_lanes_wait_seconds_count"] == 1
+    assert values["stele_persist_ack_seconds_count"] == 1
+    assert values["stele_listener_probe_seconds_count"] >= 1
+    assert values["stele_listener_outage_seconds_count"] == 0
+    # Some wait for a connection to be made; who does not is there as well.
+    assert values["stele_pool_wait_seconds_count"] == values["stele_pool_acquired_total"]
+    assert values["stele_pool_create_seconds_count"] == values["stele_pool_connects_total"]
+    assert values["stele_pool_create_seconds_sum"] > 0
     pool = next(m for m in found if m.name == "stele_pool_max_connections").samples[0]
     assert pool.labels["db_client_connection_pool_name"] == 'main "one"'
 

@@ -7,6 +7,7 @@
 #include <libpq-fe.h>
 #include <pthread.h>
 
+#include "latency.h"
 #include "persist_util.h"
 
 #define PRODUCERS 8
@@ -180,6 +181,8 @@ static void kills_lose_nothing_that_was_acknowledged(void **state)
                      0);
     stele_commit_stats stats = numbers_of(persist);
     assert_int_equal(stats.stored + stats.unknown, (uint64_t)each * PRODUCERS);
+    assert_int_equal(stats.ack.count, stats.stored);
+    (void)slower_than(&stats.ack, 10000); /* they add up */
     assert_true(stats.retries > 0);
     assert_true(stats.bulk > 0);
     assert_true(stats.bulk < stats.batches);
