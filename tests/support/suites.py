@@ -75,7 +75,7 @@ def forbids_skips() -> bool:
 
 
 def skip_reason(case: ElementTree.Element, skip: ElementTree.Element) -> str:
-    """Why a test was skipped: pytest has it in the element, of TAP it is in what the test printed."""
+    """Why a test was skipped: pytest has it in the element, TAP in what the test printed."""
     return skip.get("message") or (case.findtext("system-out") or "").strip()
 
 

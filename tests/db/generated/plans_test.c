@@ -181,6 +181,12 @@ static void a_history_is_read_from_its_end(void **state)
 static void a_sweep_follows_its_index(void **state)
 {
     (void)state;
+    static const char *const indexes[] = {"*.sweep"};
+    stele_ensure_options options = STELE_ENSURE_OPTIONS_INIT;
+    options.optional = indexes;
+    options.optional_count = 1;
+    options.build_indexes = true;
+    assert_ok(stele_db_ensure(db, &sessions_module, &options, &err), &err);
     uint64_t count = 99;
     TWICE(session_states_expire(conn, 10, &count, &err));
     assert_int_equal(count, 0);
