@@ -64,23 +64,40 @@ stele_status stele_sessions_delete(stele_sessions *store, const stele_session_ke
 
 /* ---- restoring ------------------------------------------------------------------------------- */
 
+/* Behind it what lives under the key, by a younger snapshot: also one that was restored meanwhile. */
+static stele_status run_restore(const stele_sessions *store, stele_conn *conn,
+                                const stele_session_key *key, stele_error *err)
+{
+    STELE_AUTO(stele_pipeline) p = NULL;
+    STELE_AUTO(sessions_restore_session_row) row = NULL;
+    STELE_AUTO(sessions_lock_session_row) living = NULL;
+    sessions_restore_session_params params = {STELE__KEY(*key),
+                                              .ttl = stele__sessions_ttl(store->session_ttl_ms)};
+    sessions_lock_session_params look = {STELE__KEY(*key)};
+    stele_status st = stele_pipeline_open(conn, NULL, &p, err);
+    if (st == STELE_OK)
+        st = sessions_restore_session_queue(p, &params, &row, err);
+    if (st == STELE_OK)
+        st = sessions_lock_session_queue(p, &look, &living, err);
+    if (st == STELE_OK)
+        st = stele_pipeline_sync(p, err);
+    if (st != STELE_OK || row != NULL)
+        return st;
+    if (living != NULL)
+        return stele__store_fail(err, STELE_E_UNIQUE, "the session exists, and is not deleted");
+    return stele__store_fail(err, STELE_E_NOT_FOUND, "no deleted session to restore");
+}
+
 stele_status stele_sessions_restore(stele_sessions *store, const stele_session_key *key,
                                     stele_error *err)
 {
     stele_conn *conn = NULL;
-    STELE_AUTO(sessions_restore_session_row) row = NULL;
-    sessions_restore_session_params params = {STELE__KEY(*key),
-                                              .ttl = stele__sessions_ttl(store->session_ttl_ms)};
     stele_status st = stele__sessions_check_key(key, err);
     if (st == STELE_OK)
         st = stele__sessions_begin_after(store, key, &conn, err);
     if (st != STELE_OK)
         return st;
-    st = sessions_restore_session(conn, &params, &row, err);
-    if (st == STELE_OK && row == NULL)
-        st = stele__store_fail(err, STELE_E_NOT_FOUND,
-                               "no deleted session to restore, or it exists again");
-    return stele__sessions_end(store, conn, st);
+    return stele__sessions_end(store, conn, run_restore(store, conn, key, err));
 }
 
 /* ---- state ----------------------------------------------------------------------------------- */

@@ -64,8 +64,9 @@ static void test_restore(void **state)
 {
     (void)state;
     stele_session_key key = key_of("s");
-    fill("s");
     assert_status(stele_sessions_restore(store, &key, &err), STELE_E_NOT_FOUND);
+    fill("s");
+    assert_status(stele_sessions_restore(store, &key, &err), STELE_E_UNIQUE); /* it lives */
     assert_ok(stele_sessions_delete(store, &key, &err));
     uint64_t before = trips();
     if (!world_is_soft()) {
@@ -83,7 +84,10 @@ static void test_restore(void **state)
     create_session("s");
     append_text("s", "new", "user", "hello");
     flush_store();
-    assert_status(stele_sessions_restore(store, &key, &err), STELE_E_NOT_FOUND);
+    before = trips();
+    assert_status(stele_sessions_restore(store, &key, &err), STELE_E_UNIQUE);
+    assert_said("exists");
+    assert_int_equal(trips() - before, 1);
     assert_ok(stele_sessions_delete(store, &key, &err));
     assert_ok(stele_sessions_restore(store, &key, &err));
     STELE_AUTO(stele_session) newer = get_session("s", NULL);

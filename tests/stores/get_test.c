@@ -204,13 +204,17 @@ static void test_with_track_events(void **state)
     (void)state;
     stele_session_get_options options = STELE_SESSION_GET_OPTIONS_INIT;
     create_session("s");
+    uint64_t before = trips();
+    track("tool", "null");
+    assert_int_equal(trips() - before, 1);
+    peer("DELETE FROM {session_track_events}");
     for (int i = 0; i < 3; i++) {
         track("tool", i == 0 ? "{\"n\": 0}" : i == 1 ? "{\"n\": 1}" : "{\"n\": 2}");
         track("mémoire \"x\"", "[1, null]");
     }
     peer("INSERT INTO {session_track_events} (app_name, user_id, session_id, track, event)"
          " VALUES ('desk', 'u-1', 's', 'unregistered', '{}')");
-    uint64_t before = trips();
+    before = trips();
     STELE_AUTO(stele_session) session = get_session("s", NULL);
     assert_int_equal(trips() - before, 1);
     assert_int_equal(session->track_count, 2);
