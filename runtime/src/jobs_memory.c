@@ -257,10 +257,10 @@ static stele_job_outcome outcome_of(const stele_job *job)
     return STELE_JOB_LOST;
 }
 
-/* A kind that is allowed a few at once may have room now, for any queue. */
+/* A kind that was full has room now, for any queue. Those who run a job themselves may overfill it. */
 static void tell_others(stele_jobs *jobs, const stele__kind *kind)
 {
-    if (kind->given.concurrency >= jobs->options.workers)
+    if (kind->running + 1 != kind->given.concurrency)
         return;
     for (uint32_t i = 0; i < jobs->options.workers; i++)
         (void)pthread_cond_signal(&jobs->lanes[i].work);

@@ -127,6 +127,22 @@ static void a_full_queue_does_as_it_was_told(void **state)
     }
 }
 
+typedef struct turns {
+    int arrived; /* atomic, as all */
+    int open[2]; /* what the first and the second to arrive wait for */
+} turns;
+
+static stele_status wait_in_turn(stele_job *job, void *user, stele_error *error)
+{
+    turns *t = user;
+    int place = __atomic_fetch_add(&t->arrived, 1, __ATOMIC_SEQ_CST);
+    (void)job;
+    (void)error;
+    while (place < 2 && !__atomic_load_n(&t->open[place], __ATOMIC_SEQ_CST))
+        wait_a_little();
+    return STELE_OK;
+}
+
 typedef struct blocked {
     stele_jobs *jobs;
     stele_status st;
@@ -139,6 +155,37 @@ static void *put_blocked(void *arg)
     stele_error why;
     b->st = stele_jobs_put(b->jobs, NULL, &job, NULL, &why);
     return NULL;
+}
+
+/* A job that its caller runs takes the only place of its kind: who waited for that place gets it. */
+static void a_place_that_a_caller_took_is_given_back(void **state)
+{
+    (void)state;
+    turns t = {0};
+    pthread_t thread;
+    stele_job_kind kind;
+    stele_jobs_options options = quick(&kind, wait_in_turn, &t);
+    kind.concurrency = 1;
+    options.workers = 1;
+    options.queue = 1;
+    options.if_full = STELE_JOBS_RUN_HERE;
+    stele_jobs *jobs = open_memory(&options);
+    (void)put(jobs, NULL);
+    wait_for(&t.arrived, 1);
+    (void)put(jobs, NULL); /* waits behind it */
+    blocked b = {jobs, STELE_DONE};
+    assert_int_equal(pthread_create(&thread, NULL, put_blocked, &b), 0);
+    wait_for(&t.arrived, 2);
+    __atomic_store_n(&t.open[0], 1, __ATOMIC_SEQ_CST);
+    while (numbers_of(jobs).done < 1)
+        wait_a_little();
+    for (int i = 0; i < 20; i++) /* the worker finds no place, and goes to sleep */
+        wait_a_little();
+    __atomic_store_n(&t.open[1], 1, __ATOMIC_SEQ_CST);
+    wait_for(&t.arrived, 3);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(b.st, STELE_OK);
+    close_jobs(jobs);
 }
 
 static void who_waits_for_room_gets_it_or_hears_of_the_end(void **state)
@@ -316,6 +363,7 @@ int main(void)
         WORKED(jobs_of_a_key_run_in_order),
         WORKED(what_waits_is_merged_and_what_runs_runs_again),
         WORKED(a_full_queue_does_as_it_was_told),
+        WORKED(a_place_that_a_caller_took_is_given_back),
         WORKED(who_waits_for_room_gets_it_or_hears_of_the_end),
         WORKED(failures_are_tried_again),
         WORKED(priorities_and_delays_hold),
