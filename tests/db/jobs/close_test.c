@@ -125,7 +125,8 @@ static void a_statement_that_hangs_is_canceled(void **state)
     run_sql(holder, "LOCK TABLE effects");
     stele_jobs *jobs = open_jobs(&options);
     assert_true(becomes_true("SELECT count(*) = 1 FROM pg_stat_activity"
-                             " WHERE wait_event_type = 'Lock' AND query LIKE '%effects%'"));
+                             " WHERE datname = current_database()"
+                             " AND wait_event_type = 'Lock' AND query LIKE '%effects%'"));
     assert_int_equal(stele_jobs_close(jobs, 50, &err), STELE_E_TIMEOUT);
     assert_string_equal(states(), "available 1");
     run_sql(holder, "LOCK TABLE errands"); /* now the table cannot even be told */
