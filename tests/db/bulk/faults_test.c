@@ -129,9 +129,11 @@ static void a_deadline_ends_the_call(void **state)
             assert_int_equal(report.bad, 0);
             stele_conn_release(lease);
         }
-    peer("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
-    assert_true(dbtest_wait_until(
-        dsn, "SELECT count(*) = 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"));
+    peer("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+         " WHERE wait_event = 'PgSleep' AND datname = current_database()");
+    assert_true(
+        dbtest_wait_until(dsn, "SELECT count(*) = 0 FROM pg_stat_activity"
+                               " WHERE wait_event = 'PgSleep' AND datname = current_database()"));
     peer("DROP TRIGGER doze ON nodes; DROP FUNCTION doze()");
     assert_int_equal(number("SELECT count(*) FROM nodes"), 0);
 }

@@ -247,10 +247,10 @@ static void what_may_not_come_twice_is_not_tried_twice(void **state)
         put_so(persist, "a", entry("a", 3, NULL), &harmless),
         put_so(persist, "b", entry("b", 1, NULL), &harmless),
     };
-    assert_true(dbtest_wait_until(dsn, "SELECT count(*) = 1 FROM pg_locks WHERE NOT granted"));
+    assert_true(someone_waits());
     peer("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE wait_event ="
          " 'advisory' AND datname = current_database()");
-    assert_true(dbtest_wait_until(dsn, "SELECT count(*) = 1 FROM pg_locks WHERE NOT granted"));
+    assert_true(someone_waits());
     run_sql(holder, "SELECT pg_advisory_unlock(7)");
     stele_conn_release(holder);
     for (int i = 0; i < 4; i++) {
@@ -289,7 +289,7 @@ static void a_refusal_after_a_loss_says_nothing(void **state)
          "CREATE TRIGGER refuse BEFORE INSERT ON entries FOR EACH ROW EXECUTE FUNCTION refuse()");
     stele_receipt *first = put_so(persist, "a", entry("a", 1, NULL), &harmless);
     stele_receipt *second = put_so(persist, "b", entry("b", 2, NULL), &harmless);
-    assert_true(dbtest_wait_until(dsn, "SELECT count(*) = 1 FROM pg_locks WHERE NOT granted"));
+    assert_true(someone_waits());
     peer("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE wait_event ="
          " 'advisory' AND datname = current_database()");
     run_sql(holder, "SELECT pg_advisory_unlock(7)");

@@ -117,6 +117,12 @@ stele_commit_stats numbers_of(const stele_persist *persist)
     return stats;
 }
 
+bool someone_waits(void)
+{
+    return dbtest_wait_until(dsn, "SELECT count(*) = 1 FROM pg_stat_activity WHERE"
+                                  " wait_event_type = 'Lock' AND datname = current_database()");
+}
+
 const char *stored(const char *account)
 {
     static char list[4096];

@@ -50,6 +50,9 @@ stele_status outcome(stele_receipt *receipt);
 
 stele_commit_stats numbers_of(const stele_persist *persist);
 
+/* Waits until one session of this database, and no more, waits for a lock. */
+bool someone_waits(void);
+
 /* The entries of an account in order of storing: "1,2,3". In a buffer that the next call reuses. */
 const char *stored(const char *account);
 

@@ -419,7 +419,7 @@ static void what_finds_no_room_can_be_put_later(void **state)
     ledger_slow_entry_params params = {.account = stele_text_v("a"), .seq = stele_i64_v(1)};
     assert_ok(ledger_slow_entry_queue(stele_unit_pipeline(slow), &params, NULL, &err), &err);
     stele_receipt *first = put(persist, "a", slow);
-    assert_true(dbtest_wait_until(dsn, "SELECT count(*) = 1 FROM pg_locks WHERE NOT granted"));
+    assert_true(someone_waits());
     stele_receipt *second = put(persist, "a", entry("a", 2, NULL));
     stele_unit *third = entry("a", 3, NULL);
     stele_receipt *none = NULL;
