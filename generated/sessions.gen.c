@@ -14365,7 +14365,7 @@ stele_status sessions_append_track_event_queue(stele_pipeline *pipeline,
 
 static const stele_gen_part sessions_append_group_parts[] = {
     STELE_SQL("WITH g AS MATERIALIZED (\n"
-              "    SELECT x.app_name, x.user_id, x.session_id, x.delta, x.place\n"
+              "    SELECT x.app_name, x.user_id, x.session_id, x.delta, x.meant, x.place\n"
               "    FROM unnest("),
     STELE_PARAM(0),
     STELE_SQL("::text[], "),
@@ -14374,16 +14374,20 @@ static const stele_gen_part sessions_append_group_parts[] = {
     STELE_PARAM(2),
     STELE_SQL("::text[], "),
     STELE_PARAM(3),
-    STELE_SQL("::jsonb[])\n"
-              "         WITH ORDINALITY AS x (app_name, user_id, session_id, delta, place)\n"
+    STELE_SQL("::jsonb[],\n"
+              "                "),
+    STELE_PARAM(4),
+    STELE_SQL("::timestamp[])\n"
+              "         WITH ORDINALITY AS x (app_name, user_id, session_id, delta, meant, "
+              "place)\n"
               "), y AS MATERIALIZED (\n"
               "    "),
     STELE_IF_CHOICE(1, 0),
     STELE_SQL("SELECT y.place, y.event, y.ord\n"
               "    FROM unnest("),
-    STELE_PARAM(4),
-    STELE_SQL("::int8[], "),
     STELE_PARAM(5),
+    STELE_SQL("::int8[], "),
+    STELE_PARAM(6),
     STELE_SQL("::jsonb[]) WITH ORDINALITY AS y (place, event, ord)"),
     STELE_END,
     STELE_IF_CHOICE(1, 1),
@@ -14392,9 +14396,9 @@ static const stele_gen_part sessions_append_group_parts[] = {
               "               row_number() OVER (PARTITION BY y.place, y.event ->> 'id' ORDER BY "
               "y.ord) AS copy\n"
               "        FROM unnest("),
-    STELE_PARAM(4),
-    STELE_SQL("::int8[], "),
     STELE_PARAM(5),
+    STELE_SQL("::int8[], "),
+    STELE_PARAM(6),
     STELE_SQL("::jsonb[]) WITH ORDINALITY AS y (place, event, ord)\n"
               "    ) AS k JOIN g ON g.place = k.place\n"
               "    WHERE k.event_id IS NULL OR k.copy = 1 AND NOT EXISTS (\n"
@@ -14411,16 +14415,17 @@ static const stele_gen_part sessions_append_group_parts[] = {
     STELE_SQL("\n), n AS (\n"
               "    SELECT y.place, count(*) AS n FROM y GROUP BY y.place\n"
               "), l AS MATERIALIZED (\n"
-              "    SELECT s.id, s.app_name, s.user_id, s.session_id FROM "),
+              "    SELECT s.id, s.app_name, s.user_id, s.session_id, s.created_at FROM "),
     STELE_TABLE("session_states"),
     STELE_SQL(" AS s\n"
               "    WHERE s.deleted_at IS NULL AND (s.app_name, s.user_id, s.session_id) IN (\n"
               "        SELECT g.app_name, g.user_id, g.session_id FROM g)\n"
               "    ORDER BY s.id FOR UPDATE OF s\n"
               "), h AS MATERIALIZED (\n"
-              "    SELECT l.id, g.place, g.delta, coalesce(n.n, 0) AS n\n"
+              "    SELECT l.id, l.created_at, g.place, g.delta, coalesce(n.n, 0) AS n\n"
               "    FROM l JOIN g ON g.app_name = l.app_name AND g.user_id = l.user_id\n"
               "                 AND g.session_id = l.session_id\n"
+              "                 AND coalesce(g.meant, l.created_at) = l.created_at\n"
               "    LEFT JOIN n ON n.place = g.place\n"
               "), u AS (\n"
               "    UPDATE "),
@@ -14441,13 +14446,13 @@ static const stele_gen_part sessions_append_group_parts[] = {
               "            + greatest(h.n - 1, 0) * interval '1 us',\n"
               "        expires_at = CASE WHEN s.expires_at\n"
               "            BETWEEN (clock_timestamp() AT TIME ZONE 'UTC') + "),
-    STELE_PARAM(6),
-    STELE_SQL(" - "),
     STELE_PARAM(7),
+    STELE_SQL(" - "),
+    STELE_PARAM(8),
     STELE_SQL("\n                AND (clock_timestamp() AT TIME ZONE 'UTC') + "),
-    STELE_PARAM(6),
+    STELE_PARAM(7),
     STELE_SQL("\n            THEN s.expires_at ELSE (clock_timestamp() AT TIME ZONE 'UTC') + "),
-    STELE_PARAM(6),
+    STELE_PARAM(7),
     STELE_SQL(" END\n"
               "    FROM h\n"
               "    WHERE s.id = h.id AND coalesce(jsonb_typeof(s.state), 'null') IN ('object', "
@@ -14469,7 +14474,7 @@ static const stele_gen_part sessions_append_group_parts[] = {
               ")\n"
               "SELECT g.place, CASE WHEN u.place IS NOT NULL THEN 1 WHEN h.place IS NOT NULL THEN "
               "2 ELSE 0 END,\n"
-              "       coalesce(u.n, 0), u.updated_at\n"
+              "       coalesce(u.n, 0), u.updated_at, h.created_at\n"
               "FROM g LEFT JOIN h ON h.place = g.place LEFT JOIN u ON u.place = g.place\n"
               "ORDER BY g.place"),
 };
@@ -14483,6 +14488,8 @@ static const stele_gen_param sessions_append_group_inputs[] = {
      offsetof(sessions_append_group_params, session_ids), 0, NULL},
     {"deltas", STELE_GEN_JSONB | STELE_GEN_ARRAY, STELE_GEN_IN, true, 0,
      offsetof(sessions_append_group_params, deltas), 0, NULL},
+    {"meant", STELE_GEN_TIMESTAMP | STELE_GEN_ARRAY, STELE_GEN_IN, true, 0,
+     offsetof(sessions_append_group_params, meant), 0, NULL},
     {"places", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
      offsetof(sessions_append_group_params, places), 0, NULL},
     {"events", STELE_GEN_JSONB | STELE_GEN_ARRAY, STELE_GEN_IN, false, 0,
@@ -14498,6 +14505,8 @@ static const stele_gen_column sessions_append_group_columns[] = {
     {"status", STELE_GEN_INT4, false, offsetof(sessions_append_group_row, status), NULL},
     {"stored", STELE_GEN_INT8, false, offsetof(sessions_append_group_row, stored), NULL},
     {"updated_at", STELE_GEN_TIMESTAMP, true, offsetof(sessions_append_group_row, updated_at),
+     NULL},
+    {"created_at", STELE_GEN_TIMESTAMP, true, offsetof(sessions_append_group_row, created_at),
      NULL},
 };
 

@@ -3988,6 +3988,7 @@ typedef struct sessions_append_group_params {
     stele_in_str_array user_ids;     /* required */
     stele_in_str_array session_ids;  /* required */
     stele_in_str_array deltas;       /* required */
+    stele_in_ts_array meant;         /* required */
     stele_in_i64_array places;       /* optional */
     stele_in_str_array events;       /* optional */
     stele_in_interval_n ttl;         /* required */
@@ -4001,6 +4002,7 @@ typedef struct sessions_append_group_row {
     int32_t status;
     int64_t stored;
     stele_opt_ts updated_at;
+    stele_opt_ts created_at;
 } sessions_append_group_row;
 
 /** Rows of sessions_append_group(), in one block. */
@@ -4010,11 +4012,12 @@ typedef struct sessions_append_group_rows {
 } sessions_append_group_rows;
 
 /**
- * Appends to many sessions at once. Each session stands once in the first four arrays, with its
- * deltas merged; `places` says for each event, in order, which of them (from 1) it belongs to. A
- * row for each session: status 0: there is none; 1: done; 2: its stored state is no object. Its
- * events end at updated_at, a microsecond apart. `once` YES leaves out events whose id is there
- * already; lock_sessions() must go before in the same pipeline, and the optional index
+ * Appends to many sessions at once. Each session stands once in the first five arrays, with its
+ * deltas merged; `places` says for each event, in order, which of them (from 1) it belongs to.
+ * `meant` is created_at of the session that is meant; NULL: whichever there is. A row for each
+ * session: status 0: there is none, or another one than was meant; 1: done; 2: its stored state is
+ * no object. Its events end at updated_at, a microsecond apart. `once` YES leaves out events whose
+ * id is there already; lock_sessions() must go before in the same pipeline, and the optional index
  * session_events.event_id be there.
  *
  * Owns:   the caller, on success: sessions_append_group_rows_free().

@@ -839,20 +839,24 @@ WHERE s.app_name = :app_name AND s.user_id = :user_id AND s.session_id = :sessio
                                             'UTF8')::jsonb, 'null'), '[]') END) = 'array');
 
 -- name: append_group :many
--- Appends to many sessions at once. Each session stands once in the first four arrays, with its
--- deltas merged; `places` says for each event, in order, which of them (from 1) it belongs to. A
--- row for each session: status 0: there is none; 1: done; 2: its stored state is no object. Its
--- events end at updated_at, a microsecond apart.
+-- Appends to many sessions at once. Each session stands once in the first five arrays, with its
+-- deltas merged; `places` says for each event, in order, which of them (from 1) it belongs to.
+-- `meant` is created_at of the session that is meant; NULL: whichever there is. A row for each
+-- session: status 0: there is none, or another one than was meant; 1: done; 2: its stored state is
+-- no object. Its events end at updated_at, a microsecond apart.
 -- `once` YES leaves out events whose id is there already; lock_sessions() must go before in the
 -- same pipeline, and the optional index session_events.event_id be there.
 -- param app_names, user_ids, session_ids, deltas: text[], text[], text[], jsonb[]
+-- param meant: timestamp[]
 -- param places, events: int8[], jsonb[]
 -- param ttl, ttl_slack: interval?, interval
--- return place, status, stored, updated_at: int8, int4, int8, timestamp?
+-- return place, status, stored: int8, int4, int8
+-- return updated_at, created_at: timestamp?, timestamp?
 WITH g AS MATERIALIZED (
-    SELECT x.app_name, x.user_id, x.session_id, x.delta, x.place
-    FROM unnest(:app_names::text[], :user_ids::text[], :session_ids::text[], :deltas::jsonb[])
-         WITH ORDINALITY AS x (app_name, user_id, session_id, delta, place)
+    SELECT x.app_name, x.user_id, x.session_id, x.delta, x.meant, x.place
+    FROM unnest(:app_names::text[], :user_ids::text[], :session_ids::text[], :deltas::jsonb[],
+                :meant::timestamp[])
+         WITH ORDINALITY AS x (app_name, user_id, session_id, delta, meant, place)
 ), y AS MATERIALIZED (
     /*?by once no*/ SELECT y.place, y.event, y.ord
     FROM unnest(:places::int8[], :events::jsonb[]) WITH ORDINALITY AS y (place, event, ord)
@@ -872,14 +876,15 @@ WITH g AS MATERIALIZED (
 ), n AS (
     SELECT y.place, count(*) AS n FROM y GROUP BY y.place
 ), l AS MATERIALIZED (
-    SELECT s.id, s.app_name, s.user_id, s.session_id FROM {session_states s}
+    SELECT s.id, s.app_name, s.user_id, s.session_id, s.created_at FROM {session_states s}
     WHERE {not_deleted s} AND (s.app_name, s.user_id, s.session_id) IN (
         SELECT g.app_name, g.user_id, g.session_id FROM g)
     ORDER BY s.id FOR UPDATE OF s
 ), h AS MATERIALIZED (
-    SELECT l.id, g.place, g.delta, coalesce(n.n, 0) AS n
+    SELECT l.id, l.created_at, g.place, g.delta, coalesce(n.n, 0) AS n
     FROM l JOIN g ON g.app_name = l.app_name AND g.user_id = l.user_id
                  AND g.session_id = l.session_id
+                 AND coalesce(g.meant, l.created_at) = l.created_at
     LEFT JOIN n ON n.place = g.place
 ), u AS (
     UPDATE {session_states s}
@@ -910,7 +915,7 @@ WITH g AS MATERIALIZED (
     ) AS r ORDER BY r.ord
 )
 SELECT g.place, CASE WHEN u.place IS NOT NULL THEN 1 WHEN h.place IS NOT NULL THEN 2 ELSE 0 END,
-       coalesce(u.n, 0), u.updated_at
+       coalesce(u.n, 0), u.updated_at, h.created_at
 FROM g LEFT JOIN h ON h.place = g.place LEFT JOIN u ON u.place = g.place
 ORDER BY g.place;
 

@@ -15,9 +15,12 @@ static void hurry(void *user)
 stele_status stele__queue_open(stele_sessions *store, uint32_t lanes, stele_error *err)
 {
     stele_lanes_options options = STELE_LANES_OPTIONS_INIT;
-    stele__queue *queue = stele_alloc(sizeof *queue);
-    if (queue == NULL)
+    stele_status st = stele__seen_open(store, err);
+    stele__queue *queue = st == STELE_OK ? stele_alloc(sizeof *queue) : NULL;
+    if (queue == NULL) {
+        stele__seen_free(store);
         return stele__store_no_memory(err);
+    }
     memset(queue, 0, sizeof *queue);
     queue->end = &queue->failures;
     (void)pthread_mutex_init(&queue->lock, NULL);
@@ -31,10 +34,11 @@ stele_status stele__queue_open(stele_sessions *store, uint32_t lanes, stele_erro
     options.run = stele__queue_run;
     options.on_late = hurry;
     options.user = store;
-    stele_status st = stele_lanes_open(&options, &queue->lanes, err);
+    st = stele_lanes_open(&options, &queue->lanes, err);
     if (st != STELE_OK) {
         (void)pthread_mutex_destroy(&queue->lock);
         stele_free(queue);
+        stele__seen_free(store);
         store->queue = NULL;
     }
     return st;
@@ -77,6 +81,7 @@ void stele__queue_free(stele_sessions *store)
     }
     (void)pthread_mutex_destroy(&queue->lock);
     stele_free(queue);
+    stele__seen_free(store);
 }
 
 /* ---- putting --------------------------------------------------------------------------------- */
@@ -139,6 +144,7 @@ stele_status stele__queue_put(stele_sessions *store, const stele__append *append
         return stele__store_no_memory(err);
     uint64_t receipt = atomic_fetch_add(&queue->last_receipt, 1) + 1;
     item->receipt = receipt;
+    item->meant = stele__seen_when(store, &append->key);
     (void)atomic_fetch_add(&queue->waiting, 1);
     stele_status st =
         stele_lanes_put(queue->lanes, item->lane_key.data, item->lane_key.len, item, bytes, 0, err);

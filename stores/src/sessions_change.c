@@ -59,7 +59,9 @@ stele_status stele_sessions_delete(stele_sessions *store, const stele_session_ke
         st = stele__sessions_begin_after(store, key, &conn, err);
     if (st != STELE_OK)
         return st;
-    return stele__sessions_end(store, conn, run_delete(store, conn, key, err));
+    st = run_delete(store, conn, key, err);
+    stele__seen_forget(store, key);
+    return stele__sessions_end(store, conn, st);
 }
 
 /* ---- restoring ------------------------------------------------------------------------------- */
@@ -97,7 +99,9 @@ stele_status stele_sessions_restore(stele_sessions *store, const stele_session_k
         st = stele__sessions_begin_after(store, key, &conn, err);
     if (st != STELE_OK)
         return st;
-    return stele__sessions_end(store, conn, run_restore(store, conn, key, err));
+    st = run_restore(store, conn, key, err);
+    stele__seen_forget(store, key);
+    return stele__sessions_end(store, conn, st);
 }
 
 /* ---- state ----------------------------------------------------------------------------------- */

@@ -165,6 +165,8 @@ stele_status stele_sessions_create(stele_sessions *store, const stele_session_ke
     if (st == STELE_OK) {
         st = run_create(store, conn, &c, ret_session != NULL, err);
         if (st == STELE_OK)
+            stele__seen_note(store, &c.creation.key, c.creation.row->created_at);
+        if (st == STELE_OK)
             st = make_session(&c, state, count, ret_session, err);
         st = stele__sessions_end(store, conn, st);
     }

@@ -149,6 +149,8 @@ static stele_status get_now(stele_sessions *store, const stele_session_key *key,
     if (st != STELE_OK)
         return st;
     st = run_get(conn, key, &plan, ret_session, err);
+    if (st == STELE_OK)
+        stele__seen_note(store, key, (*ret_session)->created_at);
     return stele__sessions_end(store, conn, st);
 }
 
@@ -244,6 +246,8 @@ stele_status stele_sessions_get_or_create(stele_sessions *store, const stele_ses
         st = stele__sessions_begin_after(store, key, &conn, err);
     if (st == STELE_OK) {
         st = run_get_or_create(store, conn, &creation, &plan, ret_session, err);
+        if (st == STELE_OK)
+            stele__seen_note(store, &creation.key, (*ret_session)->created_at);
         st = stele__sessions_end(store, conn, st);
     }
     if (st == STELE_OK && ret_created != NULL)

@@ -35,12 +35,14 @@ static stele_status make_room(stele__group *group, size_t count, stele_error *er
     group->user_ids = stele__store_take(&group->arena, count * sizeof(stele_str));
     group->session_ids = stele__store_take(&group->arena, count * sizeof(stele_str));
     group->deltas = stele__store_take_array(&group->arena, count, sizeof(stele_str));
+    group->meant = stele__store_take_array(&group->arena, count, sizeof(stele_ts));
+    group->meant_nulls = stele__store_take_array(&group->arena, count, sizeof(bool));
     group->events = stele__store_take(&group->arena, count * sizeof(stele_str));
     group->places = stele__store_take(&group->arena, count * sizeof(int64_t));
     group->place_of = stele__store_take(&group->arena, count * sizeof(size_t));
     if (group->app_names == NULL || group->user_ids == NULL || group->session_ids == NULL ||
-        group->deltas == NULL || group->events == NULL || group->places == NULL ||
-        group->place_of == NULL)
+        group->deltas == NULL || group->meant == NULL || group->meant_nulls == NULL ||
+        group->events == NULL || group->places == NULL || group->place_of == NULL)
         return stele__store_no_memory(err);
     return STELE_OK;
 }
@@ -93,6 +95,21 @@ static stele_status merge_deltas(stele__group *group, stele__queued *const *item
     return STELE_OK;
 }
 
+static void begin_session(stele__group *group, const stele__queued *item)
+{
+    size_t p = group->session_count++;
+    group->app_names[p] = item->key.app_name;
+    group->user_ids[p] = item->key.user_id;
+    group->session_ids[p] = item->key.session_id;
+    group->meant[p] = item->meant.v;
+    group->meant_nulls[p] = !item->meant.has;
+}
+
+static bool is_meant_alike(const stele__group *group, size_t p, const stele__queued *item)
+{
+    return group->meant_nulls[p] == !item->meant.has && group->meant[p] == item->meant.v;
+}
+
 stele_status stele__group_init(stele__group *group, stele__queued *const *items, size_t count,
                                stele_error *err)
 {
@@ -107,19 +124,18 @@ stele_status stele__group_init(stele__group *group, stele__queued *const *items,
     for (size_t i = 0; i < count; i++) {
         const stele__queued *item = items[i];
         size_t p = find_place(slots, mask, item, group->session_count);
+        if (p == group->session_count)
+            begin_session(group, item);
+        else if (!is_meant_alike(group, p, item))
+            break;
         group->place_of[i] = p;
-        if (p == group->session_count) {
-            group->app_names[p] = item->key.app_name;
-            group->user_ids[p] = item->key.user_id;
-            group->session_ids[p] = item->key.session_id;
-            group->session_count++;
-        }
+        group->taken++;
         if (!item->stored)
             continue;
         group->places[group->event_count] = (int64_t)p + 1;
         group->events[group->event_count++] = item->event;
     }
-    return merge_deltas(group, items, count, err);
+    return merge_deltas(group, items, group->taken, err);
 }
 
 void stele__group_release(stele__group *group)

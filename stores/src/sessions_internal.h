@@ -13,6 +13,7 @@
 #include "store_util.h"
 
 typedef struct stele__summaries stele__summaries; /* of the files that make summaries */
+typedef struct stele__seen stele__seen;           /* of sessions_seen.c */
 typedef struct stele__queue stele__queue; /* of appends that return before they are stored */
 
 struct stele_sessions {
@@ -20,6 +21,7 @@ struct stele_sessions {
     stele_sweeper *sweeper;
     stele__summaries *summaries; /* NULL without a summarizer */
     stele__queue *queue;         /* NULL without async_persist */
+    stele__seen *seen;           /* likewise */
     int32_t event_limit;         /* negative: all */
     int64_t session_ttl_ms;      /* 0: never expires */
     int64_t app_ttl_ms;
@@ -85,6 +87,16 @@ stele_status stele__queue_settle(stele_sessions *store, const stele_session_key 
 stele_status stele__queue_close(stele_sessions *store, uint32_t deadline_ms, uint64_t *ret_lost,
                                 stele_error *err);
 void stele__queue_free(stele_sessions *store);
+
+/*
+ * When the session under a key began: what was seen last, of a few thousand. An append is queued for
+ * that session and no later one of the same key. Nothing of this is done without async_persist.
+ */
+stele_status stele__seen_open(stele_sessions *store, stele_error *err);
+void stele__seen_free(stele_sessions *store);
+void stele__seen_note(stele_sessions *store, const stele_session_key *key, stele_ts created_at);
+void stele__seen_forget(stele_sessions *store, const stele_session_key *key);
+stele_opt_ts stele__seen_when(stele_sessions *store, const stele_session_key *key);
 
 /* What statements take for a TTL: NULL for none. */
 stele_in_interval_n stele__sessions_ttl(int64_t ttl_ms);

@@ -20,11 +20,13 @@ static sessions_append_group_params group_params(const stele_sessions *store,
                                                  const stele__group *group)
 {
     stele_i64_array places = {group->places, NULL, group->event_count};
+    stele_ts_array meant = {group->meant, group->meant_nulls, group->session_count};
     sessions_append_group_params params = {
         .app_names = stele_str_array_v(texts(group->app_names, group->session_count)),
         .user_ids = stele_str_array_v(texts(group->user_ids, group->session_count)),
         .session_ids = stele_str_array_v(texts(group->session_ids, group->session_count)),
         .deltas = stele_str_array_v(texts(group->deltas, group->session_count)),
+        .meant = stele_ts_array_v(meant),
         .places = stele_i64_array_v(places),
         .events = stele_str_array_v(texts(group->events, group->event_count)),
         .ttl = stele__sessions_ttl(store->session_ttl_ms),
@@ -94,15 +96,29 @@ static void fail_all(stele_sessions *store, stele__queued *const *items, size_t 
         stele__queue_fail(store, items[i], why);
 }
 
-static void tell(stele_sessions *store, stele__queued *const *items, size_t count,
-                 const stele__group *group, const sessions_append_group_rows *rows)
+/* What it says of the sessions. One that is not the one meant is forgotten: only what was queued before
+ * this answer is refused. */
+static void learn(stele_sessions *store, const stele__group *group,
+                  const sessions_append_group_rows *rows)
+{
+    for (size_t p = 0; p < rows->count && p < group->session_count; p++) {
+        stele_session_key key = {group->app_names[p], group->user_ids[p], group->session_ids[p]};
+        if (rows->rows[p].created_at.has)
+            stele__seen_note(store, &key, rows->rows[p].created_at.v);
+        else
+            stele__seen_forget(store, &key);
+    }
+}
+
+static void tell(stele_sessions *store, stele__queued *const *items, const stele__group *group,
+                 const sessions_append_group_rows *rows)
 {
     stele_error why;
     uint64_t stored = 0;
     for (size_t i = 0; i < rows->count; i++)
         stored += rows->rows[i].status == 1 ? (uint64_t)rows->rows[i].stored : 0;
     (void)atomic_fetch_add_explicit(&store->appended, stored, memory_order_relaxed);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < group->taken; i++) {
         size_t p = group->place_of[i];
         int32_t status = p < rows->count ? rows->rows[p].status : 0;
         if (stele__sessions_changed(status != 0, status, &why) != STELE_OK)
@@ -146,9 +162,9 @@ static verdict judge(const stele_sessions *store, stele_status st, const stele_e
     }
 }
 
-/* Stores them once. What it answers is told by the caller, but for single sessions. */
+/* Stores the first of them once. What it answers is told by the caller, but for single sessions. */
 static stele_status try_once(stele_sessions *store, stele__queued *const *items, size_t count,
-                             stele_error *err)
+                             size_t *ret_taken, stele_error *err)
 {
     stele__group group;
     stele_conn *conn = NULL;
@@ -162,8 +178,11 @@ static stele_status try_once(stele_sessions *store, stele__queued *const *items,
         (void)atomic_fetch_add(&store->round_trips, stele_conn_round_trips(conn));
         stele_conn_release(conn);
     }
-    if (st == STELE_OK)
-        tell(store, items, count, &group, rows);
+    *ret_taken = group.taken;
+    if (st == STELE_OK) {
+        learn(store, &group, rows);
+        tell(store, items, &group, rows);
+    }
     sessions_append_group_rows_free(rows);
     stele__group_release(&group);
     return st;
@@ -182,10 +201,17 @@ static void store_items(stele_sessions *store, stele__queued *const *items, size
     int64_t give_up = now_ms() + RETRY_MS;
     int pause_ms = FIRST_PAUSE_MS;
     for (;;) {
+        size_t taken = 0;
         stele_error_clear(&why);
-        verdict v = judge(store, try_once(store, items, count, &why), &why);
-        if (v == VERDICT_STORED)
+        verdict v = judge(store, try_once(store, items, count, &taken, &why), &why);
+        if (v == VERDICT_STORED && taken == count)
             return;
+        if (v == VERDICT_STORED) {
+            items += taken;
+            count -= taken;
+            give_up = now_ms() + RETRY_MS;
+            continue;
+        }
         if (v == VERDICT_REFUSED && count > 1) {
             store_items(store, items, count / 2); /* at most a dozen deep */
             store_items(store, items + count / 2, count - count / 2);

@@ -13,7 +13,8 @@ typedef struct stele__queued {
     stele_str lane_key; /* what orders it */
     stele_str event;
     stele_str delta;
-    bool stored; /* the event is, not only its state */
+    bool stored;        /* the event is, not only its state */
+    stele_opt_ts meant; /* when the session that it is meant for began, if that is known */
     uint64_t receipt;
 } stele__queued;
 
@@ -47,21 +48,27 @@ void stele__queue_fail(stele_sessions *store, const stele__queued *item, const s
 /* Stores what was gathered in a lane: of stele_lanes_options.run, its user is the store. */
 void stele__queue_run(uint32_t lane, void *const *items, size_t count, void *user);
 
-/* Appends of one statement: those of a session share a place in the first four arrays. */
+/* Appends of one statement: those of a session share a place in the arrays up to `meant_nulls`. */
 typedef struct stele__group {
     stele__store_arena arena;
     stele_str *app_names;
     stele_str *user_ids;
     stele_str *session_ids;
     stele_str *deltas;
+    stele_ts *meant;
+    bool *meant_nulls; /* any session of that key */
     size_t session_count;
     int64_t *places;
     stele_str *events;
     size_t event_count;
     size_t *place_of; /* of each item, from 0 */
+    size_t taken;     /* items in it, from the first on */
 } stele__group;
 
-/* Gathers items, whose texts are borrowed. STELE_E_NOMEM. To be released in any case. */
+/*
+ * Gathers items, whose texts are borrowed, up to one that is meant for another session of a key that is
+ * in it already. STELE_E_NOMEM. To be released in any case.
+ */
 stele_status stele__group_init(stele__group *group, stele__queued *const *items, size_t count,
                                stele_error *err);
 void stele__group_release(stele__group *group);

@@ -81,6 +81,118 @@ static void test_nothing_enters_a_session_created_anew(void **state)
     close_store(s);
 }
 
+/* A store that waits while its only connection is held. */
+static stele_sessions *open_with_one(void)
+{
+    stele_sessions_options options = world_options();
+    options.async_persist = true;
+    options.pool.max_connections = 1;
+    return open_store(&options);
+}
+
+static void begin_anew(stele_sessions *elsewhere, bool expired)
+{
+    stele_session_key key = key_of("s");
+    if (expired)
+        peer("UPDATE {session_states} SET expires_at = '2020-01-01'");
+    else
+        assert_ok(stele_sessions_delete(elsewhere, &key, &err));
+    assert_ok(stele_sessions_create(elsewhere, &key, NULL, 0, NULL, &err));
+}
+
+/* What `learn` tells the store of the session is all that it knows when it queues. */
+static void queue_across(stele_status (*learn)(stele_sessions *s, const stele_session_key *key),
+                         bool expired, stele_status wanted)
+{
+    stele_conn *held = NULL;
+    stele_session_appended appended = {0};
+    stele_session_key key = key_of("s");
+    assert_int_equal(clean_store(NULL), 0);
+    stele_sessions *here = open_with_one();
+    create_session("s");
+    create_session("other");
+    assert_ok(learn(here, &key));
+    assert_ok(stele_db_acquire(stele_sessions_db(here), &held, &err));
+    assert_ok(append(here, "s", event_json("late", "user", "x"), &appended));
+    assert_ok(append(here, "other", event_json("o", "user", "x"), NULL));
+    begin_anew(store, expired);
+    stele_conn_release(held);
+    assert_status(stele_sessions_wait(here, &key, appended.receipt, 20000, &err), wanted);
+    if (wanted != STELE_OK)
+        assert_said("session not found");
+    assert_ok(stele_sessions_flush(here, NULL, 20000, &err));
+    STELE_AUTO(stele_session) anew = get_session("s", NULL);
+    STELE_AUTO(stele_session) other = get_session("other", NULL);
+    assert_string_equal(EVENT_IDS(anew), wanted == STELE_OK ? "late" : "");
+    assert_string_equal(EVENT_IDS(other), "o");
+    /* That append alone. */
+    assert_ok(append(here, "s", event_json("next", "user", "x"), NULL));
+    assert_ok(stele_sessions_flush(here, NULL, 20000, &err));
+    STELE_AUTO(stele_session) then = get_session("s", NULL);
+    assert_string_equal(EVENT_IDS(then), wanted == STELE_OK ? "late next" : "next");
+    close_store(here);
+}
+
+static stele_status by_get(stele_sessions *s, const stele_session_key *key)
+{
+    STELE_AUTO(stele_session) session = NULL;
+    return stele_sessions_get(s, key, NULL, &session, &err);
+}
+
+static stele_status by_get_or_create(stele_sessions *s, const stele_session_key *key)
+{
+    STELE_AUTO(stele_session) session = NULL;
+    return stele_sessions_get_or_create(s, key, NULL, 0, NULL, &session, NULL, &err);
+}
+
+static stele_status by_create(stele_sessions *s, const stele_session_key *key)
+{
+    stele_status st = stele_sessions_delete(store, key, &err);
+    return st == STELE_OK ? stele_sessions_create(s, key, NULL, 0, NULL, &err) : st;
+}
+
+static stele_status by_append(stele_sessions *s, const stele_session_key *key)
+{
+    stele_status st = append(s, "s", event_json("first", "user", "x"), NULL);
+    return st == STELE_OK ? stele_sessions_flush(s, key, 10000, &err) : st;
+}
+
+static stele_status by_nothing(stele_sessions *s, const stele_session_key *key)
+{
+    (void)s;
+    (void)key;
+    return STELE_OK;
+}
+
+/* Another store deletes the session and creates it anew while an append waits here. */
+static void test_nothing_enters_a_session_created_anew_elsewhere(void **state)
+{
+    (void)state;
+    queue_across(by_get, false, STELE_E_NOT_FOUND);
+    queue_across(by_get_or_create, false, STELE_E_NOT_FOUND);
+    queue_across(by_create, false, STELE_E_NOT_FOUND);
+    queue_across(by_append, false, STELE_E_NOT_FOUND);
+    queue_across(by_get, true, STELE_E_NOT_FOUND);
+    queue_across(by_nothing, false, STELE_OK); /* the control: it cannot know better */
+}
+
+/* More sessions than are remembered: none is refused. */
+static void test_sessions_that_were_forgotten(void **state)
+{
+    (void)state;
+    stele_sessions *s = open_async(NULL, NULL);
+    peer("INSERT INTO {session_states} (app_name, user_id, session_id, state)"
+         " SELECT 'desk', 'u-1', 'f-' || i, '{\"state\": {}}' FROM generate_series(0, 4199) i");
+    for (int i = 0; i < 9000; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "f-%d", i % 4200);
+        assert_ok(append(s, id, event_json("e", "user", "x"), NULL));
+    }
+    assert_ok(stele_sessions_flush(s, NULL, 60000, &err));
+    assert_int_equal(number("SELECT count(*) FROM {session_events}"), 9000);
+    close_store(s);
+}
+
 static pthread_mutex_t telling =
     PTHREAD_MUTEX_INITIALIZER; /* threads of the store, maybe at once */
 
@@ -244,6 +356,8 @@ int main(void)
         STORED(test_success),
         STORED(test_reads_see_what_was_queued),
         STORED(test_nothing_enters_a_session_created_anew),
+        STORED(test_nothing_enters_a_session_created_anew_elsewhere),
+        STORED(test_sessions_that_were_forgotten),
         STORED(test_failures_are_told),
         STORED(test_states_are_merged_in_order),
         STORED(test_idempotent),

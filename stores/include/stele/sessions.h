@@ -163,7 +163,8 @@ typedef struct stele_sessions_options {
                                be quick */
 
     /* Appends return once they are queued, and are stored many at a time. What reads or changes the same
-     * session waits for those before it. What fails is told by stele_sessions_flush() and on_error. */
+     * session waits for those before it. What fails is told by stele_sessions_flush() and on_error; so is
+     * what was meant for a session that this store has seen, and that was created anew meanwhile. */
     bool async_persist;
     uint32_t lanes; /* [10] */
 

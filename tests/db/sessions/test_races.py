@@ -181,6 +181,7 @@ def test_groups_beside_single_appends(crowd: Connect) -> None:
                 **NO_TTL,
                 **{"app_names": ["app"] * 4, "user_ids": ["user"] * 4, "session_ids": names},
                 "deltas": [f'{{"{i}-{n}": ""}}'] * 4,
+                "meant": [],
                 "places": [1 + k % 4 for k in range(size)],
                 "events": [f'{{"id": "{i}-{n}-{k}"}}' for k in range(size)],
             }
@@ -267,6 +268,7 @@ def test_groups_store_once_too(crowd: Connect) -> None:
                 **owners,
                 **NO_TTL,
                 "deltas": ["{}"] * 2,
+                "meant": [],
                 "places": [1, 2, 1],
                 "events": [f'{{"id": "{n}"}}', f'{{"id": "{n}"}}', f'{{"id": "{n}+"}}'],
             }

@@ -120,7 +120,7 @@ def test_what_is_no_object_is_told_and_left(client: Client, text: str) -> None:
     assert update(client, '{"a": "1"}') == "2"
     assert append(client, "e", '{"a": "1"}') == "2" and track(client, "t") == "2"
     args: dict[str, Value] = {**group("s"), "deltas": ["{}"], "places": [1], "events": ["{}"]}
-    assert client.run("append_group", args) == [("1", "2", "0", None)]
+    assert [row[:4] for row in client.run("append_group", args)] == [("1", "2", "0", None)]
     assert client.sql(f"SELECT state = {stored} FROM session_states") == [("t",)]
     assert count(client) == [0, 0, 0]
 
@@ -236,7 +236,7 @@ def test_an_event_is_stored_once(client: Client) -> None:
 def group(*names: str) -> dict[str, Value]:
     count = len(names)
     owners: dict[str, Value] = {"app_names": ["app"] * count, "user_ids": ["user"] * count}
-    return {**owners, **NO_TTL, "session_ids": list(names)}
+    return {**owners, **NO_TTL, "session_ids": list(names), "meant": []}
 
 
 def test_a_group(client: Client) -> None:
@@ -264,6 +264,36 @@ def test_a_group(client: Client) -> None:
     args["events"] = [message(name) for name in ("e0", "e9", "e9", "e3", "e4")]
     rows = client.run("append_group", args, {"once": "yes"})
     assert [row[:3] for row in rows] == [("1", "1", "1"), ("2", "0", "0"), ("3", "1", "1")]
+    assert len(client.sql("SELECT FROM session_events")) == 6
+
+
+def test_a_group_enters_no_other_session_than_was_meant(client: Client) -> None:
+    """One that was created anew, or taken over when it had expired, is another one."""
+    began: dict[str, str | int | None] = {}
+    for name in ("s", "anew", "over", "any"):
+        create(client, session_id=name)
+        began[name] = client.sql(
+            f"SELECT created_at FROM session_states WHERE session_id = '{name}'"
+        )[0][0]
+    client.sql("UPDATE session_states SET deleted_at = now() WHERE session_id = 'anew'")
+    client.sql("UPDATE session_states SET expires_at = '2020-01-01' WHERE session_id = 'over'")
+    create(client, session_id="anew")
+    create(client, session_id="over")
+    args: dict[str, Value] = {
+        **group("s", "anew", "over", "any"),
+        "deltas": ['{"b": "2"}'] * 4,
+        "meant": [began["s"], began["anew"], began["over"], None],
+        "places": [1, 2, 3, 4],
+        "events": [message(f"e{i}") for i in range(4)],
+    }
+    rows = client.run("append_group", args)
+    assert [row[1] for row in rows] == ["1", "0", "0", "1"]
+    assert [row[4] for row in rows] == [began["s"], None, None, began["any"]]
+    assert len(client.sql("SELECT FROM session_events")) == 2
+    changed = client.sql("SELECT session_id FROM session_states WHERE state -> 'state' ? 'b'")
+    assert sorted(changed) == [("any",), ("s",)]
+    args["meant"] = []  # the control: not known
+    assert [row[1] for row in client.run("append_group", args)] == ["1"] * 4
     assert len(client.sql("SELECT FROM session_events")) == 6
 
 
