@@ -12321,30 +12321,9 @@ static const stele_gen_part sessions_get_parts[] = {
     STELE_PARAM(2),
     STELE_SQL("\n      AND (s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > "
               "(statement_timestamp() AT TIME ZONE 'UTC')))\n"
-              "), q AS MATERIALIZED (\n"
-              "    SELECT e.id, e.created_at, e.event FROM "),
-    STELE_TABLE("session_events"),
-    STELE_SQL(" AS e\n"
-              "    WHERE e.app_name = "),
-    STELE_PARAM(0),
-    STELE_SQL(" AND e.user_id = "),
-    STELE_PARAM(1),
-    STELE_SQL(" AND e.session_id = "),
-    STELE_PARAM(2),
-    STELE_SQL("\n      AND e.deleted_at IS NULL AND EXISTS (SELECT FROM s)"),
-    STELE_IF_SET(4),
-    STELE_SQL("\n      AND e.created_at >= "),
-    STELE_PARAM(4),
-    STELE_SQL(" - interval '5 minutes'"),
-    STELE_END,
-    STELE_SQL("\n    ORDER BY e.created_at DESC LIMIT "),
-    STELE_PARAM(3),
-    STELE_SQL("\n), w AS MATERIALIZED (\n"
+              "), w AS MATERIALIZED (\n"
               "    SELECT x.id, x.created_at, x.event FROM (\n"
               "        SELECT y.id, y.created_at, y.event FROM (\n"
-              "            SELECT q.id, q.created_at, q.event FROM q\n"
-              "            WHERE q.created_at > (SELECT min(q.created_at) FROM q)\n"
-              "            UNION ALL\n"
               "            SELECT e.id, e.created_at, e.event FROM "),
     STELE_TABLE("session_events"),
     STELE_SQL(" AS e\n"
@@ -12354,9 +12333,15 @@ static const stele_gen_part sessions_get_parts[] = {
     STELE_PARAM(1),
     STELE_SQL(" AND e.session_id = "),
     STELE_PARAM(2),
-    STELE_SQL("\n"
-              "              AND e.deleted_at IS NULL AND e.created_at = (SELECT min(q.created_at) "
-              "FROM q)\n"
+    STELE_SQL("\n              AND e.deleted_at IS NULL AND EXISTS (SELECT FROM s)"),
+    STELE_IF_SET(4),
+    STELE_SQL("\n              AND e.created_at >= "),
+    STELE_PARAM(4),
+    STELE_SQL(" - interval '5 minutes'"),
+    STELE_END,
+    STELE_SQL("\n            ORDER BY e.created_at DESC FETCH FIRST ("),
+    STELE_PARAM(3),
+    STELE_SQL(") ROWS WITH TIES\n"
               "        ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT "),
     STELE_PARAM(3),
     STELE_SQL("\n    ) AS x ORDER BY x.created_at, x.id\n"
@@ -12538,7 +12523,7 @@ static const stele_gen_part sessions_get_parts[] = {
               "        FROM n WHERE n.track IS NOT NULL\n"
               "    )\n"
               "    SELECT l.track, l.id, l.created_at, l.event FROM n CROSS JOIN LATERAL (\n"
-              "        WITH q AS MATERIALIZED (\n"
+              "        SELECT y.track, y.id, y.created_at, y.event FROM (\n"
               "            SELECT t.track, t.id, t.created_at, t.event FROM "),
     STELE_TABLE("session_track_events"),
     STELE_SQL(" AS t\n"
@@ -12553,26 +12538,9 @@ static const stele_gen_part sessions_get_parts[] = {
               "NULL OR t.expires_at > (statement_timestamp() AT TIME ZONE 'UTC'))) AND "
               "t.created_at > "),
     STELE_PARAM(5),
-    STELE_SQL("\n            ORDER BY t.created_at DESC LIMIT "),
+    STELE_SQL("\n            ORDER BY t.created_at DESC FETCH FIRST ("),
     STELE_PARAM(6),
-    STELE_SQL("\n        )\n"
-              "        SELECT y.track, y.id, y.created_at, y.event FROM (\n"
-              "            SELECT q.track, q.id, q.created_at, q.event FROM q\n"
-              "            WHERE q.created_at > (SELECT min(q.created_at) FROM q)\n"
-              "            UNION ALL\n"
-              "            SELECT t.track, t.id, t.created_at, t.event FROM "),
-    STELE_TABLE("session_track_events"),
-    STELE_SQL(" AS t\n"
-              "            WHERE t.app_name = "),
-    STELE_PARAM(0),
-    STELE_SQL(" AND t.user_id = "),
-    STELE_PARAM(1),
-    STELE_SQL(" AND t.session_id = "),
-    STELE_PARAM(2),
-    STELE_SQL("\n"
-              "              AND t.track = n.track AND (t.deleted_at IS NULL AND (t.expires_at IS "
-              "NULL OR t.expires_at > (statement_timestamp() AT TIME ZONE 'UTC')))\n"
-              "              AND t.created_at = (SELECT min(q.created_at) FROM q)\n"
+    STELE_SQL(") ROWS WITH TIES\n"
               "        ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT "),
     STELE_PARAM(6),
     STELE_SQL("\n    ) AS l ORDER BY l.track, l.created_at, l.id\n"
@@ -12587,7 +12555,7 @@ static const stele_gen_part sessions_get_parts[] = {
     STELE_SQL("::text[]) AS n (track)\n"
               "          WHERE EXISTS (SELECT FROM s)) AS n\n"
               "    CROSS JOIN LATERAL (\n"
-              "        WITH q AS MATERIALIZED (\n"
+              "        SELECT y.track, y.id, y.created_at, y.event FROM (\n"
               "            SELECT t.track, t.id, t.created_at, t.event FROM "),
     STELE_TABLE("session_track_events"),
     STELE_SQL(" AS t\n"
@@ -12602,26 +12570,9 @@ static const stele_gen_part sessions_get_parts[] = {
               "NULL OR t.expires_at > (statement_timestamp() AT TIME ZONE 'UTC'))) AND "
               "t.created_at > "),
     STELE_PARAM(5),
-    STELE_SQL("\n            ORDER BY t.created_at DESC LIMIT "),
+    STELE_SQL("\n            ORDER BY t.created_at DESC FETCH FIRST ("),
     STELE_PARAM(6),
-    STELE_SQL("\n        )\n"
-              "        SELECT y.track, y.id, y.created_at, y.event FROM (\n"
-              "            SELECT q.track, q.id, q.created_at, q.event FROM q\n"
-              "            WHERE q.created_at > (SELECT min(q.created_at) FROM q)\n"
-              "            UNION ALL\n"
-              "            SELECT t.track, t.id, t.created_at, t.event FROM "),
-    STELE_TABLE("session_track_events"),
-    STELE_SQL(" AS t\n"
-              "            WHERE t.app_name = "),
-    STELE_PARAM(0),
-    STELE_SQL(" AND t.user_id = "),
-    STELE_PARAM(1),
-    STELE_SQL(" AND t.session_id = "),
-    STELE_PARAM(2),
-    STELE_SQL("\n"
-              "              AND t.track = n.track AND (t.deleted_at IS NULL AND (t.expires_at IS "
-              "NULL OR t.expires_at > (statement_timestamp() AT TIME ZONE 'UTC')))\n"
-              "              AND t.created_at = (SELECT min(q.created_at) FROM q)\n"
+    STELE_SQL(") ROWS WITH TIES\n"
               "        ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT "),
     STELE_PARAM(6),
     STELE_SQL("\n    ) AS l ORDER BY l.track, l.created_at, l.id\n"
@@ -12671,7 +12622,7 @@ static const stele_gen_stmt sessions_get_stmt = {
     .columns = sessions_get_columns,
     .column_count = STELE_COUNT(sessions_get_columns),
     .row_size = sizeof(sessions_get_row),
-    .properties = STELE_STMT_QUERY | STELE_STMT_READ,
+    .properties = STELE_STMT_QUERY,
     .switches = sessions_get_switches,
     .switch_count = STELE_COUNT(sessions_get_switches),
 };
@@ -12718,32 +12669,7 @@ static const stele_gen_part sessions_get_page_parts[] = {
     STELE_PARAM(2),
     STELE_SQL("\n      AND (s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > "
               "(statement_timestamp() AT TIME ZONE 'UTC')))\n"
-              "), q AS MATERIALIZED (\n"
-              "    SELECT e.id, e.created_at, e.event FROM "),
-    STELE_TABLE("session_events"),
-    STELE_SQL(" AS e\n"
-              "    WHERE e.app_name = "),
-    STELE_PARAM(0),
-    STELE_SQL(" AND e.user_id = "),
-    STELE_PARAM(1),
-    STELE_SQL(" AND e.session_id = "),
-    STELE_PARAM(2),
-    STELE_SQL("\n      AND e.deleted_at IS NULL AND EXISTS (SELECT FROM s) AND e.created_at >= "),
-    STELE_PARAM(3),
-    STELE_IF_ALL(0),
-    STELE_SQL("\n      AND e.created_at <= "),
-    STELE_PARAM(4),
-    STELE_SQL("\n      AND (e.created_at, e.id) < ("),
-    STELE_PARAM(4),
-    STELE_SQL(", "),
-    STELE_PARAM(5),
-    STELE_SQL(")"),
-    STELE_END,
-    STELE_SQL("\n    ORDER BY e.created_at DESC LIMIT "),
-    STELE_PARAM(7),
-    STELE_SQL(" + "),
-    STELE_PARAM(6),
-    STELE_SQL("\n)\n"
+              ")\n"
               "SELECT 0, NULL::text, NULL::int8, s.created_at, s.updated_at, s.state::text FROM "
               "s\n"
               "UNION ALL\n"
@@ -12768,9 +12694,6 @@ static const stele_gen_part sessions_get_page_parts[] = {
               "SELECT 4, NULL, z.id, z.created_at, NULL, z.event::text FROM (\n"
               "    SELECT y.id, y.created_at, y.event FROM (\n"
               "        SELECT x.id, x.created_at, x.event FROM (\n"
-              "            SELECT q.id, q.created_at, q.event FROM q\n"
-              "            WHERE q.created_at > (SELECT min(q.created_at) FROM q)\n"
-              "            UNION ALL\n"
               "            SELECT e.id, e.created_at, e.event FROM "),
     STELE_TABLE("session_events"),
     STELE_SQL(" AS e\n"
@@ -12781,16 +12704,24 @@ static const stele_gen_part sessions_get_page_parts[] = {
     STELE_SQL(" AND e.session_id = "),
     STELE_PARAM(2),
     STELE_SQL("\n"
-              "              AND e.deleted_at IS NULL AND e.created_at = (SELECT min(q.created_at) "
-              "FROM q)"),
+              "              AND e.deleted_at IS NULL AND EXISTS (SELECT FROM s) AND e.created_at "
+              ">= "),
+    STELE_PARAM(3),
     STELE_IF_ALL(0),
+    STELE_SQL("\n              AND e.created_at <= "),
+    STELE_PARAM(4),
     STELE_SQL("\n              AND (e.created_at, e.id) < ("),
     STELE_PARAM(4),
     STELE_SQL(", "),
     STELE_PARAM(5),
     STELE_SQL(")"),
     STELE_END,
-    STELE_SQL("\n        ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT "),
+    STELE_SQL("\n            ORDER BY e.created_at DESC FETCH FIRST ("),
+    STELE_PARAM(7),
+    STELE_SQL(" + "),
+    STELE_PARAM(6),
+    STELE_SQL(") ROWS WITH TIES\n"
+              "        ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT "),
     STELE_PARAM(7),
     STELE_SQL(" OFFSET "),
     STELE_PARAM(6),
@@ -12883,7 +12814,7 @@ static const stele_gen_stmt sessions_get_page_stmt = {
     .columns = sessions_get_page_columns,
     .column_count = STELE_COUNT(sessions_get_page_columns),
     .row_size = sizeof(sessions_get_page_row),
-    .properties = STELE_STMT_QUERY | STELE_STMT_READ,
+    .properties = STELE_STMT_QUERY,
     .groups = sessions_get_page_groups,
     .group_count = STELE_COUNT(sessions_get_page_groups),
     .switches = sessions_get_page_switches,
@@ -13094,28 +13025,9 @@ static const stele_gen_part sessions_list_parts[] = {
               "UNION ALL\n"
               "SELECT v.kind, p.session_id, NULL, v.id, v.created_at, NULL, v.event::text\n"
               "FROM p CROSS JOIN LATERAL (\n"
-              "    WITH q AS MATERIALIZED (\n"
-              "        SELECT e.id, e.created_at, e.event FROM "),
-    STELE_TABLE("session_events"),
-    STELE_SQL(" AS e\n"
-              "        WHERE e.app_name = "),
-    STELE_PARAM(0),
-    STELE_SQL(" AND e.user_id = "),
-    STELE_PARAM(1),
-    STELE_SQL("\n          AND e.session_id = p.session_id AND e.deleted_at IS NULL"),
-    STELE_IF_SET(7),
-    STELE_SQL("\n          AND e.created_at >= "),
-    STELE_PARAM(7),
-    STELE_SQL(" - interval '5 minutes'"),
-    STELE_END,
-    STELE_SQL("\n        ORDER BY e.created_at DESC LIMIT "),
-    STELE_PARAM(6),
-    STELE_SQL("\n    ), w AS MATERIALIZED (\n"
+              "    WITH w AS MATERIALIZED (\n"
               "        SELECT x.id, x.created_at, x.event FROM (\n"
               "            SELECT y.id, y.created_at, y.event FROM (\n"
-              "                SELECT q.id, q.created_at, q.event FROM q\n"
-              "                WHERE q.created_at > (SELECT min(q.created_at) FROM q)\n"
-              "                UNION ALL\n"
               "                SELECT e.id, e.created_at, e.event FROM "),
     STELE_TABLE("session_events"),
     STELE_SQL(" AS e\n"
@@ -13123,8 +13035,15 @@ static const stele_gen_part sessions_list_parts[] = {
     STELE_PARAM(0),
     STELE_SQL(" AND e.user_id = "),
     STELE_PARAM(1),
-    STELE_SQL("\n                  AND e.session_id = p.session_id AND e.deleted_at IS NULL\n"
-              "                  AND e.created_at = (SELECT min(q.created_at) FROM q)\n"
+    STELE_SQL("\n                  AND e.session_id = p.session_id AND e.deleted_at IS NULL"),
+    STELE_IF_SET(7),
+    STELE_SQL("\n                  AND e.created_at >= "),
+    STELE_PARAM(7),
+    STELE_SQL(" - interval '5 minutes'"),
+    STELE_END,
+    STELE_SQL("\n                ORDER BY e.created_at DESC FETCH FIRST ("),
+    STELE_PARAM(6),
+    STELE_SQL(") ROWS WITH TIES\n"
               "            ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT "),
     STELE_PARAM(6),
     STELE_SQL("\n        ) AS x ORDER BY x.created_at, x.id\n"
@@ -13275,7 +13194,7 @@ static const stele_gen_part sessions_list_parts[] = {
               "        )\n"
               "        SELECT n.track FROM n WHERE n.track IS NOT NULL\n"
               "    ) AS n CROSS JOIN LATERAL (\n"
-              "        WITH q AS MATERIALIZED (\n"
+              "        SELECT y.track, y.id, y.created_at, y.event FROM (\n"
               "            SELECT t.track, t.id, t.created_at, t.event FROM "),
     STELE_TABLE("session_track_events"),
     STELE_SQL(" AS t\n"
@@ -13288,24 +13207,9 @@ static const stele_gen_part sessions_list_parts[] = {
               "NULL OR t.expires_at > (statement_timestamp() AT TIME ZONE 'UTC'))) AND "
               "t.created_at > "),
     STELE_PARAM(8),
-    STELE_SQL("\n            ORDER BY t.created_at DESC LIMIT "),
+    STELE_SQL("\n            ORDER BY t.created_at DESC FETCH FIRST ("),
     STELE_PARAM(9),
-    STELE_SQL("\n        )\n"
-              "        SELECT y.track, y.id, y.created_at, y.event FROM (\n"
-              "            SELECT q.track, q.id, q.created_at, q.event FROM q\n"
-              "            WHERE q.created_at > (SELECT min(q.created_at) FROM q)\n"
-              "            UNION ALL\n"
-              "            SELECT t.track, t.id, t.created_at, t.event FROM "),
-    STELE_TABLE("session_track_events"),
-    STELE_SQL(" AS t\n"
-              "            WHERE t.app_name = "),
-    STELE_PARAM(0),
-    STELE_SQL(" AND t.user_id = "),
-    STELE_PARAM(1),
-    STELE_SQL(" AND t.session_id = p.session_id\n"
-              "              AND t.track = n.track AND (t.deleted_at IS NULL AND (t.expires_at IS "
-              "NULL OR t.expires_at > (statement_timestamp() AT TIME ZONE 'UTC')))\n"
-              "              AND t.created_at = (SELECT min(q.created_at) FROM q)\n"
+    STELE_SQL(") ROWS WITH TIES\n"
               "        ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT "),
     STELE_PARAM(9),
     STELE_SQL("\n    ) AS l ORDER BY p.session_id, l.track, l.created_at, l.id\n"
@@ -13369,7 +13273,7 @@ static const stele_gen_stmt sessions_list_stmt = {
     .columns = sessions_list_columns,
     .column_count = STELE_COUNT(sessions_list_columns),
     .row_size = sizeof(sessions_list_row),
-    .properties = STELE_STMT_QUERY | STELE_STMT_READ,
+    .properties = STELE_STMT_QUERY,
     .groups = sessions_list_groups,
     .group_count = STELE_COUNT(sessions_list_groups),
     .switches = sessions_list_switches,
@@ -13406,32 +13310,8 @@ stele_status sessions_list_queue(stele_pipeline *pipeline, const sessions_list_p
 }
 
 static const stele_gen_part sessions_get_track_events_parts[] = {
-    STELE_SQL("WITH q AS MATERIALIZED (\n"
-              "    SELECT t.id, t.created_at, t.event FROM "),
-    STELE_TABLE("session_track_events"),
-    STELE_SQL(" AS t\n"
-              "    WHERE t.app_name = "),
-    STELE_PARAM(0),
-    STELE_SQL(" AND t.user_id = "),
-    STELE_PARAM(1),
-    STELE_SQL(" AND t.session_id = "),
-    STELE_PARAM(2),
-    STELE_SQL("\n      AND t.track = "),
-    STELE_PARAM(3),
-    STELE_SQL(" AND (t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > "
-              "(statement_timestamp() AT TIME ZONE 'UTC')))"),
-    STELE_IF_SET(4),
-    STELE_SQL("\n      AND t.created_at > "),
-    STELE_PARAM(4),
-    STELE_END,
-    STELE_SQL("\n    ORDER BY t.created_at DESC LIMIT "),
-    STELE_PARAM(5),
-    STELE_SQL("\n)\n"
-              "SELECT z.id, z.created_at, z.event::text FROM (\n"
+    STELE_SQL("SELECT z.id, z.created_at, z.event::text FROM (\n"
               "    SELECT y.id, y.created_at, y.event FROM (\n"
-              "        SELECT q.id, q.created_at, q.event FROM q\n"
-              "        WHERE q.created_at > (SELECT min(q.created_at) FROM q)\n"
-              "        UNION ALL\n"
               "        SELECT t.id, t.created_at, t.event FROM "),
     STELE_TABLE("session_track_events"),
     STELE_SQL(" AS t\n"
@@ -13444,8 +13324,14 @@ static const stele_gen_part sessions_get_track_events_parts[] = {
     STELE_SQL("\n          AND t.track = "),
     STELE_PARAM(3),
     STELE_SQL(" AND (t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > "
-              "(statement_timestamp() AT TIME ZONE 'UTC'))) AND t.created_at = (SELECT "
-              "min(q.created_at) FROM q)\n"
+              "(statement_timestamp() AT TIME ZONE 'UTC')))"),
+    STELE_IF_SET(4),
+    STELE_SQL("\n          AND t.created_at > "),
+    STELE_PARAM(4),
+    STELE_END,
+    STELE_SQL("\n        ORDER BY t.created_at DESC FETCH FIRST ("),
+    STELE_PARAM(5),
+    STELE_SQL(") ROWS WITH TIES\n"
               "    ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT "),
     STELE_PARAM(5),
     STELE_SQL("\n) AS z ORDER BY z.created_at, z.id"),
@@ -13483,7 +13369,7 @@ static const stele_gen_stmt sessions_get_track_events_stmt = {
     .columns = sessions_get_track_events_columns,
     .column_count = STELE_COUNT(sessions_get_track_events_columns),
     .row_size = sizeof(sessions_get_track_events_row),
-    .properties = STELE_STMT_QUERY | STELE_STMT_READ,
+    .properties = STELE_STMT_QUERY,
 };
 
 stele_status sessions_get_track_events(stele_conn *conn,
@@ -13574,40 +13460,8 @@ static const stele_gen_part sessions_get_window_parts[] = {
               "              END = ANY ("),
     STELE_PARAM(4),
     STELE_SQL(")\n"
-              "), qb AS MATERIALIZED (\n"
-              "    SELECT e.id, e.created_at, e.event FROM "),
-    STELE_TABLE("session_events"),
-    STELE_SQL(" AS e\n"
-              "    WHERE e.app_name = "),
-    STELE_PARAM(0),
-    STELE_SQL(" AND e.user_id = "),
-    STELE_PARAM(1),
-    STELE_SQL(" AND e.session_id = "),
-    STELE_PARAM(2),
-    STELE_SQL("\n"
-              "      AND e.deleted_at IS NULL AND e.created_at <= (SELECT a.created_at FROM a)\n"
-              "      AND (e.created_at, e.id) < (SELECT a.created_at, a.id FROM a)\n"
-              "      AND jsonb_path_exists(e.event, '\n"
-              "          $ ? (!(@.is_partial == true)).choices[0].message\n"
-              "          ? (!exists(@.tool_calls[*] ? (@ != null)) &&\n"
-              "             (exists(@.content ? (@ like_regex \"[^\\\\s]\")) ||\n"
-              "              exists(@.content_parts[*].text ? (@ like_regex \"[^\\\\s]\"))))')\n"
-              "      AND CASE WHEN coalesce(e.event #>> '{choices,0,message,tool_id}', '') <> "
-              "''\n"
-              "          THEN 'tool'\n"
-              "          ELSE CASE coalesce(e.event #>> '{choices,0,message,role}', '')\n"
-              "              WHEN '' THEN 'assistant' WHEN 'assistant' THEN 'assistant'\n"
-              "              WHEN 'user' THEN 'user' WHEN 'tool' THEN 'tool' END\n"
-              "          END = ANY ("),
-    STELE_PARAM(4),
-    STELE_SQL(")\n"
-              "    ORDER BY e.created_at DESC LIMIT "),
-    STELE_PARAM(5),
-    STELE_SQL("\n), b AS MATERIALIZED (\n"
+              "), b AS MATERIALIZED (\n"
               "    SELECT x.id, x.created_at, x.event FROM (\n"
-              "        SELECT qb.id, qb.created_at, qb.event FROM qb\n"
-              "        WHERE qb.created_at > (SELECT min(qb.created_at) FROM qb)\n"
-              "        UNION ALL\n"
               "        SELECT e.id, e.created_at, e.event FROM "),
     STELE_TABLE("session_events"),
     STELE_SQL(" AS e\n"
@@ -13618,8 +13472,8 @@ static const stele_gen_part sessions_get_window_parts[] = {
     STELE_SQL(" AND e.session_id = "),
     STELE_PARAM(2),
     STELE_SQL("\n"
-              "          AND e.deleted_at IS NULL AND e.created_at = (SELECT min(qb.created_at) "
-              "FROM qb)\n"
+              "          AND e.deleted_at IS NULL AND e.created_at <= (SELECT a.created_at FROM "
+              "a)\n"
               "          AND (e.created_at, e.id) < (SELECT a.created_at, a.id FROM a)\n"
               "          AND jsonb_path_exists(e.event, '\n"
               "              $ ? (!(@.is_partial == true)).choices[0].message\n"
@@ -13636,42 +13490,13 @@ static const stele_gen_part sessions_get_window_parts[] = {
               "              END = ANY ("),
     STELE_PARAM(4),
     STELE_SQL(")\n"
+              "        ORDER BY e.created_at DESC FETCH FIRST ("),
+    STELE_PARAM(5),
+    STELE_SQL(") ROWS WITH TIES\n"
               "    ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT "),
     STELE_PARAM(5),
-    STELE_SQL("\n), qn AS MATERIALIZED (\n"
-              "    SELECT e.id, e.created_at, e.event FROM "),
-    STELE_TABLE("session_events"),
-    STELE_SQL(" AS e\n"
-              "    WHERE e.app_name = "),
-    STELE_PARAM(0),
-    STELE_SQL(" AND e.user_id = "),
-    STELE_PARAM(1),
-    STELE_SQL(" AND e.session_id = "),
-    STELE_PARAM(2),
-    STELE_SQL("\n"
-              "      AND e.deleted_at IS NULL AND e.created_at >= (SELECT a.created_at FROM a)\n"
-              "      AND (e.created_at, e.id) > (SELECT a.created_at, a.id FROM a)\n"
-              "      AND jsonb_path_exists(e.event, '\n"
-              "          $ ? (!(@.is_partial == true)).choices[0].message\n"
-              "          ? (!exists(@.tool_calls[*] ? (@ != null)) &&\n"
-              "             (exists(@.content ? (@ like_regex \"[^\\\\s]\")) ||\n"
-              "              exists(@.content_parts[*].text ? (@ like_regex \"[^\\\\s]\"))))')\n"
-              "      AND CASE WHEN coalesce(e.event #>> '{choices,0,message,tool_id}', '') <> "
-              "''\n"
-              "          THEN 'tool'\n"
-              "          ELSE CASE coalesce(e.event #>> '{choices,0,message,role}', '')\n"
-              "              WHEN '' THEN 'assistant' WHEN 'assistant' THEN 'assistant'\n"
-              "              WHEN 'user' THEN 'user' WHEN 'tool' THEN 'tool' END\n"
-              "          END = ANY ("),
-    STELE_PARAM(4),
-    STELE_SQL(")\n"
-              "    ORDER BY e.created_at LIMIT "),
-    STELE_PARAM(6),
     STELE_SQL("\n), n AS MATERIALIZED (\n"
               "    SELECT x.id, x.created_at, x.event FROM (\n"
-              "        SELECT qn.id, qn.created_at, qn.event FROM qn\n"
-              "        WHERE qn.created_at < (SELECT max(qn.created_at) FROM qn)\n"
-              "        UNION ALL\n"
               "        SELECT e.id, e.created_at, e.event FROM "),
     STELE_TABLE("session_events"),
     STELE_SQL(" AS e\n"
@@ -13682,8 +13507,8 @@ static const stele_gen_part sessions_get_window_parts[] = {
     STELE_SQL(" AND e.session_id = "),
     STELE_PARAM(2),
     STELE_SQL("\n"
-              "          AND e.deleted_at IS NULL AND e.created_at = (SELECT max(qn.created_at) "
-              "FROM qn)\n"
+              "          AND e.deleted_at IS NULL AND e.created_at >= (SELECT a.created_at FROM "
+              "a)\n"
               "          AND (e.created_at, e.id) > (SELECT a.created_at, a.id FROM a)\n"
               "          AND jsonb_path_exists(e.event, '\n"
               "              $ ? (!(@.is_partial == true)).choices[0].message\n"
@@ -13700,6 +13525,9 @@ static const stele_gen_part sessions_get_window_parts[] = {
               "              END = ANY ("),
     STELE_PARAM(4),
     STELE_SQL(")\n"
+              "        ORDER BY e.created_at FETCH FIRST ("),
+    STELE_PARAM(6),
+    STELE_SQL(") ROWS WITH TIES\n"
               "    ) AS x ORDER BY x.created_at, x.id LIMIT "),
     STELE_PARAM(6),
     STELE_SQL("\n)\n"
@@ -13750,7 +13578,7 @@ static const stele_gen_stmt sessions_get_window_stmt = {
     .columns = sessions_get_window_columns,
     .column_count = STELE_COUNT(sessions_get_window_columns),
     .row_size = sizeof(sessions_get_window_row),
-    .properties = STELE_STMT_QUERY | STELE_STMT_READ,
+    .properties = STELE_STMT_QUERY,
     .switches = sessions_get_window_switches,
     .switch_count = STELE_COUNT(sessions_get_window_switches),
 };
@@ -16693,44 +16521,7 @@ static const stele_gen_part sessions_events_to_summarize_parts[] = {
     STELE_PARAM(1),
     STELE_SQL(" AND x.deleted_at IS NULL\n"
               "    ORDER BY x.created_at DESC, x.id DESC LIMIT 1\n"
-              "), q AS MATERIALIZED (\n"
-              "    SELECT e.id, e.created_at, e.event FROM "),
-    STELE_TABLE("session_events"),
-    STELE_SQL(" AS e\n"
-              "    WHERE e.app_name = "),
-    STELE_PARAM(0),
-    STELE_SQL(" AND e.user_id = "),
-    STELE_PARAM(1),
-    STELE_SQL(" AND e.session_id = "),
-    STELE_PARAM(2),
-    STELE_SQL("\n      AND e.deleted_at IS NULL AND EXISTS (SELECT FROM s)\n"
-              "      AND e.created_at >= coalesce((SELECT c.created_at FROM c),\n"
-              "                                   (SELECT b.cutoff - interval '5 minutes' FROM b), "
-              "'-infinity')\n"
-              "      AND CASE WHEN EXISTS (SELECT FROM c)\n"
-              "               THEN (e.created_at, e.id) > (SELECT c.created_at, c.id FROM c)\n"
-              "               WHEN EXISTS (SELECT FROM b)\n"
-              "               THEN CASE WHEN e.event ->> 'timestamp' ~ (SELECT z.time FROM z)\n"
-              "            THEN (e.event ->> 'timestamp')::timestamptz AT TIME ZONE 'UTC'\n"
-              "            ELSE e.created_at END >= (SELECT b.cutoff FROM b)\n"
-              "               ELSE true END\n"
-              "      AND ("),
-    STELE_PARAM(3),
-    STELE_SQL(" = '' OR (\n"
-              "          SELECT k.key = '' OR starts_with("),
-    STELE_PARAM(3),
-    STELE_SQL(" || '/', k.key || '/')\n"
-              "              OR starts_with(k.key || '/', "),
-    STELE_PARAM(3),
-    STELE_SQL(" || '/')\n"
-              "          FROM (SELECT coalesce(e.event ->> CASE WHEN e.event ->> 'version' = "
-              "'1'\n"
-              "                                                 THEN 'filterKey' ELSE 'branch' "
-              "END, '')\n"
-              "               ) AS k (key)))\n"
-              "    ORDER BY e.created_at LIMIT "),
-    STELE_PARAM(4),
-    STELE_SQL("\n)\n"
+              ")\n"
               "SELECT 2, s.id, s.created_at,\n"
               "       to_char(clock_timestamp() AT TIME ZONE 'UTC', "
               "'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM s\n"
@@ -16739,9 +16530,6 @@ static const stele_gen_part sessions_events_to_summarize_parts[] = {
               "UNION ALL\n"
               "SELECT 1, x.id, x.created_at, x.event::text FROM (\n"
               "    SELECT z.id, z.created_at, z.event FROM (\n"
-              "        SELECT q.id, q.created_at, q.event FROM q\n"
-              "        WHERE q.created_at < (SELECT max(q.created_at) FROM q)\n"
-              "        UNION ALL\n"
               "        SELECT e.id, e.created_at, e.event FROM "),
     STELE_TABLE("session_events"),
     STELE_SQL(" AS e\n"
@@ -16751,8 +16539,10 @@ static const stele_gen_part sessions_events_to_summarize_parts[] = {
     STELE_PARAM(1),
     STELE_SQL(" AND e.session_id = "),
     STELE_PARAM(2),
-    STELE_SQL("\n          AND e.deleted_at IS NULL AND e.created_at = (SELECT max(q.created_at) "
-              "FROM q)\n"
+    STELE_SQL("\n          AND e.deleted_at IS NULL AND EXISTS (SELECT FROM s)\n"
+              "          AND e.created_at >= coalesce((SELECT c.created_at FROM c),\n"
+              "                                       (SELECT b.cutoff - interval '5 minutes' FROM "
+              "b), '-infinity')\n"
               "          AND CASE WHEN EXISTS (SELECT FROM c)\n"
               "                   THEN (e.created_at, e.id) > (SELECT c.created_at, c.id FROM "
               "c)\n"
@@ -16776,6 +16566,9 @@ static const stele_gen_part sessions_events_to_summarize_parts[] = {
               "                                                     THEN 'filterKey' ELSE 'branch' "
               "END, '')\n"
               "                   ) AS k (key)))\n"
+              "        ORDER BY e.created_at FETCH FIRST ("),
+    STELE_PARAM(4),
+    STELE_SQL(") ROWS WITH TIES\n"
               "    ) AS z ORDER BY z.created_at, z.id LIMIT "),
     STELE_PARAM(4),
     STELE_SQL("\n) AS x"),
@@ -16815,7 +16608,7 @@ static const stele_gen_stmt sessions_events_to_summarize_stmt = {
     .columns = sessions_events_to_summarize_columns,
     .column_count = STELE_COUNT(sessions_events_to_summarize_columns),
     .row_size = sizeof(sessions_events_to_summarize_row),
-    .properties = STELE_STMT_QUERY | STELE_STMT_READ,
+    .properties = STELE_STMT_QUERY,
     .switches = sessions_events_to_summarize_switches,
     .switch_count = STELE_COUNT(sessions_events_to_summarize_switches),
 };

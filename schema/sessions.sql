@@ -6,9 +6,8 @@
 --   lock, so that nothing written beside them is missed.
 -- * Times that order rows are the server's clock, read under that lock, and always later than the
 --   session's last; deletions of one transaction share one time, by which restore() knows them.
--- * The last rows of a session are read by created_at, and those that share the time of the last one
---   once more, then by (created_at, id): so an index that ends with created_at serves, also in a
---   generic plan. FETCH FIRST … WITH TIES says the same, but not to server 12.
+-- * The last rows of a session are read by created_at WITH TIES, then by (created_at, id): so an
+--   index that ends with created_at serves, also in a generic plan.
 -- * A materialized WITH query is read in the order in which it was made: windows are sorted once.
 -- * jsonb becomes text outside LIMIT, and base64 is never decoded by reads: what one row holds
 --   cannot break the others.
@@ -141,21 +140,14 @@ WITH /*?if event_time*/ z AS MATERIALIZED (
     SELECT s.state, s.created_at, s.updated_at FROM {session_states s}
     WHERE s.app_name = :app_name AND s.user_id = :user_id AND s.session_id = :session_id
       AND {live s}
-), q AS MATERIALIZED (
-    SELECT e.id, e.created_at, e.event FROM {session_events e}
-    WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
-      AND {not_deleted e} AND EXISTS (SELECT FROM s)
-      /*?if event_time*/ AND e.created_at >= :event_time - interval '5 minutes' /*?end*/
-    ORDER BY e.created_at DESC LIMIT :event_num
 ), w AS MATERIALIZED (
     SELECT x.id, x.created_at, x.event FROM (
         SELECT y.id, y.created_at, y.event FROM (
-            SELECT q.id, q.created_at, q.event FROM q
-            WHERE q.created_at > (SELECT min(q.created_at) FROM q)
-            UNION ALL
             SELECT e.id, e.created_at, e.event FROM {session_events e}
             WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
-              AND {not_deleted e} AND e.created_at = (SELECT min(q.created_at) FROM q)
+              AND {not_deleted e} AND EXISTS (SELECT FROM s)
+              /*?if event_time*/ AND e.created_at >= :event_time - interval '5 minutes' /*?end*/
+            ORDER BY e.created_at DESC FETCH FIRST (:event_num) ROWS WITH TIES
         ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT :event_num
     ) AS x ORDER BY x.created_at, x.id
 )/*?if event_time*/, m AS MATERIALIZED (
@@ -241,20 +233,11 @@ SELECT 6, x.track, x.id, x.created_at, NULL, x.event::text FROM (
         FROM n WHERE n.track IS NOT NULL
     )
     SELECT l.track, l.id, l.created_at, l.event FROM n CROSS JOIN LATERAL (
-        WITH q AS MATERIALIZED (
+        SELECT y.track, y.id, y.created_at, y.event FROM (
             SELECT t.track, t.id, t.created_at, t.event FROM {session_track_events t}
             WHERE t.app_name = :app_name AND t.user_id = :user_id AND t.session_id = :session_id
               AND t.track = n.track AND {live t} AND t.created_at > :track_time
-            ORDER BY t.created_at DESC LIMIT :track_num
-        )
-        SELECT y.track, y.id, y.created_at, y.event FROM (
-            SELECT q.track, q.id, q.created_at, q.event FROM q
-            WHERE q.created_at > (SELECT min(q.created_at) FROM q)
-            UNION ALL
-            SELECT t.track, t.id, t.created_at, t.event FROM {session_track_events t}
-            WHERE t.app_name = :app_name AND t.user_id = :user_id AND t.session_id = :session_id
-              AND t.track = n.track AND {live t}
-              AND t.created_at = (SELECT min(q.created_at) FROM q)
+            ORDER BY t.created_at DESC FETCH FIRST (:track_num) ROWS WITH TIES
         ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT :track_num
     ) AS l ORDER BY l.track, l.created_at, l.id
 ) AS x */
@@ -264,20 +247,11 @@ SELECT 6, x.track, x.id, x.created_at, NULL, x.event::text FROM (
     FROM (SELECT DISTINCT n.track FROM unnest(:track_names::text[]) AS n (track)
           WHERE EXISTS (SELECT FROM s)) AS n
     CROSS JOIN LATERAL (
-        WITH q AS MATERIALIZED (
+        SELECT y.track, y.id, y.created_at, y.event FROM (
             SELECT t.track, t.id, t.created_at, t.event FROM {session_track_events t}
             WHERE t.app_name = :app_name AND t.user_id = :user_id AND t.session_id = :session_id
               AND t.track = n.track AND {live t} AND t.created_at > :track_time
-            ORDER BY t.created_at DESC LIMIT :track_num
-        )
-        SELECT y.track, y.id, y.created_at, y.event FROM (
-            SELECT q.track, q.id, q.created_at, q.event FROM q
-            WHERE q.created_at > (SELECT min(q.created_at) FROM q)
-            UNION ALL
-            SELECT t.track, t.id, t.created_at, t.event FROM {session_track_events t}
-            WHERE t.app_name = :app_name AND t.user_id = :user_id AND t.session_id = :session_id
-              AND t.track = n.track AND {live t}
-              AND t.created_at = (SELECT min(q.created_at) FROM q)
+            ORDER BY t.created_at DESC FETCH FIRST (:track_num) ROWS WITH TIES
         ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT :track_num
     ) AS l ORDER BY l.track, l.created_at, l.id
 ) AS x */
@@ -300,13 +274,6 @@ WITH s AS MATERIALIZED (
     SELECT s.state, s.created_at, s.updated_at FROM {session_states s}
     WHERE s.app_name = :app_name AND s.user_id = :user_id AND s.session_id = :session_id
       AND {live s}
-), q AS MATERIALIZED (
-    SELECT e.id, e.created_at, e.event FROM {session_events e}
-    WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
-      AND {not_deleted e} AND EXISTS (SELECT FROM s) AND e.created_at >= :since
-      /*?if before, before_id*/ AND e.created_at <= :before
-      AND (e.created_at, e.id) < (:before, :before_id) /*?end*/
-    ORDER BY e.created_at DESC LIMIT :limit + :offset
 )
 SELECT 0, NULL::text, NULL::int8, s.created_at, s.updated_at, s.state::text FROM s
 UNION ALL
@@ -319,13 +286,12 @@ UNION ALL
 SELECT 4, NULL, z.id, z.created_at, NULL, z.event::text FROM (
     SELECT y.id, y.created_at, y.event FROM (
         SELECT x.id, x.created_at, x.event FROM (
-            SELECT q.id, q.created_at, q.event FROM q
-            WHERE q.created_at > (SELECT min(q.created_at) FROM q)
-            UNION ALL
             SELECT e.id, e.created_at, e.event FROM {session_events e}
             WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
-              AND {not_deleted e} AND e.created_at = (SELECT min(q.created_at) FROM q)
-              /*?if before, before_id*/ AND (e.created_at, e.id) < (:before, :before_id) /*?end*/
+              AND {not_deleted e} AND EXISTS (SELECT FROM s) AND e.created_at >= :since
+              /*?if before, before_id*/ AND e.created_at <= :before
+              AND (e.created_at, e.id) < (:before, :before_id) /*?end*/
+            ORDER BY e.created_at DESC FETCH FIRST (:limit + :offset) ROWS WITH TIES
         ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT :limit OFFSET :offset
     ) AS y ORDER BY y.created_at, y.id
 ) AS z
@@ -398,22 +364,14 @@ WHERE u.app_name = :app_name AND u.user_id = :user_id AND {live u}
 UNION ALL
 SELECT v.kind, p.session_id, NULL, v.id, v.created_at, NULL, v.event::text
 FROM p CROSS JOIN LATERAL (
-    WITH q AS MATERIALIZED (
-        SELECT e.id, e.created_at, e.event FROM {session_events e}
-        WHERE e.app_name = :app_name AND e.user_id = :user_id
-          AND e.session_id = p.session_id AND {not_deleted e}
-          /*?if event_time*/ AND e.created_at >= :event_time - interval '5 minutes' /*?end*/
-        ORDER BY e.created_at DESC LIMIT :event_num
-    ), w AS MATERIALIZED (
+    WITH w AS MATERIALIZED (
         SELECT x.id, x.created_at, x.event FROM (
             SELECT y.id, y.created_at, y.event FROM (
-                SELECT q.id, q.created_at, q.event FROM q
-                WHERE q.created_at > (SELECT min(q.created_at) FROM q)
-                UNION ALL
                 SELECT e.id, e.created_at, e.event FROM {session_events e}
                 WHERE e.app_name = :app_name AND e.user_id = :user_id
                   AND e.session_id = p.session_id AND {not_deleted e}
-                  AND e.created_at = (SELECT min(q.created_at) FROM q)
+                  /*?if event_time*/ AND e.created_at >= :event_time - interval '5 minutes' /*?end*/
+                ORDER BY e.created_at DESC FETCH FIRST (:event_num) ROWS WITH TIES
             ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT :event_num
         ) AS x ORDER BY x.created_at, x.id
     )/*?if event_time*/, m AS MATERIALIZED (
@@ -494,20 +452,11 @@ SELECT 6, x.session_id, x.track, x.id, x.created_at, NULL, x.event::text FROM (
         )
         SELECT n.track FROM n WHERE n.track IS NOT NULL
     ) AS n CROSS JOIN LATERAL (
-        WITH q AS MATERIALIZED (
+        SELECT y.track, y.id, y.created_at, y.event FROM (
             SELECT t.track, t.id, t.created_at, t.event FROM {session_track_events t}
             WHERE t.app_name = :app_name AND t.user_id = :user_id AND t.session_id = p.session_id
               AND t.track = n.track AND {live t} AND t.created_at > :track_time
-            ORDER BY t.created_at DESC LIMIT :track_num
-        )
-        SELECT y.track, y.id, y.created_at, y.event FROM (
-            SELECT q.track, q.id, q.created_at, q.event FROM q
-            WHERE q.created_at > (SELECT min(q.created_at) FROM q)
-            UNION ALL
-            SELECT t.track, t.id, t.created_at, t.event FROM {session_track_events t}
-            WHERE t.app_name = :app_name AND t.user_id = :user_id AND t.session_id = p.session_id
-              AND t.track = n.track AND {live t}
-              AND t.created_at = (SELECT min(q.created_at) FROM q)
+            ORDER BY t.created_at DESC FETCH FIRST (:track_num) ROWS WITH TIES
         ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT :track_num
     ) AS l ORDER BY p.session_id, l.track, l.created_at, l.id
 ) AS x */
@@ -521,21 +470,13 @@ SELECT 6, x.session_id, x.track, x.id, x.created_at, NULL, x.event::text FROM (
 -- param since: session_track_events.created_at
 -- param limit: int8?
 -- return id, created_at, event: int8, timestamp, text
-WITH q AS MATERIALIZED (
-    SELECT t.id, t.created_at, t.event FROM {session_track_events t}
-    WHERE t.app_name = :app_name AND t.user_id = :user_id AND t.session_id = :session_id
-      AND t.track = :track AND {live t}
-      /*?if since*/ AND t.created_at > :since /*?end*/
-    ORDER BY t.created_at DESC LIMIT :limit
-)
 SELECT z.id, z.created_at, z.event::text FROM (
     SELECT y.id, y.created_at, y.event FROM (
-        SELECT q.id, q.created_at, q.event FROM q
-        WHERE q.created_at > (SELECT min(q.created_at) FROM q)
-        UNION ALL
         SELECT t.id, t.created_at, t.event FROM {session_track_events t}
         WHERE t.app_name = :app_name AND t.user_id = :user_id AND t.session_id = :session_id
-          AND t.track = :track AND {live t} AND t.created_at = (SELECT min(q.created_at) FROM q)
+          AND t.track = :track AND {live t}
+          /*?if since*/ AND t.created_at > :since /*?end*/
+        ORDER BY t.created_at DESC FETCH FIRST (:limit) ROWS WITH TIES
     ) AS y ORDER BY y.created_at DESC, y.id DESC LIMIT :limit
 ) AS z ORDER BY z.created_at, z.id;
 
@@ -579,31 +520,11 @@ WITH c AS MATERIALIZED (
                   WHEN '' THEN 'assistant' WHEN 'assistant' THEN 'assistant'
                   WHEN 'user' THEN 'user' WHEN 'tool' THEN 'tool' END
               END = ANY (:roles)
-), qb AS MATERIALIZED (
-    SELECT e.id, e.created_at, e.event FROM {session_events e}
-    WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
-      AND {not_deleted e} AND e.created_at <= (SELECT a.created_at FROM a)
-      AND (e.created_at, e.id) < (SELECT a.created_at, a.id FROM a)
-      AND jsonb_path_exists(e.event, '
-          $ ? (!(@.is_partial == true)).choices[0].message
-          ? (!exists(@.tool_calls[*] ? (@ != null)) &&
-             (exists(@.content ? (@ like_regex "[^\\s]")) ||
-              exists(@.content_parts[*].text ? (@ like_regex "[^\\s]"))))')
-      AND CASE WHEN coalesce(e.event #>> '{choices,0,message,tool_id}', '') <> ''
-          THEN 'tool'
-          ELSE CASE coalesce(e.event #>> '{choices,0,message,role}', '')
-              WHEN '' THEN 'assistant' WHEN 'assistant' THEN 'assistant'
-              WHEN 'user' THEN 'user' WHEN 'tool' THEN 'tool' END
-          END = ANY (:roles)
-    ORDER BY e.created_at DESC LIMIT :before
 ), b AS MATERIALIZED (
     SELECT x.id, x.created_at, x.event FROM (
-        SELECT qb.id, qb.created_at, qb.event FROM qb
-        WHERE qb.created_at > (SELECT min(qb.created_at) FROM qb)
-        UNION ALL
         SELECT e.id, e.created_at, e.event FROM {session_events e}
         WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
-          AND {not_deleted e} AND e.created_at = (SELECT min(qb.created_at) FROM qb)
+          AND {not_deleted e} AND e.created_at <= (SELECT a.created_at FROM a)
           AND (e.created_at, e.id) < (SELECT a.created_at, a.id FROM a)
           AND jsonb_path_exists(e.event, '
               $ ? (!(@.is_partial == true)).choices[0].message
@@ -616,32 +537,13 @@ WITH c AS MATERIALIZED (
                   WHEN '' THEN 'assistant' WHEN 'assistant' THEN 'assistant'
                   WHEN 'user' THEN 'user' WHEN 'tool' THEN 'tool' END
               END = ANY (:roles)
+        ORDER BY e.created_at DESC FETCH FIRST (:before) ROWS WITH TIES
     ) AS x ORDER BY x.created_at DESC, x.id DESC LIMIT :before
-), qn AS MATERIALIZED (
-    SELECT e.id, e.created_at, e.event FROM {session_events e}
-    WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
-      AND {not_deleted e} AND e.created_at >= (SELECT a.created_at FROM a)
-      AND (e.created_at, e.id) > (SELECT a.created_at, a.id FROM a)
-      AND jsonb_path_exists(e.event, '
-          $ ? (!(@.is_partial == true)).choices[0].message
-          ? (!exists(@.tool_calls[*] ? (@ != null)) &&
-             (exists(@.content ? (@ like_regex "[^\\s]")) ||
-              exists(@.content_parts[*].text ? (@ like_regex "[^\\s]"))))')
-      AND CASE WHEN coalesce(e.event #>> '{choices,0,message,tool_id}', '') <> ''
-          THEN 'tool'
-          ELSE CASE coalesce(e.event #>> '{choices,0,message,role}', '')
-              WHEN '' THEN 'assistant' WHEN 'assistant' THEN 'assistant'
-              WHEN 'user' THEN 'user' WHEN 'tool' THEN 'tool' END
-          END = ANY (:roles)
-    ORDER BY e.created_at LIMIT :after
 ), n AS MATERIALIZED (
     SELECT x.id, x.created_at, x.event FROM (
-        SELECT qn.id, qn.created_at, qn.event FROM qn
-        WHERE qn.created_at < (SELECT max(qn.created_at) FROM qn)
-        UNION ALL
         SELECT e.id, e.created_at, e.event FROM {session_events e}
         WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
-          AND {not_deleted e} AND e.created_at = (SELECT max(qn.created_at) FROM qn)
+          AND {not_deleted e} AND e.created_at >= (SELECT a.created_at FROM a)
           AND (e.created_at, e.id) > (SELECT a.created_at, a.id FROM a)
           AND jsonb_path_exists(e.event, '
               $ ? (!(@.is_partial == true)).choices[0].message
@@ -654,6 +556,7 @@ WITH c AS MATERIALIZED (
                   WHEN '' THEN 'assistant' WHEN 'assistant' THEN 'assistant'
                   WHEN 'user' THEN 'user' WHEN 'tool' THEN 'tool' END
               END = ANY (:roles)
+        ORDER BY e.created_at FETCH FIRST (:after) ROWS WITH TIES
     ) AS x ORDER BY x.created_at, x.id LIMIT :after
 )
 SELECT z.side, z.id, z.created_at, z.event::text FROM (
@@ -1426,26 +1329,6 @@ WITH z AS MATERIALIZED (
         OFFSET 0 */ /*?end*/
     ) AS x WHERE x.app_name = :app_name AND x.user_id = :user_id AND x.deleted_at IS NULL
     ORDER BY x.created_at DESC, x.id DESC LIMIT 1
-), q AS MATERIALIZED (
-    SELECT e.id, e.created_at, e.event FROM {session_events e}
-    WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
-      AND {not_deleted e} AND EXISTS (SELECT FROM s)
-      AND e.created_at >= coalesce((SELECT c.created_at FROM c),
-                                   (SELECT b.cutoff - interval '5 minutes' FROM b), '-infinity')
-      AND CASE WHEN EXISTS (SELECT FROM c)
-               THEN (e.created_at, e.id) > (SELECT c.created_at, c.id FROM c)
-               WHEN EXISTS (SELECT FROM b)
-               THEN CASE WHEN e.event ->> 'timestamp' ~ (SELECT z.time FROM z)
-            THEN (e.event ->> 'timestamp')::timestamptz AT TIME ZONE 'UTC'
-            ELSE e.created_at END >= (SELECT b.cutoff FROM b)
-               ELSE true END
-      AND (:filter_key = '' OR (
-          SELECT k.key = '' OR starts_with(:filter_key || '/', k.key || '/')
-              OR starts_with(k.key || '/', :filter_key || '/')
-          FROM (SELECT coalesce(e.event ->> CASE WHEN e.event ->> 'version' = '1'
-                                                 THEN 'filterKey' ELSE 'branch' END, '')
-               ) AS k (key)))
-    ORDER BY e.created_at LIMIT :limit
 )
 SELECT 2, s.id, s.created_at,
        to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') FROM s
@@ -1454,12 +1337,11 @@ SELECT 0, b.id, b.updated_at, b.summary::text FROM b
 UNION ALL
 SELECT 1, x.id, x.created_at, x.event::text FROM (
     SELECT z.id, z.created_at, z.event FROM (
-        SELECT q.id, q.created_at, q.event FROM q
-        WHERE q.created_at < (SELECT max(q.created_at) FROM q)
-        UNION ALL
         SELECT e.id, e.created_at, e.event FROM {session_events e}
         WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
-          AND {not_deleted e} AND e.created_at = (SELECT max(q.created_at) FROM q)
+          AND {not_deleted e} AND EXISTS (SELECT FROM s)
+          AND e.created_at >= coalesce((SELECT c.created_at FROM c),
+                                       (SELECT b.cutoff - interval '5 minutes' FROM b), '-infinity')
           AND CASE WHEN EXISTS (SELECT FROM c)
                    THEN (e.created_at, e.id) > (SELECT c.created_at, c.id FROM c)
                    WHEN EXISTS (SELECT FROM b)
@@ -1473,6 +1355,7 @@ SELECT 1, x.id, x.created_at, x.event::text FROM (
               FROM (SELECT coalesce(e.event ->> CASE WHEN e.event ->> 'version' = '1'
                                                      THEN 'filterKey' ELSE 'branch' END, '')
                    ) AS k (key)))
+        ORDER BY e.created_at FETCH FIRST (:limit) ROWS WITH TIES
     ) AS z ORDER BY z.created_at, z.id LIMIT :limit
 ) AS x;
 

@@ -12,7 +12,8 @@ enum {
     DEFAULT_CLEANUP_MS = 300000,
     DEFAULT_CLEANUP_ROWS = 10000,
     CLOSE_MS = 5000,
-    MOST_INDEXES = 8
+    MOST_INDEXES = 8,
+    MIN_SERVER_VERSION = 130000
 };
 
 static bool given(const char *text)
@@ -252,6 +253,18 @@ static void release(stele_sessions *store, uint32_t drain_ms)
     stele_free(store);
 }
 
+/* Reads end with FETCH FIRST … WITH TIES: whatever stands in for it reads more. */
+static stele_status check_server(stele_db *db, stele_error *err)
+{
+    STELE_AUTO(stele_conn) conn = NULL;
+    stele_status st = stele_db_acquire(db, &conn, err);
+    if (st != STELE_OK || stele_conn_server_version(conn) >= MIN_SERVER_VERSION)
+        return st;
+    return stele__store_fail(err, STELE_E_UNSUPPORTED,
+                             "the sessions store needs PostgreSQL 13 or newer, this is %d",
+                             stele_conn_server_version(conn) / 10000);
+}
+
 stele_status stele_sessions_open(const stele_sessions_options *given_options,
                                  stele_sessions **ret_store, stele_error *err)
 {
@@ -270,6 +283,8 @@ stele_status stele_sessions_open(const stele_sessions_options *given_options,
     st = fill(store, &options, err);
     if (st == STELE_OK)
         st = open_db(&options, &store->db, err);
+    if (st == STELE_OK)
+        st = check_server(store->db, err);
     if (st == STELE_OK)
         st = ensure(store, &options, err);
     if (st == STELE_OK)

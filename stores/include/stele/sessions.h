@@ -216,7 +216,8 @@ extern "C" {
  *
  * Owns:   the caller: stele_sessions_close().
  * Errors: STELE_E_NAME for a schema or a prefix; STELE_E_INPUT for an instance that is not registered
- *         and for options that do not fit together; what stele_db_open() and stele_db_ensure() answer.
+ *         and for options that do not fit together; STELE_E_UNSUPPORTED for a server before 13; what
+ *         stele_db_open() and stele_db_ensure() answer.
  */
 STELE_API STELE_MUST_CHECK stele_status stele_sessions_open(const stele_sessions_options *options,
                                                             stele_sessions **ret_store,
