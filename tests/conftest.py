@@ -47,6 +47,4 @@ def database(server: str) -> Iterator[Database]:
     name = f"p_{os.getpid()}_{next(_numbers)}"
     cluster.psql(server, f"CREATE DATABASE {name} TEMPLATE template0")
     yield Database(urlsplit(server)._replace(path=f"/{name}").geturl())
-    sessions = f"pg_stat_activity WHERE datname = '{name}'"
-    cluster.psql(server, f"SELECT pg_terminate_backend(pid) FROM {sessions}")
-    cluster.psql(server, f"DROP DATABASE {name}")
+    cluster.psql(server, f"DROP DATABASE {name} WITH (FORCE)")

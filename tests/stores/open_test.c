@@ -106,9 +106,9 @@ static void test_extra_options(void **state)
     stele_sessions_options options = world_options();
     options.extra = "application_name=extra_of_store";
     stele_sessions *s = open_store(&options);
-    assert_int_equal(
-        number("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'extra_of_store'"),
-        1);
+    assert_int_equal(number("SELECT count(*) FROM pg_stat_activity WHERE application_name ="
+                            " 'extra_of_store' AND datname = current_database()"),
+                     1);
     close_store(s);
     options.dsn = "postgres://x/y";
     assert_status(try_open(&options), STELE_E_INPUT);

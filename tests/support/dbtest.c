@@ -156,10 +156,12 @@ void dbtest_drop(char *dsn)
         return;
     char *name = dbtest_value(dsn, "SELECT current_database()");
     char sql[256];
+    bool forces = dbtest_server_version() >= 130000;
     snprintf(sql, sizeof sql,
              "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '%s'", name);
-    dbtest_exec(server_dsn(), sql);
-    snprintf(sql, sizeof sql, "DROP DATABASE %s", name); /* waits for them to be gone */
+    if (!forces)
+        dbtest_exec(server_dsn(), sql);
+    snprintf(sql, sizeof sql, "DROP DATABASE %s%s", name, forces ? " WITH (FORCE)" : "");
     dbtest_exec(server_dsn(), sql);
     free(name);
     free(dsn);

@@ -28,7 +28,7 @@ def tables(server: str, queries: Queries) -> Iterator[str]:
     cluster.psql(server, f"CREATE DATABASE {name} TEMPLATE template0")
     cluster.psql(url, queries.ddl(DdlOptions(optional=frozenset(optional_indexes(queries.module)))))
     yield url
-    cluster.psql(server, f"DROP DATABASE {name}")
+    cluster.psql(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def filled(request: pytest.FixtureRequest, server: str, queries: Queries) -> Ite
     client.sql("VACUUM ANALYZE")
     yield client
     client.close()
-    cluster.psql(server, f"DROP DATABASE {name}")
+    cluster.psql(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_the_plan_does_not_depend_on_when_it_was_made(server: str, queries: Quer
     )
     assert_cheap(client, LAST_50_PAGES, "get", args, **NONE)
     client.close()
-    cluster.psql(server, f"DROP DATABASE {name}")
+    cluster.psql(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def test_a_user_who_spoke_long_ago(filled: Client, optional: bool) -> None:
