@@ -39,8 +39,8 @@ def test_every_function_is_called(
     build: Path, called: set[str], header: str, query: str, least: int
 ) -> None:
     # A _queue form runs the descriptor of the function that it is named after. Bulk writes run on
-    # tables made for them, in tests/db/bulk; `stele verify` prepares what they send for these. A queue
-    # of jobs has its tests in tests/db/jobs, on a table of the same trait.
+    # tables made for them, in tests/db/bulk; `stele verify` prepares what they send for these. A
+    # queue of jobs has its tests in tests/db/jobs, on a table of the same trait.
     left_out = f"^{query}|^session_summary_jobs_|_queue$|_(insert|upsert)_many"
     functions = {name for name in declared(build / header) if not re.search(left_out, name)}
     assert len(functions) >= least
