@@ -2,6 +2,7 @@
  * Lanes: what they refuse, and the end at any time.
  */
 #define _GNU_SOURCE
+#include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -160,7 +161,7 @@ static void it_closes_at_any_time(void **state)
         crowd c = {0};
         producer producers[PRODUCERS];
         uint64_t back = 0;
-        const struct timespec moment = {.tv_nsec = i * 37 % 100 * 20000};
+        uint64_t moment = (uint64_t)(i * 37 % 100) * 3; /* in items that were run */
         stele_lanes_options options = STELE_LANES_OPTIONS_INIT;
         options.max_items = 20;
         options.batch_items = (uint32_t)(i % 7 + 1);
@@ -171,7 +172,12 @@ static void it_closes_at_any_time(void **state)
         stele_lanes *lanes = open_lanes(&options);
         __atomic_store_n(&stop_producing, false, __ATOMIC_RELAXED);
         start_producers(producers, lanes);
-        (void)nanosleep(&moment, NULL); /* the moment itself: nothing is waited for */
+        time_t deadline = time(NULL) + 10;
+        while (__atomic_load_n(&c.run, __ATOMIC_RELAXED) < moment &&
+               __atomic_load_n(&producers_done, __ATOMIC_RELAXED) < PRODUCERS) {
+            assert_true(time(NULL) < deadline);
+            (void)sched_yield();
+        }
         __atomic_store_n(&stop_producing, true, __ATOMIC_RELAXED);
         uint64_t put_count = join_producers(producers); /* nobody may call what is closed */
         (void)stele_lanes_close(lanes, i % 4 == 0 ? 0 : 1000, count_back, &back, &err);

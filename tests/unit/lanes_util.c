@@ -104,6 +104,7 @@ void check_order(uint32_t lane, void *const *items, size_t count, void *user)
 }
 
 bool stop_producing; /* atomic */
+uint32_t producers_done;
 
 static void *produce(void *arg)
 {
@@ -117,11 +118,13 @@ static void *produce(void *arg)
             break;
         p->put++;
     }
+    __atomic_add_fetch(&producers_done, 1, __ATOMIC_RELAXED);
     return NULL;
 }
 
 void start_producers(producer *producers, stele_lanes *lanes)
 {
+    __atomic_store_n(&producers_done, 0, __ATOMIC_RELAXED);
     for (uint32_t i = 0; i < PRODUCERS; i++) {
         producers[i] = (producer){.lanes = lanes, .index = i};
         producers[i].stamps = calloc(EACH, sizeof(stamp));

@@ -81,7 +81,8 @@ typedef struct producer {
     uint64_t put;
 } producer;
 
-extern bool stop_producing; /* atomic */
+extern bool stop_producing;     /* atomic */
+extern uint32_t producers_done; /* atomic */
 
 /* A handler: `user` is a crowd. */
 void check_order(uint32_t lane, void *const *items, size_t count, void *user);

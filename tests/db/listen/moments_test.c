@@ -33,14 +33,17 @@ static int teardown_moments(void **state)
 }
 
 static atomic_bool enough;
+static atomic_uint shouts;
 
-/* Notifications without a pause. */
+/* Notifications without a pause; their number is the clock by which moments are chosen. */
 static void *shout(void *user)
 {
     (void)user;
     stele_conn *conn = acquire(db);
-    while (!atomic_load(&enough))
+    while (!atomic_load(&enough)) {
         run_sql(conn, "SELECT pg_notify(n, '') FROM unnest(ARRAY['a', 'b', 'c']) AS n");
+        atomic_fetch_add(&shouts, 1);
+    }
     stele_conn_release(conn);
     return NULL;
 }
@@ -55,10 +58,10 @@ static unsigned draw(unsigned below)
     return (unsigned)(seed >> 33) % below;
 }
 
-static void wait_microseconds(unsigned us)
+static void wait_for_shouts(unsigned count)
 {
-    struct timespec span = {.tv_nsec = (long)us * 1000};
-    (void)nanosleep(&span, NULL);
+    unsigned moment = atomic_load(&shouts) + count;
+    wait_until(atomic_load(&shouts) >= moment);
 }
 
 static void disturb(void)
@@ -86,11 +89,11 @@ static void open_use_and_close(void)
     for (int i = 0; i < 3; i++)
         subs[i] = subscribe(listener, channels[i], &ears[i]);
     stele_doorbell_ring(bell);
-    wait_microseconds(draw(4000));
+    wait_for_shouts(draw(15));
     if (draw(2) == 0)
         stele_listener_unsubscribe(listener, subs[draw(3)]);
     disturb();
-    wait_microseconds(draw(30000));
+    wait_for_shouts(draw(100));
     uint64_t began = now_ms();
     (void)stele_doorbell_close(bell, draw(100), &err);
     (void)stele_listener_close(listener, draw(100), &err);

@@ -3,7 +3,6 @@
  */
 #include <pthread.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "persist_util.h"
@@ -23,6 +22,7 @@ typedef struct producer {
 } producer;
 
 static bool stop; /* atomic */
+static int done;  /* atomic: producers */
 
 static void *produce(void *arg)
 {
@@ -45,6 +45,7 @@ static void *produce(void *arg)
             break;
         p->put++;
     }
+    __atomic_add_fetch(&done, 1, __ATOMIC_RELAXED);
     return NULL;
 }
 
@@ -86,7 +87,7 @@ static void it_closes_at_any_time(void **state)
     for (int i = 0; i < 100; i++) {
         int counts[2] = {0};
         int left = 0;
-        const struct timespec moment = {.tv_nsec = i * 37 % 100 * 150000};
+        uint64_t moment = (uint64_t)(i * 37 % 100) * 2; /* in units that were put */
         stele_persist_options options = STELE_PERSIST_OPTIONS_INIT;
         options.lanes = 2;
         options.batch_units = 20;
@@ -94,12 +95,14 @@ static void it_closes_at_any_time(void **state)
         options.max_items = 50;
         options.when_full = (stele_when_full)(i % 3);
         __atomic_store_n(&stop, false, __ATOMIC_RELAXED);
+        __atomic_store_n(&done, 0, __ATOMIC_RELAXED);
         persist = open_persist(&options);
         for (int j = 0; j < PRODUCERS; j++) {
             producers[j].index = j;
             assert_int_equal(pthread_create(&producers[j].thread, NULL, produce, &producers[j]), 0);
         }
-        (void)nanosleep(&moment, NULL); /* the moment itself: nothing is waited for */
+        wait_until(numbers_of(persist).put >= moment ||
+                   __atomic_load_n(&done, __ATOMIC_RELAXED) == PRODUCERS);
         __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
         for (int j = 0; j < PRODUCERS; j++)
             assert_int_equal(pthread_join(producers[j].thread, NULL), 0);
