@@ -15,7 +15,7 @@ from pathlib import Path
 from cluster import Cluster, ClusterError
 
 DELAY_US = 1000
-LIBRARY = "libfsyncdelay.so"
+PRELOADED = "libfsyncdelay.so"
 COMMITS = 20
 
 
@@ -36,14 +36,14 @@ def environment(**more: str) -> Iterator[None]:
 
 class SlowDisk(Cluster):
     def __init__(self, programs: Path, settings: Mapping[str, str] | None = None):
-        self.library = programs / LIBRARY
+        self.preloaded = programs / PRELOADED
         super().__init__(settings)
         self._check()
 
     def start(self) -> None:
         # Where the server's user can read it.
-        copy = self.folder / LIBRARY
-        shutil.copyfile(self.library, copy)
+        copy = self.folder / PRELOADED
+        shutil.copyfile(self.preloaded, copy)
         copy.chmod(0o755)
         with environment(LD_PRELOAD=str(copy), STELE_FSYNC_DELAY_US=str(DELAY_US)):
             super().start()

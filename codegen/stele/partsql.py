@@ -252,7 +252,7 @@ class _Renderer:
         own = f'"{self.names.prefix}{base}"'
         return f'"{schema}".{own}' if schema else own
 
-    def placeholder(self, index: int) -> str:
+    def parameter(self, index: int) -> str:
         if index not in self.order:
             self.order.append(index)
         return f"${self.order.index(index) + 1}"
@@ -264,7 +264,7 @@ class _Renderer:
         state = self.shape.states[index]
         if state == NOW:
             return now
-        return f"({now} + {self.placeholder(index)})" if state == AFTER else self.placeholder(index)
+        return f"({now} + {self.parameter(index)})" if state == AFTER else self.parameter(index)
 
     def item(self, text: str) -> None:
         self.out.append(text if self.first else f", {text}")
@@ -289,7 +289,7 @@ class _Renderer:
     def rows(self, count: int) -> None:
         """Many rows: a column from each array, or one row to stand for all of a list."""
         chosen = [i for i in range(count) if self.shape.states[i] != UNSET]
-        values = ", ".join(self.placeholder(i) for i in chosen)
+        values = ", ".join(self.parameter(i) for i in chosen)
         names = ", ".join(f"c{i}" for i in chosen)
         if self.shape.listed:
             self.out.append(f"(VALUES ({values}, 1)) AS u({names}, n)")

@@ -99,7 +99,7 @@ stele_status stele__bulk_render(const stele__bulk *b, const stele__group *group,
         .names = b->conn->names,
         .rows = rows,
     };
-    /* Nothing but ROWS has placeholders, and that is given as text. */
+    /* Nothing but ROWS takes parameters, and that is given as text. */
     return stele__render(&input, sql, NULL, NULL, err);
 }
 
@@ -253,13 +253,13 @@ static stele_status send_arrays(stele__bulk *b, const stele__group *group,
 /* (VALUES ($1, $2, 1), …) AS u(c0, c3, n) */
 static void add_values(const stele__group *group, size_t count, stele__buf *sql)
 {
-    unsigned placeholder = 1;
+    unsigned number = 1;
     stele__buf_add_text(sql, "(VALUES ");
     for (size_t row = 1; row <= count; row++) {
         stele__buf_add_text(sql, row > 1 ? ", (" : "(");
         for (uint16_t i = 0; i < group->column_count; i++) {
             stele__buf_add_char(sql, '$');
-            stele__buf_add_uint(sql, placeholder++);
+            stele__buf_add_uint(sql, number++);
             stele__buf_add_text(sql, ", ");
         }
         stele__buf_add_uint(sql, row);

@@ -78,7 +78,7 @@ static uint8_t state_of(const renderer *r, uint16_t param)
     return r->in->states == NULL ? STELE__PARAM : r->in->states[param];
 }
 
-static void add_placeholder(renderer *r, uint16_t param)
+static void add_parameter(renderer *r, uint16_t param)
 {
     uint16_t n = 0;
     if (state_of(r, param) == STELE__UNSET) {
@@ -115,11 +115,11 @@ static void add_expression(renderer *r, uint16_t param)
         stele__buf_add_char(r->sql, '(');
         add_now(r, type);
         stele__buf_add_text(r->sql, " + ");
-        add_placeholder(r, param);
+        add_parameter(r, param);
         stele__buf_add_char(r->sql, ')');
         break;
     default:
-        add_placeholder(r, param);
+        add_parameter(r, param);
     }
 }
 
@@ -148,7 +148,7 @@ static void add_rows(renderer *r, uint16_t count)
         if (state_of(r, i) == STELE__UNSET)
             continue;
         stele__buf_add_text(r->sql, lead);
-        add_placeholder(r, i);
+        add_parameter(r, i);
         lead = ", ";
     }
     bool counted = (r->in->flags & STELE_FLAG_RETURNING) != 0;
