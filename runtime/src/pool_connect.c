@@ -31,6 +31,14 @@ bool stele__pool_is_down_locked(const stele__pool *pool, uint64_t now_ns)
     return pool->in_use == 0 || pool->is_down;
 }
 
+void stele__pool_lost_last_locked(stele__pool *pool)
+{
+    if (pool->first == NULL || pool->failures == 0 || pool->server_is_full || pool->under_way > 0)
+        return;
+    if ((uint64_t)stele__now_ns() < pool->next_attempt_ns)
+        stele__pool_fail_waiters_locked(pool, pool->last_error.status);
+}
+
 /* ---- the queue of slots to connect ---- */
 
 static void queue_push(stele__pool *pool, stele__slot *slot)

@@ -282,6 +282,9 @@ void stele__slot_connected_locked(stele__pool *pool, stele__slot *slot, stele__l
 /** True if the server is known to be down, and no attempt is due at `now_ns`. */
 bool stele__pool_is_down_locked(const stele__pool *pool, uint64_t now_ns);
 
+/** No link is in use any more: who stood in line for one is told, not left until the next attempt. */
+void stele__pool_lost_last_locked(stele__pool *pool);
+
 /* ---- pool_lease.c ---- */
 
 void stele__pool_set_ops(stele__pool *pool);

@@ -62,8 +62,8 @@ void stele__slot_retire_locked(stele__pool *pool, stele__slot *slot, stele_close
 {
     if (slot->state == STELE__SLOT_IDLE)
         stele__slot_unlink_idle_locked(pool, slot);
-    else if (slot->state == STELE__SLOT_LEASED)
-        pool->in_use--;
+    else if (slot->state == STELE__SLOT_LEASED && --pool->in_use == 0)
+        stele__pool_lost_last_locked(pool);
     slot->lease = NULL;
     pool->stats.closed[reason]++;
     if (pool->keeper.ended) {

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 #include "latency.h"
 #include "pool_util.h"
@@ -65,6 +66,61 @@ static void the_line_is_served_in_order(void **state)
     assert_int_equal(stats.wait.count, 1 + COUNT);
     assert_true(stats.wait.sum_ns > 0);
     stele_db_close(db);
+}
+
+static bool waits_or_is_served(const stele_db *db, uint32_t errors)
+{
+    stele_pool_stats stats = stats_of(db);
+    return stats.waiting == 1 || stats.connect_errors > errors;
+}
+
+/* One round: true if the caller was told before another attempt to connect was made. */
+static bool is_told_at_once(const char *as_role, const char *forbid)
+{
+    caller hoping;
+    stele_conn *second = NULL;
+    stele_error err;
+    stele_db_options options = options_for("hope", 2);
+    options.dsn = as_role;
+    stele_db *db = open_with(&options);
+    stele_conn *conn = acquire(db);
+    dbtest_exec(dsn, forbid);
+    assert_int_equal(stele_db_acquire_at(db, 60000, __FILE__, __LINE__, &second, &err),
+                     STELE_E_AUTH);
+    /* One link is in use, and may come back to who waits; until it is lost. */
+    hoping = (caller){.db = db, .timeout_ms = 60000};
+    assert_int_equal(pthread_create(&hoping.thread, NULL, call, &hoping), 0);
+    wait_until(waits_or_is_served(db, 1));
+    (void)try_sql(conn, "SELECT pg_terminate_backend(pg_backend_pid())", &err);
+    stele_conn_release(conn);
+    join_caller(&hoping);
+    assert_int_equal(hoping.status, STELE_E_AUTH);
+    bool at_once = stats_of(db).connect_errors == 1;
+    stele_db_close(db);
+    return at_once;
+}
+
+/* The next attempt may be due at any time within 5 s: now and then it comes before the loss. */
+static void the_line_is_told_when_its_last_hope_is_lost(void **state)
+{
+    (void)state;
+    enum { ROUNDS_AT_MOST = 20 };
+    char as_role[1024];
+    char allow[96];
+    char forbid[96];
+    int rounds = 0;
+    (void)snprintf(as_role, sizeof as_role, "%s user=line_role_%d", dsn, (int)getpid());
+    (void)snprintf(allow, sizeof allow, "ALTER ROLE line_role_%d LOGIN", (int)getpid());
+    (void)snprintf(forbid, sizeof forbid, "ALTER ROLE line_role_%d NOLOGIN", (int)getpid());
+    char sql[96];
+    (void)snprintf(sql, sizeof sql, "CREATE ROLE line_role_%d", (int)getpid());
+    dbtest_exec(dsn, sql);
+    do {
+        assert_true(rounds++ < ROUNDS_AT_MOST);
+        dbtest_exec(dsn, allow);
+    } while (!is_told_at_once(as_role, forbid));
+    (void)snprintf(sql, sizeof sql, "DROP ROLE line_role_%d", (int)getpid());
+    dbtest_exec(dsn, sql);
 }
 
 /* All acquires are there, by the time they stood in line. */
@@ -378,6 +434,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_line_is_served_in_order),
+        cmocka_unit_test(the_line_is_told_when_its_last_hope_is_lost),
         cmocka_unit_test(waiting_counts_by_its_time),
         cmocka_unit_test(attempts_to_connect_count_that_fail),
         cmocka_unit_test(a_newcomer_does_not_overtake),
