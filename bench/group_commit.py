@@ -14,9 +14,7 @@ GROUP_RUNS = 5
 GROUP_MS = 700
 
 
-def group_rates(
-    run: Runner, cases: Sequence[tuple[Case, int]], threads: int
-) -> dict[str, float]:
+def group_rates(run: Runner, cases: Sequence[tuple[Case, int]], threads: int) -> dict[str, float]:
     """Rows in a second, in turn; beside each case the rows of its operation."""
     found: dict[str, list[float]] = {}
     for _ in range(GROUP_RUNS):

@@ -68,9 +68,7 @@ def _check_target(view: View, follows: Follows, target: View) -> None:
         )
 
 
-def _check_columns(
-    view: View, follows: Follows, own: list[Column | None], target: View
-) -> None:
+def _check_columns(view: View, follows: Follows, own: list[Column | None], target: View) -> None:
     span = view.at("follows", "to")
     others = [
         target.column(name, view.at("follows", "to", at)) for at, name in enumerate(follows.to)

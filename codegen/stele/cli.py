@@ -522,9 +522,7 @@ def _painted(one: Diagnostic) -> str:
     head = f"{one.path}:{one.line}:{one.column}:"
     kind = f"{one.severity}[{one.code}]:"
     colour = "31" if one.severity == "error" else "35"
-    return text.replace(
-        f"{head} {kind}", f"\033[1m{head}\033[0m \033[1;{colour}m{kind}\033[0m", 1
-    )
+    return text.replace(f"{head} {kind}", f"\033[1m{head}\033[0m \033[1;{colour}m{kind}\033[0m", 1)
 
 
 def _as_json(one: Diagnostic) -> dict[str, object]:

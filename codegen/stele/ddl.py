@@ -301,7 +301,5 @@ def _raw(table: Table, one: RawObject) -> list[Creation]:
             elif piece:
                 tokens.append(piece)
         label = f"{one.key}_raw"
-        out.append(
-            Creation(Kind.RAW, table.name, prefixed(one.key), tuple(tokens), label=label)
-        )
+        out.append(Creation(Kind.RAW, table.name, prefixed(one.key), tuple(tokens), label=label))
     return out

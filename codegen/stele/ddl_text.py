@@ -29,9 +29,7 @@ def optional_indexes(module: Module) -> tuple[str, ...]:
 def ddl_text(module: Module, options: DdlOptions) -> str:
     """Everything that creates the module's objects, in order."""
     if module.fold_lower:
-        options = replace(
-            options, schema=options.schema.lower(), prefix=options.prefix.lower()
-        )
+        options = replace(options, schema=options.schema.lower(), prefix=options.prefix.lower())
     writer = _Psql(module, options) if options.psql else _Plain(module, options)
     return writer.run()
 

@@ -35,13 +35,10 @@ def source_name(module: Module) -> str:
     return posixpath.basename(module.span.path.replace("\\", "/"))
 
 
-def _module(
-    module: Module, schema: Schema, c_prefixes: dict[str, str], public: bool
-) -> ModuleView:
+def _module(module: Module, schema: Schema, c_prefixes: dict[str, str], public: bool) -> ModuleView:
     results = [TableLowering(table, module, c_prefixes).run() for table in module.tables]
     sweeps = {
-        table.name: result.sweeps
-        for table, result in zip(module.tables, results, strict=True)
+        table.name: result.sweeps for table, result in zip(module.tables, results, strict=True)
     }
     catalog, members = lower_catalog(module, sweeps)
     queries = lower_queries(module, schema)

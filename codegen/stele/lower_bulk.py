@@ -160,9 +160,7 @@ def bulk_function(bulk: BulkStmt, base: str, row: str) -> FunctionView:
 # ---- columns ----
 
 
-def _columns(
-    stmts: Statements, inputs: Sequence[Input], first: int
-) -> tuple[list[_Column], int]:
+def _columns(stmts: Statements, inputs: Sequence[Input], first: int) -> tuple[list[_Column], int]:
     """The parameters, and where those of the inputs from `first` on begin."""
     out: list[_Column] = []
     start = 0
@@ -306,9 +304,7 @@ def _sets(
     return [if_any(start, count), *sets, ELSE, same, END] if sets else [same]
 
 
-def _or_copy(
-    stmts: Statements, columns: Sequence[_Column], parts: Sequence[Part]
-) -> list[Part]:
+def _or_copy(stmts: Statements, columns: Sequence[_Column], parts: Sequence[Part]) -> list[Part]:
     """The statement, or the COPY that needs none."""
     return [
         if_flag("BULK_COPY"),

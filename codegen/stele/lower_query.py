@@ -434,9 +434,7 @@ class QueryLowering:
         if not slot:
             return view, None
         switched = bool(self.shifts)
-        return view, queue_query(
-            slot, self.base, params, target, bool(query.params), switched
-        )
+        return view, queue_query(slot, self.base, params, target, bool(query.params), switched)
 
     def call(self, target: str, gives: bool) -> tuple[list[str], str]:
         """The lines before the call, and the call."""

@@ -260,9 +260,7 @@ class Sweeps:
         arrays = []
         members: list[tuple[str, str]] = []
         if rows:
-            full = [
-                (*row[:3], row[3].format(struct=f"stele_gen_{struct}"), row[4]) for row in rows
-            ]
+            full = [(*row[:3], row[3].format(struct=f"stele_gen_{struct}"), row[4]) for row in rows]
             arrays.append(rows_array("column", f"{name}_columns", full))
             members.append(("row_size", f"sizeof(stele_gen_{struct})"))
         arrays.append(rows_array("param", f"{name}_params", list(params)))

@@ -135,9 +135,7 @@ class QueryChecker:
         for value in stored(self.raw.body):
             self._stored(value.table, value.column, value.param, params)
 
-    def _stored(
-        self, brace: str, name: str, token: Token, params: dict[str, QueryParam]
-    ) -> None:
+    def _stored(self, brace: str, name: str, token: Token, params: dict[str, QueryParam]) -> None:
         param = params.get(token.text[1:])
         parts = brace[1:-1].split()
         aliases = self.reader.aliases.get((parts[-1] if parts else "").lower(), [])

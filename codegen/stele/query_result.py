@@ -215,7 +215,10 @@ def _names_columns(plain: Sequence[Leveled], at: int) -> bool:
     """Whether a name before a parenthesis is that of a WITH or an alias: name (columns)."""
     before = plain[at - 1].word if at else ""
     return before in ("WITH", "RECURSIVE", "AS") or (
-        before == "" and at > 1 and plain[at - 1].token.text == "," and plain[at].depth == 0
+        before == ""
+        and at > 1
+        and plain[at - 1].token.text == ","
+        and plain[at].depth == 0
         and plain[0].word == "WITH"
     )
 

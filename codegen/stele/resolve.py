@@ -390,8 +390,7 @@ class _Resolver:
 
 class _Keyed(Protocol):
     @property
-    def key(self) -> str:
-        ...
+    def key(self) -> str: ...
 
 
 _K = TypeVar("_K", bound=_Keyed)

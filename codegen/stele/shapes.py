@@ -64,9 +64,7 @@ def shapes(stmt: Statement, pairs: bool = True) -> Iterator[Shape]:
             yield shape
 
 
-def _combinations(
-    dimensions: Sequence[Dimension], pairs: bool
-) -> Iterator[Iterable[Option]]:
+def _combinations(dimensions: Sequence[Dimension], pairs: bool) -> Iterator[Iterable[Option]]:
     if prod(len(one) for one in dimensions) <= EVERY_MAX:
         yield from product(*dimensions)
         return

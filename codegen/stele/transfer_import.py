@@ -217,9 +217,7 @@ class Importer:
         inserted = updated = 0
         by_number = {number: shape for shape, number in self.shapes.items()}
         for number in dict.fromkeys(batch.shape_of[low:high]):
-            sql = self.target.insert(
-                by_number[number], self.options.on_conflict, self.options.key
-            )
+            sql = self.target.insert(by_number[number], self.options.on_conflict, self.options.key)
             rows, _ = self.link.run(sql, str(low), str(high), str(number))
             inserted += int(rows[0][0] or "0")
             updated += int(rows[0][1] or "0")

@@ -259,5 +259,3 @@ def transfer_column(
 def _enum(schema: Schema, kind: Type) -> EnumType:
     module = next(one for one in schema.modules if one.name == kind.enum_module)
     return next(one for one in module.enums if one.name == kind.name)
-
-

@@ -51,9 +51,7 @@ class Creator:
                 self._create(module, one, tables.get((module.name, one.table)))
         self.session.keep()
 
-    def _wanted(
-        self, module: Module, one: Creation, tables: dict[tuple[str, str], Table]
-    ) -> bool:
+    def _wanted(self, module: Module, one: Creation, tables: dict[tuple[str, str], Table]) -> bool:
         """Whether it can be there: neither it nor its table failed before."""
         if (module.name, one.table, one.label) in self._failed:
             return False

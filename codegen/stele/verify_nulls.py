@@ -159,9 +159,7 @@ class _Reader:
 
     # ---- results ----
 
-    def targets(
-        self, items: Any, sources: Sequence[_Source], tables: Sequence[str]
-    ) -> _Relation:
+    def targets(self, items: Any, sources: Sequence[_Source], tables: Sequence[str]) -> _Relation:
         outputs: list[_Output] = []
         stars: list[_Source] = []
         for i, item in enumerate(items or ()):

@@ -120,9 +120,7 @@ class TableVerifier:
             spans |= {f"{lead}_{index.key}": index.span for lead in leads}
         return spans.get(verb, self.table.span)
 
-    def _param(
-        self, param: tuple[str, ...], state: str, span: Span, sent: str
-    ) -> DeclaredParam:
+    def _param(self, param: tuple[str, ...], state: str, span: Span, sent: str) -> DeclaredParam:
         name = column_of(param)
         column = self.columns.get(name)
         kind = _INTERVAL if state == AFTER else self._type(param)

@@ -11,9 +11,7 @@ def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
     """Writes what differs into `folder`, which is made if need be; the paths written."""
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        folder / name
-        for name, text in sorted(files.items())
-        if write_file(folder / name, text)
+        folder / name for name, text in sorted(files.items()) if write_file(folder / name, text)
     ]
 
 

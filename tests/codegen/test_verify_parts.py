@@ -30,9 +30,7 @@ def statement(
     groups: tuple[tuple[int, ...], ...] = (),
     switches: tuple[Switch, ...] = (),
 ) -> Statement:
-    return Statement(
-        "s", merge(parts), tuple(params), {}, first, set_range, groups, switches
-    )
+    return Statement("s", merge(parts), tuple(params), {}, first, set_range, groups, switches)
 
 
 def states(stmt: Statement) -> set[tuple[str, ...]]:
@@ -41,9 +39,7 @@ def states(stmt: Statement) -> set[tuple[str, ...]]:
 
 def test_few_shapes_are_tried_all() -> None:
     stmt = statement([row("a"), row("b", form="IN_N"), row("c", required=True)])
-    assert states(stmt) == {
-        (a, b, VALUE) for a in (UNSET, VALUE) for b in (UNSET, VALUE, NULL)
-    }
+    assert states(stmt) == {(a, b, VALUE) for a in (UNSET, VALUE) for b in (UNSET, VALUE, NULL)}
 
 
 def test_of_many_shapes_each_pair_is_tried() -> None:

@@ -82,8 +82,8 @@ def nobody_is_left(database: Database) -> bool:
 
 def stored(database: Database) -> str:
     assert eventually(lambda: nobody_is_left(database))
-    return database.psql("SELECT coalesce(string_agg(id::text, ',' ORDER BY id), '') FROM kept"
-                         " WHERE id < 100").strip()
+    every = "coalesce(string_agg(id::text, ',' ORDER BY id), '')"
+    return database.psql(f"SELECT {every} FROM kept WHERE id < 100").strip()
 
 
 @pytest.fixture
@@ -95,7 +95,12 @@ def attempt(probe: Path, database: Database) -> Callable[..., tuple[Outcome, Cut
         with CutProxy(address_of(database.url), cut) as proxy:
             words = run_probe(probe, through(database.url, proxy.folder), scenario, timeout_ms)
         outcome = Outcome(
-            words[0], words[1], words[2] == "1", words[3] == "1", words[4], int(words[5]),
+            words[0],
+            words[1],
+            words[2] == "1",
+            words[3] == "1",
+            words[4],
+            int(words[5]),
             stored(database),
         )
         return outcome, proxy

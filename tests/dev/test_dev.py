@@ -166,13 +166,24 @@ def test_an_ordinary_user_keeps_a_server(clone: Path) -> None:
 
 
 def test_formatting_is_checked_and_mended(clone: Path) -> None:
+    programs = clone / "build/venv/bin"  # what ./dev test fetched; nothing is fetched here
+    programs.mkdir(parents=True)
+    (programs.parent / "tried").touch()
+    if ruff := project.ruff():
+        shutil.copy(ruff, programs)
     assert as_user(clone, "format").returncode == 0
     assert as_user(clone, "format", "--check").returncode == 0
-    odd = clone / "odd.c"
-    odd.write_text("int  f( void ){return 1;}\n")
-    odd.chmod(0o666)
-    found = as_user(clone, "format", "--check")
-    assert found.returncode != 0 and "odd.c" in found.stderr
-    assert odd.read_text() == "int  f( void ){return 1;}\n"
-    assert as_user(clone, "format").returncode == 0
-    assert odd.read_text() == "int f(void)\n{\n    return 1;\n}\n"
+    odd = {
+        "odd.c": ("int  f( void ){return 1;}\n", "int f(void)\n{\n    return 1;\n}\n"),
+        "odd.py": ("x = {  'a' : 1 }\n", "x = {'a': 1}\n"),
+    }
+    for name, (text, mended) in odd.items():
+        if name == "odd.py" and not ruff:
+            continue
+        (clone / name).write_text(text)
+        (clone / name).chmod(0o666)
+        found = as_user(clone, "format", "--check")
+        assert found.returncode == 1 and name in found.stdout + found.stderr
+        assert (clone / name).read_text() == text
+        assert as_user(clone, "format").returncode == 0
+        assert (clone / name).read_text() == mended

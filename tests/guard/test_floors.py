@@ -16,9 +16,7 @@ import pytest
 
 TABLE = tomllib.loads(project.read("runtime/floors.toml"))
 ORDER: list[str] = TABLE["order"]
-FLOOR: dict[str, str] = {
-    file: floor for floor, files in TABLE["files"].items() for file in files
-}
+FLOOR: dict[str, str] = {file: floor for floor, files in TABLE["files"].items() for file in files}
 STEP: dict[str, int] = {
     file: step for files in TABLE["files"].values() for step, file in enumerate(files)
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -13,8 +12,7 @@ from pathlib import PurePath
 import project
 import pytest
 
-BUILD = os.environ.get("STELE_BUILD") or f"{project.TOP}/build"
-RUFF = shutil.which("ruff") or shutil.which("ruff", path=f"{BUILD}/venv/bin")
+RUFF = project.ruff()
 
 
 def run(*command: str) -> None:
@@ -55,3 +53,7 @@ if RUFF:  # no package of Debian 12; ./dev test fetches it where a registry can 
     def test_python_is_clean() -> None:
         assert RUFF
         run(RUFF, "check", "--no-fix", "--no-cache", "--output-format=concise", ".")
+
+    def test_python_is_formatted() -> None:
+        assert RUFF
+        run(RUFF, "format", "--check", "--no-cache", ".")  # if not: ./dev format

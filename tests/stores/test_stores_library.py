@@ -25,9 +25,7 @@ NEVER = {"exit", "_exit", "abort", "atexit", "printf", "puts", "perror", "getenv
 
 
 def run(*command: str | Path, **variables: str) -> str:
-    done = subprocess.run(
-        command, env={**os.environ, **variables}, capture_output=True, text=True
-    )
+    done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -35,9 +33,7 @@ def run(*command: str | Path, **variables: str) -> str:
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("header", HEADERS)
-def test_a_header_compiles_alone(
-    compiler: str, language: str, header: str, tmp_path: Path
-) -> None:
+def test_a_header_compiles_alone(compiler: str, language: str, header: str, tmp_path: Path) -> None:
     name = header.removeprefix("stores/include/")
     source = tmp_path / "alone.c"
     source.write_text(f"#include <{name}>\n#include <{name}>\nint main(void);\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -56,3 +57,16 @@ def meson_version() -> str:
     match = re.search(r"^  version: '([^']+)',", read("meson.build"), re.MULTILINE)
     assert match
     return match[1]
+
+
+def ruff() -> str | None:
+    """The program that lints and formats Python: of the version that ./dev fetches, or none."""
+    version = re.search(r"^RUFF_VERSION=(.+)$", read("dev"), re.MULTILINE)
+    assert version
+    build = os.environ.get("STELE_BUILD") or f"{TOP}/build"
+    for found in (shutil.which("ruff", path=f"{build}/venv/bin"), shutil.which("ruff")):
+        if found:
+            said = subprocess.run([found, "--version"], capture_output=True, text=True).stdout
+            if said.strip() == f"ruff {version[1]}":
+                return found
+    return None

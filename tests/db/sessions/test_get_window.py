@@ -40,9 +40,7 @@ def is_late(one: Event, since: datetime) -> bool:
     return one.own_time >= since if one.own_time else one.created_at >= since + SLACK
 
 
-def expected(
-    events: Iterable[Event], number: int | None, since: datetime | None
-) -> list[int]:
+def expected(events: Iterable[Event], number: int | None, since: datetime | None) -> list[int]:
     every = sorted(events, key=lambda one: (one.created_at, one.id))
     window = every
     if since is not None:

@@ -192,10 +192,7 @@ def test_groups_beside_single_appends(crowd: Connect) -> None:
     client = clients[0]
     total = 8 * rounds * size * 3 // 4 + 8 * rounds
     assert number(client, "SELECT count(*) FROM session_events") == total
-    doubles = (
-        "SELECT count(*) FROM"
-        " (SELECT FROM session_events GROUP BY {} HAVING count(*) > 1) AS x"
-    )
+    doubles = "SELECT count(*) FROM (SELECT FROM session_events GROUP BY {} HAVING count(*) > 1) x"
     assert number(client, doubles.format("session_id, created_at")) == 0
     assert number(client, doubles.format("event ->> 'id'")) == 0
     keys = client.sql(

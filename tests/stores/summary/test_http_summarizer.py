@@ -155,9 +155,7 @@ def test_malformed_json_is_told(example: Example, endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"choices": []}', b'{"choices": [{"message": {}}]}'])
-def test_an_answer_without_text_is_told(
-    example: Example, endpoint: Endpoint, body: bytes
-) -> None:
+def test_an_answer_without_text_is_told(example: Example, endpoint: Endpoint, body: bytes) -> None:
     endpoint.reply = raw(200, body)
     assert "has no choices[0].message.content" in example.fails(endpoint.url, "m")
 
