@@ -13,8 +13,11 @@
 
 #include "banned.h"
 
-/* Rows of a chunk where libpq can deliver chunks: few enough for constant memory. */
-#define CHUNK_ROWS 256
+/*
+ * Rows of a chunk where libpq can deliver chunks. Sixteen save what small rows cost one by one; more of
+ * them save nothing, but are held in memory at once, waited for, and lost to an error together.
+ */
+#define CHUNK_ROWS 16
 
 bool stele__flow_begin(stele__link *link)
 {

@@ -122,10 +122,37 @@ static void test_memory_stays_flat(void **state)
     assert_true(most < before.uordblks + before.hblkhd + 256 * 1024);
 }
 
+/* However many rows libpq hands over at once: not as many as would be felt when they are large. */
+static void test_memory_stays_flat_with_large_rows(void **state)
+{
+    (void)state;
+    enum { ROWS = 600, SIZE = 100000 };
+    made large;
+    const void *row;
+    void *iter = NULL;
+    size_t most = 0;
+    int count = 0;
+    make_read(&large, "large",
+              "SELECT n::int8, repeat('x', 100000) FROM generate_series(1, 600) n", columns, 2,
+              sizeof(number));
+    struct mallinfo2 before = mallinfo2();
+    assert_ok(stele_gen_iter_open(conn, &large.stmt, NULL, 0, &iter, &err), &err);
+    while (stele_gen_iter_next(iter, &row, &err) == STELE_OK) {
+        struct mallinfo2 now = mallinfo2();
+        size_t used = now.uordblks + now.hblkhd;
+        most = used > most ? used : most;
+        assert_int_equal(((const number *)row)->text.len, SIZE);
+        count++;
+    }
+    assert_int_equal(count, ROWS);
+    stele_gen_iter_close(iter);
+    assert_true(most < before.uordblks + before.hblkhd + 40 * (size_t)SIZE);
+}
+
 static void test_early_close_leaves_the_connection_usable(void **state)
 {
     (void)state;
-    static const int64_t sizes[] = {10, 3000, 50000000};
+    static const int64_t sizes[] = {10, 3000, 1000000000};
     int pid = stele_conn_backend_pid(conn);
     for (int read = 0; read < 4; read++) {
         for (int i = 0; i < 3; i++) {
@@ -135,7 +162,7 @@ static void test_early_close_leaves_the_connection_usable(void **state)
                 assert_int_equal(next(iter)->n, n);
             stele_gen_iter_close(iter);
             assert_usable();
-            assert_true(now_ms() - start < 3000); /* all fifty million would take longer */
+            assert_true(now_ms() - start < SOON_MS); /* all billion would take minutes */
         }
     }
     assert_int_equal(stele_conn_backend_pid(conn), pid);
@@ -214,6 +241,7 @@ static void test_an_error_after_rows_is_reported(void **state)
     void *iter = NULL;
     const void *row;
     int count = 0;
+    char delivered[32];
     stele_status st;
     make_read(&failing, "failing",
               "SELECT n::int8, (1 / (5000 - n))::text FROM generate_series(1, 10000) n", columns, 2,
@@ -221,9 +249,11 @@ static void test_an_error_after_rows_is_reported(void **state)
     assert_ok(stele_gen_iter_open(conn, &failing.stmt, NULL, 0, &iter, &err), &err);
     while ((st = stele_gen_iter_next(iter, &row, &err)) == STELE_OK)
         count++;
-    assert_int_equal(count, 4999);
+    assert_in_range(count, 4999 - 15, 4999); /* libpq 17 forgets the chunk that it was filling */
     assert_int_equal(st, STELE_E_VALUE);
     assert_string_equal(err.sqlstate, "22012");
+    snprintf(delivered, sizeof delivered, "after %d rows", count);
+    assert_string_equal(err.detail, delivered);
     assert_int_equal(stele_gen_iter_next(iter, &row, &err), STELE_E_VALUE); /* it stays */
     stele_gen_iter_close(iter);
     assert_usable();
@@ -277,12 +307,12 @@ static void test_the_deadline_ends_it(void **state)
               "SELECT n::int8, pg_sleep(n / 100000)::text FROM generate_series(1, 1000000) n",
               columns, 2, sizeof(number));
     stele_conn_set_deadline(conn, 400);
-    assert_ok(stele_gen_iter_open(conn, &slow.stmt, NULL, 0, &iter, &err), &err);
-    while ((st = stele_gen_iter_next(iter, &row, &err)) == STELE_OK)
-        continue;
+    st = stele_gen_iter_open(conn, &slow.stmt, NULL, 0, &iter, &err);
+    while (st == STELE_OK)
+        st = stele_gen_iter_next(iter, &row, &err);
     assert_int_equal(st, STELE_E_TIMEOUT);
     stele_gen_iter_close(iter);
-    assert_true(now_ms() - start < 2000);
+    assert_true(now_ms() - start < SOON_MS);
     stele_conn_set_deadline(conn, 0);
     assert_usable();
 }
@@ -329,6 +359,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_all_rows_come_in_order),
         TEST(test_memory_stays_flat),
+        TEST(test_memory_stays_flat_with_large_rows),
         TEST(test_early_close_leaves_the_connection_usable),
         TEST(test_early_close_inside_a_transaction_does_not_abort_it),
         TEST(test_the_end_of_a_transaction_ends_its_stream),
