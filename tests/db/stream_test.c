@@ -132,9 +132,8 @@ static void test_memory_stays_flat_with_large_rows(void **state)
     void *iter = NULL;
     size_t most = 0;
     int count = 0;
-    make_read(&large, "large",
-              "SELECT n::int8, repeat('x', 100000) FROM generate_series(1, 600) n", columns, 2,
-              sizeof(number));
+    make_read(&large, "large", "SELECT n::int8, repeat('x', 100000) FROM generate_series(1, 600) n",
+              columns, 2, sizeof(number));
     struct mallinfo2 before = mallinfo2();
     assert_ok(stele_gen_iter_open(conn, &large.stmt, NULL, 0, &iter, &err), &err);
     while (stele_gen_iter_next(iter, &row, &err) == STELE_OK) {
