@@ -18,6 +18,12 @@ stele__deadline stele__conn_deadline(const stele_conn *conn)
     return call < conn->deadline ? call : conn->deadline;
 }
 
+void stele__conn_heed(stele_conn *conn, const bool *given_up)
+{
+    conn->given_up = given_up;
+    conn->link->given_up = given_up;
+}
+
 stele_status stele__conn_unusable(const stele_conn *conn, stele_error *err)
 {
     if (stele__link_is_foreign(conn->link)) {

@@ -93,6 +93,7 @@ struct stele_conn {
     stele__holder *held;      /* NULL: free for any call */
     stele__deadline deadline; /* of the lease; STELE__NEVER when none was set */
     uint32_t call_timeout_ms;
+    const bool *given_up;      /* of its links, see stele__link; NULL: none */
     bool observed;             /* there are hooks, or a trace: the one thing that a call looks at */
     bool sampled;              /* statements carry the trace */
     char trace[56];            /* traceparent, or "" */
@@ -111,6 +112,12 @@ void stele__write_begin(char *sql, stele_isolation isolation, stele_access acces
 
 /** The earlier of the lease's deadline and now plus the call timeout. */
 stele__deadline stele__conn_deadline(const stele_conn *conn);
+
+/**
+ * From here on, nothing on the lease waits for the server once `*given_up` (atomic) is true: what is
+ * under way then ends as at its deadline. NULL before the lease is released.
+ */
+void stele__conn_heed(stele_conn *conn, const bool *given_up);
 
 /** Why a lease cannot be used as it is; outside a transaction a broken link is replaced. */
 stele_status stele__conn_unusable(const stele_conn *conn, stele_error *err);

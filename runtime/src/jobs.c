@@ -480,18 +480,20 @@ static void stop_handlers(stele_jobs *jobs)
         (void)__atomic_compare_exchange_n(&job->stop, &none, STELE__STOP_CLOSING, false,
                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED);
         if (job->conn != NULL)
-            (void)!stele_conn_cancel(job->conn, NULL);
+            stele__pool_nudge(job->conn);
     }
 }
 
 /* The table is not told of what ended: its leases run out. */
 static void give_up(stele_jobs *jobs)
 {
+    if (jobs->giving_up) /* the second time: a cancel is not answered either */
+        __atomic_store_n(&jobs->cut, true, __ATOMIC_RELAXED);
     jobs->giving_up = true;
     if (jobs->turn_conn != NULL)
-        (void)!stele_conn_cancel(jobs->turn_conn, NULL);
+        stele__pool_nudge(jobs->turn_conn);
     if (jobs->keep_conn != NULL)
-        (void)!stele_conn_cancel(jobs->keep_conn, NULL);
+        stele__pool_nudge(jobs->keep_conn);
 }
 
 /* After the deadline handlers are told to stop; once they have, the table has a little longer to hear

@@ -146,6 +146,7 @@ struct stele_jobs {
     bool more;      /* the last claim took all it asked for */
     bool closing;   /* nothing new begins; atomic */
     bool giving_up; /* the table need not be told any more */
+    bool cut;       /* nothing of the table is waited for; atomic */
     uint32_t threads;
     uint32_t callers;      /* inside a call that may wait */
     stele_conn *turn_conn; /* leased: what close may cancel */

@@ -194,6 +194,7 @@ stele_status stele__jobs_acquire(stele_jobs *jobs, stele_conn **place, uint32_t 
     if (st != STELE_OK)
         return st;
     stele_conn_set_deadline(conn, deadline_ms);
+    stele__conn_heed(conn, &jobs->cut);
     (void)pthread_mutex_lock(&jobs->lock);
     *place = conn;
     (void)pthread_mutex_unlock(&jobs->lock);
@@ -206,6 +207,7 @@ void stele__jobs_release(stele_jobs *jobs, stele_conn **place, stele_conn *conn)
     (void)pthread_mutex_lock(&jobs->lock);
     *place = NULL;
     (void)pthread_mutex_unlock(&jobs->lock);
+    stele__conn_heed(conn, NULL);
     stele_conn_release(conn);
 }
 

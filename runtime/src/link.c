@@ -20,6 +20,7 @@
 
 #define MIN_SERVER_VERSION 120000
 #define MAX_SIMPLE 8 /* statements that run_simple() takes */
+#define LOOK_MS 50   /* between two looks whether a link was given up */
 
 volatile uint32_t stele__fork_epoch;
 
@@ -57,6 +58,16 @@ static void receive_notice(void *arg, const PGresult *result)
                     link->notice_user);
 }
 
+/* For how long to wait at once where somebody may give up the link meanwhile; 0: it is. */
+static int until_next_look(const stele__link *link, int timeout)
+{
+    if (link->given_up == NULL)
+        return timeout;
+    if (__atomic_load_n(link->given_up, __ATOMIC_RELAXED))
+        return 0;
+    return timeout < 0 || timeout > LOOK_MS ? LOOK_MS : timeout;
+}
+
 int stele__link_wait(const stele__link *link, short events, stele__deadline deadline)
 {
     struct pollfd pfd = {.fd = link->fd, .events = events};
@@ -69,9 +80,12 @@ int stele__link_wait(const stele__link *link, short events, stele__deadline dead
             uint64_t left_ms = (deadline - now + 999999u) / 1000000u;
             timeout = left_ms > INT32_MAX ? INT32_MAX : (int)left_ms;
         }
+        timeout = until_next_look(link, timeout);
         int ready = poll(&pfd, 1, timeout);
         if (ready > 0)
             return pfd.revents;
+        if (ready == 0 && timeout == 0)
+            return 0;
         if (ready < 0 && errno != EINTR && errno != EAGAIN)
             return -1;
     }

@@ -49,6 +49,7 @@ typedef struct stele__link {
     struct pg_conn *pg;
     struct pg_cancel *cancel; /* made at once, so that any thread may use it */
     int fd;
+    const bool *given_up; /* atomic; true: waits end, as at a deadline. NULL: none */
     bool broken;          /* never to be used again */
     bool dirty_session;   /* SET, LISTEN, temp tables, …: reset before another lease */
     bool sent;            /* the last exchange got as far as sending its last step */

@@ -22,6 +22,8 @@ static inline int stele__link_wait_from(const stele__link *link, short events, u
     struct pollfd pfd = {.fd = link->fd, .events = events};
     if (now_ns >= deadline)
         return 0;
+    if (__builtin_expect(link->given_up != NULL, 0))
+        return stele__link_wait(link, events, deadline);
     uint64_t left_ms = (deadline - now_ns + 999999u) / 1000000u;
     int ready = poll(&pfd, 1, left_ms > INT32_MAX ? INT32_MAX : (int)left_ms);
     return ready > 0 ? pfd.revents : stele__link_wait(link, events, deadline);

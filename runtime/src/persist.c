@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "persist_internal.h"
+#include "pool.h"
 #include "status_internal.h"
 #include "text_internal.h"
 
@@ -65,16 +66,21 @@ static void free_persist(stele_persist *persist)
     stele__free(persist);
 }
 
+/* How often it is asked for a cancel, every 100 ms, before the answer is no longer waited for. */
+#define MOST_NUDGES 10
+
 /* Closing is late: what waits for the server or for better times gives up. */
 static void on_late(void *user)
 {
     stele_persist *persist = user;
     (void)pthread_mutex_lock(&persist->lock);
     __atomic_store_n(&persist->late, true, __ATOMIC_RELAXED);
+    if (persist->nudges++ >= MOST_NUDGES)
+        __atomic_store_n(&persist->cut, true, __ATOMIC_RELAXED);
     (void)pthread_cond_broadcast(&persist->changed);
     for (uint32_t i = 0; i < persist->options.lanes; i++)
         if (persist->conns[i] != NULL)
-            (void)!stele_conn_cancel(persist->conns[i], NULL);
+            stele__pool_nudge(persist->conns[i]);
     (void)pthread_mutex_unlock(&persist->lock);
 }
 

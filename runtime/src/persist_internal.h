@@ -76,6 +76,8 @@ struct stele_persist {
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t changed;
     bool late;          /* closing: nothing more is sent; also read as an atomic */
+    bool cut;           /* closing: nothing more is waited for; atomic */
+    uint32_t nudges;    /* calls of on_late, by who closes */
     stele_conn **conns; /* leased by lanes: what may be canceled */
     stele_unit *undone; /* in order */
     stele_unit **undone_end;

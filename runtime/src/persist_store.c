@@ -80,6 +80,7 @@ static void hang_up(gathering *g)
     if (g->conn == NULL)
         return;
     show(g, NULL);
+    stele__conn_heed(g->conn, NULL);
     stele_conn_release(g->conn);
     g->conn = NULL;
 }
@@ -92,6 +93,7 @@ static stele_status connect(gathering *g, stele_error *err)
         stele_db_acquire_at(g->persist->db, ACQUIRE_MS, __FILE__, __LINE__, &g->conn, err);
     if (st != STELE_OK)
         return st;
+    stele__conn_heed(g->conn, &g->persist->cut);
     show(g, g->conn);
     return STELE_OK;
 }

@@ -62,6 +62,13 @@ stele_status stele__pool_acquire(stele__pool *pool, stele__names_box *names, uin
                                  const stele__place *place, stele_conn **ret_conn,
                                  stele_error *err);
 
+/**
+ * Sends a cancel request for what a lease runs, and waits until the server has taken it, but only for a
+ * moment: one that takes longer goes on by itself, and until then there is no other. Who calls sees to
+ * it that the lease is not released meanwhile. Any thread.
+ */
+void stele__pool_nudge(stele_conn *conn);
+
 /** Puts `names` in force for a lease of this pool. Errors: STELE_E_MISUSE, STELE_E_FORKED. */
 stele_status stele__pool_use(stele__pool *pool, stele_conn *conn, stele__names_box *names,
                              stele_error *err);

@@ -9,10 +9,15 @@
 #define _GNU_SOURCE
 #include "pool_internal.h"
 
+#include <time.h>
+
 #include "mem_internal.h"
 #include "status_internal.h"
+#include "text_internal.h"
 
 #include "banned.h"
+
+#define NUDGE_NS (20u * (uint64_t)STELE__MS)
 
 static stele__hold *hold_locked(stele__pool *pool, stele__slot *slot)
 {
@@ -109,4 +114,19 @@ bool stele__slot_cancel_locked(stele__pool *pool, stele__slot *slot)
     }
     stele__free(job);
     return false;
+}
+
+void stele__pool_nudge(stele_conn *conn)
+{
+    const stele__lease *lease = conn->owner;
+    stele__pool *pool = lease->pool;
+    uint64_t until_ns = (uint64_t)stele__now_ns() + NUDGE_NS;
+    struct timespec until = {.tv_sec = (time_t)(until_ns / STELE__S),
+                             .tv_nsec = (long)(until_ns % STELE__S)};
+    stele__pool_lock(pool);
+    stele__slot *slot = lease->slot;
+    bool waits = slot != NULL && slot->hold == NULL && stele__slot_cancel_locked(pool, slot);
+    while (waits && slot->hold != NULL)
+        waits = pthread_cond_timedwait(&pool->calm, &pool->mutex, &until) == 0;
+    stele__pool_unlock(pool);
 }

@@ -464,6 +464,7 @@ static stele_status pool_relink(stele_conn *conn, stele__deadline deadline, stel
     stele_status st = stele__pool_check_fork(pool, err);
     if (st != STELE_OK)
         return st;
+    conn->link->given_up = NULL;
     give_up_link(pool, lease);
     stele__slot *slot = NULL;
     stele__waiter waiter = {.is_relink = true, .names_id = conn->names->id};
@@ -477,6 +478,7 @@ static stele_status pool_relink(stele_conn *conn, stele__deadline deadline, stel
     stele__pool_unlock(pool);
     if (st == STELE_OK && !is_fit(pool, slot, waiter.now_ns, waiter.deadline))
         st = try_others(pool, lease, &waiter, err);
+    conn->link->given_up = conn->given_up;
     if (st == STELE_OK && pool->config.on_lease != NULL) {
         st = run_hook(lease, waiter.deadline, err);
         if (st != STELE_OK)

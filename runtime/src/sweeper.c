@@ -17,6 +17,8 @@
 #include "banned.h"
 
 #define MS 1000000u /* nanoseconds */
+/* How often it is asked for a cancel, every 100 ms, before the answer is no longer waited for. */
+#define MOST_NUDGES 10
 #define FIVE_MINUTES_MS (5 * 60 * 1000)
 
 /* ---- options ---- */
@@ -456,12 +458,15 @@ static bool is_busy(const stele_sweeper *sweeper)
 static bool wait_for_all_locked(stele_sweeper *sweeper, uint32_t deadline_ms)
 {
     stele__deadline deadline = stele__deadline_in(deadline_ms);
+    uint32_t nudges = 0;
     bool canceled = false;
     while (is_busy(sweeper)) {
         if ((uint64_t)stele__now_ns() >= deadline) {
+            if (nudges++ >= MOST_NUDGES)
+                __atomic_store_n(&sweeper->cut, true, __ATOMIC_RELAXED);
             if (sweeper->conn != NULL) {
                 canceled = true;
-                (void)!stele_conn_cancel(sweeper->conn, NULL);
+                stele__pool_nudge(sweeper->conn);
             }
             deadline = stele__deadline_in(100); /* a request may come between two statements */
         }

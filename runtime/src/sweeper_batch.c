@@ -33,6 +33,7 @@ stele_status stele__sweep_acquire(stele__sweep *sweep, stele_db *db, stele_conn 
     if (st != STELE_OK)
         return st;
     stele_conn_set_deadline(*ret_conn, 4 * sweep->sweeper->options.statement_timeout_ms + GRACE_MS);
+    stele__conn_heed(*ret_conn, &sweep->sweeper->cut);
     set_conn(sweep->sweeper, *ret_conn);
     return STELE_OK;
 }
@@ -40,6 +41,7 @@ stele_status stele__sweep_acquire(stele__sweep *sweep, stele_db *db, stele_conn 
 void stele__sweep_release(stele__sweep *sweep, stele_conn *conn)
 {
     set_conn(sweep->sweeper, NULL);
+    stele__conn_heed(conn, NULL);
     stele_conn_release(conn);
 }
 

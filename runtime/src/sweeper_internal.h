@@ -45,6 +45,7 @@ struct stele_sweeper {
     bool has_thread;
     bool thread_ended;
     bool closing;
+    bool cut;         /* closing: nothing more is waited for; atomic */
     bool running;     /* a sweep is under way */
     uint32_t callers; /* of stele_sweeper_run, those that wait included */
     uint32_t waiting; /* of these, who wait for the sweep under way */

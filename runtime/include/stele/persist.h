@@ -268,8 +268,9 @@ typedef void (*stele_undone_fn)(stele_unit **unit, stele_status status, void *us
 
 /**
  * Ends group commit: what waits is stored, for `deadline_ms`; what is under way then is canceled,
- * and all that is left goes to `on_undone` (NULL: dropped), in the order of each key. No other call
- * may follow but of receipts; calls in other threads end with STELE_E_CLOSED. NULL is ignored.
+ * and all that is left goes to `on_undone` (NULL: dropped), in the order of each key. A server that
+ * does not take the cancel is given up after a second. No other call may follow but of receipts;
+ * calls in other threads end with STELE_E_CLOSED. NULL is ignored.
  *
  * Errors: STELE_E_TIMEOUT when something was left undone: closed all the same. STELE_E_FORKED in a
  *         child process, whose memory is left alone. STELE_E_MISUSE in a callback: nothing was

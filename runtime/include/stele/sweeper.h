@@ -186,8 +186,8 @@ STELE_API void stele_sweeper_each(const stele_sweeper *sweeper,
 
 /**
  * Ends the sweeper: its transaction under way gets `deadline_ms` to end, then it is canceled and rolled
- * back. NULL is ignored. No other call may follow; stele_sweeper_run() in other threads answers
- * STELE_E_CLOSED.
+ * back; a server that does not take the cancel is given up after a second. NULL is ignored. No other
+ * call may follow; stele_sweeper_run() in other threads answers STELE_E_CLOSED.
  *
  * Errors: STELE_E_TIMEOUT when a transaction had to be canceled: the sweeper is closed all the same.
  *         STELE_E_FORKED in a child process, which has no such thread: its memory is left alone.

@@ -1,6 +1,8 @@
 /*
  * Closing at any time: nobody hangs, nothing leaks, no job is lost or kept twice.
  */
+#include "listen/relay.h"
+
 #include "jobs_util.h"
 
 #define MOMENTS 100
@@ -137,6 +139,40 @@ static void a_statement_that_hangs_is_canceled(void **state)
     assert_ok(stele_tx_rollback(holder, &err), &err);
 }
 
+/* A network that swallows everything takes the request to cancel, too. */
+static void a_silent_network_does_not_hold_up_closing(void **state)
+{
+    (void)state;
+    const stele_module *modules[] = {&work_module};
+    stele_job_kind kind;
+    stele_jobs_options options = quick(&kind, leave_effect, NULL);
+    stele_jobs *jobs = NULL;
+    options.lease_ms = 3600000; /* its renewal may take ten minutes */
+    relay_start(dsn);
+    stele_db_options db_options = options_for("silent", 4);
+    db_options.dsn = relay_dsn();
+    db_options.modules = modules;
+    db_options.module_count = 1;
+    db_options.call_timeout_ms = 600000;
+    stele_db *silent = open_with(&db_options);
+    STELE_AUTO(stele_conn) holder = acquire(db);
+    assert_ok(stele_tx_begin(holder, NULL, &err), &err);
+    run_sql(holder, "LOCK TABLE errands");
+    assert_ok(stele_jobs_open(silent, &errands_jobs, &options, &jobs, &err), &err);
+    assert_true(becomes_true("SELECT count(*) = 2 FROM pg_stat_activity"
+                             " WHERE datname = current_database() AND wait_event_type = 'Lock'"));
+    relay_set(RELAY_SWALLOW);
+    uint64_t began = now_ms();
+    (void)stele_jobs_close(jobs, 0, &err);
+    assert_true(now_ms() - began < 60000);
+    relay_set(RELAY_PASS);
+    relay_cut();
+    assert_ok(stele_tx_rollback(holder, &err), &err);
+    stele_db_close(silent);
+    wait_until(relay_open() == 0);
+    relay_stop();
+}
+
 int main(void)
 {
     dbtest_require_server();
@@ -145,6 +181,7 @@ int main(void)
         WORKED(volatile_workers_can_be_closed_at_any_time),
         WORKED(what_was_not_begun_goes_back),
         WORKED(a_statement_that_hangs_is_canceled),
+        WORKED(a_silent_network_does_not_hold_up_closing),
     };
     return RUN_WORKED(tests);
 }

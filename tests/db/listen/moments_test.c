@@ -8,7 +8,7 @@
 #include "listen_util.h"
 #include "relay.h"
 
-enum { MOMENTS = 100, CLOSE_MS = 3000 };
+enum { MOMENTS = 100, CLOSE_MS = 10000 };
 
 static stele_db *relayed;
 

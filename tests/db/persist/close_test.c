@@ -2,9 +2,11 @@
  * Closing at any time: each unit is stored or comes back, and nobody waits for ever.
  */
 #include <pthread.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "listen/relay.h"
 #include "persist_util.h"
 
 static stele_persist *persist;
@@ -184,6 +186,87 @@ static void what_hangs_is_canceled_and_comes_back(void **state)
     assert_ok(stele_persist_close(persist, 1000, NULL, NULL, &err), &err);
 }
 
+/* ---- a server that answers nothing ---- */
+
+#define PATIENCE_MS 120000u /* of the handle; closing must not wait a tenth of it */
+
+static stele_db *open_patient(const char *where)
+{
+    static const stele_module *modules[] = {&ledger_module};
+    stele_db_options options = options_for("patient", 4);
+    options.dsn = where;
+    options.modules = modules;
+    options.module_count = 1;
+    options.call_timeout_ms = PATIENCE_MS;
+    return open_with(&options);
+}
+
+/* One lane, of which two units hang in a transaction, and a third waits behind them. */
+static void hang_up_a_lane(stele_db *patient, stele_receipt *receipts[3])
+{
+    stele_persist_options options = gathering(2);
+    assert_ok(stele_persist_open(patient, &options, &persist, &err), &err);
+    for (int i = 0; i < 3; i++)
+        receipts[i] = put(persist, "a", slow(i));
+    assert_true(someone_waits());
+}
+
+static void assert_closes_in_time(stele_receipt *receipts[3])
+{
+    kept k = {.count = 0};
+    uint64_t began = now_ms();
+    assert_int_equal(stele_persist_close(persist, 200, keep, &k, &err), STELE_E_TIMEOUT);
+    assert_true(now_ms() - began < PATIENCE_MS / 10);
+    assert_int_equal(k.count, 3);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(k.status[i], i < 2 ? STELE_E_UNKNOWN : STELE_E_CLOSED);
+        assert_int_equal(outcome(receipts[i]), k.status[i]);
+        stele_unit_free(k.units[i]);
+    }
+}
+
+static void a_frozen_backend_does_not_hold_up_closing(void **state)
+{
+    (void)state;
+    stele_receipt *receipts[3];
+    stele_db *patient = open_patient(dsn);
+    stele_conn *holder = acquire(db);
+    run_sql(holder, "SELECT pg_advisory_lock(7)");
+    hang_up_a_lane(patient, receipts);
+    pid_t pid = (pid_t)number("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                              " AND datname = current_database()");
+    if (kill(pid, SIGSTOP) != 0)
+        skip();
+    assert_closes_in_time(receipts);
+    (void)kill(pid, SIGCONT);
+    run_sql(holder, "SELECT pg_advisory_unlock(7)");
+    stele_conn_release(holder);
+    stele_db_close(patient);
+    wait_for_backends("patient", 0);
+}
+
+/* A network that swallows everything takes the request to cancel, too. */
+static void a_silent_network_does_not_hold_up_closing(void **state)
+{
+    (void)state;
+    stele_receipt *receipts[3];
+    relay_start(dsn);
+    stele_db *patient = open_patient(relay_dsn());
+    stele_conn *holder = acquire(db);
+    run_sql(holder, "SELECT pg_advisory_lock(7)");
+    hang_up_a_lane(patient, receipts);
+    relay_set(RELAY_SWALLOW);
+    assert_closes_in_time(receipts);
+    relay_set(RELAY_PASS);
+    relay_cut();
+    run_sql(holder, "SELECT pg_advisory_unlock(7)");
+    stele_conn_release(holder);
+    stele_db_close(patient);
+    wait_for_backends("patient", 0);
+    wait_until(relay_open() == 0);
+    relay_stop();
+}
+
 /* No server to come: what waits to try again does not keep closing waiting. */
 static void it_closes_while_it_tries_again(void **state)
 {
@@ -283,8 +366,12 @@ int main(void)
 {
     dbtest_require_server();
     const struct CMUnitTest tests[] = {
-        LEDGER(it_closes_at_any_time),          LEDGER(what_hangs_is_canceled_and_comes_back),
-        LEDGER(it_closes_while_it_tries_again), LEDGER(callbacks_may_put_but_not_wait),
+        LEDGER(it_closes_at_any_time),
+        LEDGER(what_hangs_is_canceled_and_comes_back),
+        LEDGER(a_frozen_backend_does_not_hold_up_closing),
+        LEDGER(a_silent_network_does_not_hold_up_closing),
+        LEDGER(it_closes_while_it_tries_again),
+        LEDGER(callbacks_may_put_but_not_wait),
         LEDGER(a_child_has_no_lanes),
     };
     return RUN_LEDGER(tests);

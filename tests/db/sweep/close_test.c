@@ -5,13 +5,27 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "listen/relay.h"
 #include "sweep_util.h"
+
+#define MOMENTS 100
+
+static void add_visits_from(int first, int count)
+{
+    char sql[400];
+    (void)snprintf(sql, sizeof sql,
+                   "WITH v AS (INSERT INTO visits (room, guest, ends_at)"
+                   " SELECT 'north', i, now() - i * interval '1 ms'"
+                   " FROM generate_series(%d, %d) AS i RETURNING room, guest)"
+                   " INSERT INTO notes (room, guest) SELECT room, guest FROM v,"
+                   " generate_series(1, 3)",
+                   first, first + count - 1);
+    peer(sql);
+}
 
 static void add_visits(void)
 {
-    peer("INSERT INTO visits (room, guest, ends_at) SELECT 'north', i, now() - i * interval '1 ms'"
-         " FROM generate_series(1, 2000) AS i;"
-         "INSERT INTO notes (room, guest) SELECT room, guest FROM visits, generate_series(1, 3)");
+    add_visits_from(1, 2000);
 }
 
 /* Visits that are deleted and have notes, or the other way round. */
@@ -24,15 +38,15 @@ static int64_t halves(void)
 static void a_close_at_any_time_leaves_nothing_half_done(void **state)
 {
     (void)state;
-    add_visits();
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < MOMENTS; i++) {
         stele_sweeper_options options = by_hand();
+        uint64_t moment = (uint64_t)(i * 37 % MOMENTS) / 8; /* in transactions */
         options.interval_ms = 1;
         options.start_jitter_ms = 1;
         options.batch_keys = 20;
+        add_visits_from(1 + i * 200, 200);
         stele_sweeper *sweeper = open_sweeper(db, &options);
-        for (int j = 0; j < i % 8; j++)
-            wait_a_little();
+        wait_until(numbers_of(sweeper).batches >= moment || numbers_of(sweeper).runs > 0);
         (void)stele_sweeper_close(sweeper, i % 2 == 0 ? 0 : 5000, &err);
         assert_int_equal(halves(), 0);
     }
@@ -95,6 +109,45 @@ static void what_hangs_is_canceled(void **state)
     peer("DROP FUNCTION linger CASCADE");
 }
 
+/* A network that swallows everything takes the request to cancel, too. */
+static void a_silent_network_does_not_hold_up_closing(void **state)
+{
+    (void)state;
+    const stele_module *modules[] = {&chores_module};
+    stele_sweeper_options options = by_hand();
+    options.lock_timeout_ms = 30000;
+    options.statement_timeout_ms = 30000;
+    relay_start(dsn);
+    stele_db_options db_options = options_for("silent", 2);
+    db_options.dsn = relay_dsn();
+    db_options.modules = modules;
+    db_options.module_count = 1;
+    db_options.call_timeout_ms = 120000;
+    stele_db *silent = open_with(&db_options);
+    stele_conn *holder = acquire(db);
+    add_visits();
+    hold_up_deletes(holder);
+    caller c = {.sweeper = open_sweeper(silent, &options)};
+    assert_int_equal(pthread_create(&c.thread, NULL, run, &c), 0);
+    assert_true(dbtest_wait_until(dsn,
+                                  "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event ="
+                                  " 'advisory' AND datname = current_database()"));
+    relay_set(RELAY_SWALLOW);
+    uint64_t began = now_ms();
+    assert_int_equal(stele_sweeper_close(c.sweeper, 200, &err), STELE_E_TIMEOUT);
+    assert_true(now_ms() - began < 12000);
+    assert_int_equal(pthread_join(c.thread, NULL), 0);
+    assert_int_equal(c.st, STELE_E_CLOSED);
+    relay_set(RELAY_PASS);
+    relay_cut();
+    run_sql(holder, "SELECT pg_advisory_unlock(7)");
+    stele_conn_release(holder);
+    peer("DROP FUNCTION linger CASCADE");
+    stele_db_close(silent);
+    wait_until(relay_open() == 0);
+    relay_stop();
+}
+
 static void a_child_has_no_sweeper(void **state)
 {
     (void)state;
@@ -141,6 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SWEPT(a_close_at_any_time_leaves_nothing_half_done),
         SWEPT(what_hangs_is_canceled),
+        SWEPT(a_silent_network_does_not_hold_up_closing),
         SWEPT(a_child_has_no_sweeper),
         SWEPT(it_has_a_handle_of_its_own),
     };
