@@ -17,6 +17,7 @@
 
 #define POLL_MS 50
 #define KEY_SIZE 24
+#define FIRST_WITH_EQUAL_NULLS 150000
 /* A build reads the whole table, and waits for every transaction older than itself. */
 #define BUILD_BUDGET_MS 3600000u
 #define BUILD_BUDGET_SQL "SET statement_timeout = 3600000"
@@ -159,6 +160,20 @@ static void add_remedy(const stele__ensure *e, const stele__wanted *wanted, stel
                                "lock_timeout_ms");
 }
 
+/* Servers before 15 do not know NULLS NOT DISTINCT; what they say of it is a syntax error. */
+static bool is_too_old(const stele__ensure *e, const stele_gen_object *object,
+                       const stele_error *err)
+{
+    if (strcmp(err->sqlstate, "42601") != 0 ||
+        stele_conn_server_version(e->conn) >= FIRST_WITH_EQUAL_NULLS)
+        return false;
+    for (size_t i = 0; i < object->create_count; i++)
+        if (object->create[i].kind == STELE_GEN_SQL &&
+            strstr(object->create[i].text, "NULLS NOT DISTINCT") != NULL)
+            return true;
+    return false;
+}
+
 /* Says of which object the server speaks. */
 static stele_status explain(const stele__ensure *e, const stele__wanted *wanted, stele_status st,
                             stele_error *err)
@@ -166,6 +181,11 @@ static stele_status explain(const stele__ensure *e, const stele__wanted *wanted,
     stele__buf text = {0};
     if (strcmp(err->sqlstate, "55P03") == 0)
         err->status = st = STELE_E_TIMEOUT;
+    if (is_too_old(e, wanted->object, err)) {
+        err->status = st = STELE_E_UNSUPPORTED;
+        stele__error_hint(err, "NULLS NOT DISTINCT needs PostgreSQL 15 or newer, this is %d",
+                          stele_conn_server_version(e->conn) / 10000);
+    }
     add_remedy(e, wanted, err);
     stele__buf_addf(&text, "module %s: cannot create %s \"%s\": %s", e->target.module->name,
                     object_kind(wanted->object), wanted->name, err->message);

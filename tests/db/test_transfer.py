@@ -34,7 +34,10 @@ def create(database: Database, options: DdlOptions | None = None) -> None:
     diags = Diagnostics()
     schema = read_schema([SHOP], diags)
     assert schema is not None
-    database.psql(ddl_text(schema.modules[0], options or DdlOptions()))
+    sql = ddl_text(schema.modules[0], options or DdlOptions())
+    if database.version < 15:
+        sql = sql.replace(" NULLS NOT DISTINCT", "")
+    database.psql(sql)
 
 
 def stele(database: Database, *words: str) -> int:

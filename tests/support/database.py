@@ -16,3 +16,8 @@ class Database:
     def psql(self, sql: str) -> str:
         """Runs SQL and returns its rows as unaligned text; an error of the server raises."""
         return cluster.psql(self.url, sql)
+
+    @property
+    def version(self) -> int:
+        """The server's major version."""
+        return int(self.psql("SHOW server_version_num")) // 10000

@@ -57,7 +57,7 @@ typedef struct stele_ensure_options {
  * Any number of processes may call it at once. `options` NULL: defaults.
  * Errors: STELE_E_SCHEMA with all differences; STELE_E_TIMEOUT when the lock was not to be had;
  *         STELE_E_PERMISSION; STELE_E_NAME; STELE_E_INPUT, also for an optional index that the module
- *         does not have.
+ *         does not have; STELE_E_UNSUPPORTED for NULLS NOT DISTINCT on a server before 15.
  */
 STELE_API STELE_MUST_CHECK stele_status stele_db_ensure(stele_db *db, const stele_module *module,
                                                         const stele_ensure_options *options,

@@ -154,7 +154,7 @@ static void other_names(void **state)
     stele_names names = {.schema = "tenant_q", .prefix = "q_"};
     peer("CREATE SCHEMA IF NOT EXISTS tenant_q");
     assert_ok(stele_db_derive(db, &names, &tenant, &err), &err);
-    assert_ok(stele_db_ensure(tenant, &shop_shop_module, NULL, &err), &err);
+    make_tables(tenant, &shop_shop_module);
     peer("INSERT INTO tenant_q.q_customers (id, email, name) VALUES (9, 'x@y', 'X');"
          "INSERT INTO tenant_q.q_orders (id, customer_id, currency, status)"
          " VALUES (77, 9, 'EUR', 'paid')");

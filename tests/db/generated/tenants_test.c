@@ -18,7 +18,7 @@ static stele_db *found(const char *schema, const char *prefix)
     stele_db *tenant = derive(schema, prefix);
     (void)snprintf(sql, sizeof sql, "CREATE SCHEMA \"%s\"", schema);
     peer(sql);
-    assert_ok(stele_db_ensure(tenant, &shop_shop_module, NULL, &err), &err);
+    make_tables(tenant, &shop_shop_module);
     assert_ok(stele_db_ensure(tenant, &sessions_module, NULL, &err), &err);
     return tenant;
 }

@@ -29,6 +29,8 @@ def run(command: Sequence[str | Path], **more: str) -> str:
 def test_it_compiles_links_and_runs(
     compilers: tuple[str, str], top: Path, build: Path, database: Database, tmp_path: Path
 ) -> None:
+    if database.version < 15:
+        pytest.skip("the shop has a key with NULLS NOT DISTINCT, which PostgreSQL has from 15 on")
     cc, cxx = compilers
     generated = build / "tests/db/generated"
     include = [f"-I{top / 'runtime/include'}", f"-I{generated}"]

@@ -23,6 +23,10 @@ int setup_tables(void **state);
 int setup_modules(void **state, const stele_module *const *modules, size_t count);
 int teardown_tables(void **state);
 
+/* Creates a module's tables, those of the shop also on servers before 15, which know no NULLS NOT
+ * DISTINCT: there two NULLs in that key differ. */
+void make_tables(stele_db *on, const stele_module *module);
+
 /* Test fixture: empties all tables and sets their sequences back; no transaction is left open. */
 int clean_tables(void **state);
 
