@@ -43,7 +43,7 @@ static stele_status ensure(stele_db *db, const char *name, stele_error *err)
     stele_names names = {.schema = name, .prefix = "p_"};
     stele_ensure_options options = STELE_ENSURE_OPTIONS_INIT;
     /* Eight processes share a small machine with other tests. */
-    options.lock_timeout_ms = 20000;
+    options.lock_timeout_ms = 60000;
     stele_status st = stele_db_derive(db, &names, &tenant, err);
     if (st != STELE_OK)
         return st;

@@ -68,7 +68,7 @@ static void a_lost_connection_is_replaced(void **state)
     stele_error err;
     meddling m = {.phase = STELE_ENSURE_CREATE,
                   .object = "things_active",
-                  .sql = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                  .sql = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
                          " WHERE datname = current_database() AND application_name = 'stele'"};
     stele_ensure_options options = meddling_options(&m);
     assert_status(STELE_OK, ensure_once(&lab_module, &options, &err), &err);

@@ -39,8 +39,8 @@ static stele_status open_conn(stele_conn *conn, stele_error *err)
     conn->names = &names;
     conn->ops = &ops;
     conn->deadline = STELE__NEVER;
-    conn->call_timeout_ms = 500;
-    return stele__link_open(&params, stele__deadline_in(5000), &conn->link, err);
+    conn->call_timeout_ms = 3000;
+    return stele__link_open(&params, stele__deadline_in(60000), &conn->link, err);
 }
 
 /* ---- the paths ---- */

@@ -1,27 +1,43 @@
 /*
- * Traffic for the tests of faults: threads that insert rows until the time is over, and a report.
+ * Traffic for the tests of faults: threads that insert rows until standard input ends, and a report.
  *
- *     pool_driver DSN SECONDS THREADS MAX TIMEOUT_MS
+ *     pool_driver DSN THREADS MAX TIMEOUT_MS
  *
  * Inserts into `traffic (id bigint)`. Prints "ready" when the pool is open, and at the end one JSON
  * object: rows acknowledged, calls by status, by how much a call outlived its deadline at most, the
  * slowest refusal, successes in slices of 10 ms from "start_ns" (CLOCK_MONOTONIC) on, failed attempts
- * to connect up to each tenth of a second, and the acknowledged rows that the server has not.
+ * to connect up to each look (ten a second), and the acknowledged rows that the server has not.
+ *
+ * And what the machine did meanwhile, so that bounds on time hold the pool to account and nothing
+ * else: "stall_ms", by how much a thread that only sleeps for 2 ms was woken too late at most, on any
+ * processor; and "control", when a client without a pool connected, inserted a row of a negative id
+ * and left: [seconds from start_ns, seconds from start_ns, whether it could].
  */
 #define _GNU_SOURCE
 #include <libpq-fe.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "run.h"
 #include "stele.h"
 
-enum { MOST_THREADS = 128, PER_THREAD = 1000000, SLICES = 6000, STATUSES = 40, LOOKS = 600 };
+enum {
+    MOST_THREADS = 128,
+    PER_THREAD = 1000000,
+    MOST_SECONDS = 300,
+    SLICES = MOST_SECONDS * 100,
+    STATUSES = 40,
+    LOOKS = MOST_SECONDS * 10,
+    CONTROLS = MOST_SECONDS * 50,
+    NAP_MS = 2
+};
 
 typedef struct rider {
     pthread_t thread;
@@ -36,6 +52,7 @@ typedef struct rider {
 static stele_db *db;
 static uint64_t start_ns;
 static uint64_t end_ns;
+static atomic_bool enough;
 static uint32_t timeout_ms;
 static atomic_long slices[SLICES];
 static rider riders[MOST_THREADS];
@@ -75,7 +92,7 @@ static stele_status insert(long id, uint64_t until)
 static void *ride(void *arg)
 {
     rider *r = arg;
-    for (uint64_t now = now_ns(); now < end_ns && r->count < PER_THREAD; now = now_ns()) {
+    for (uint64_t now = now_ns(); !atomic_load(&enough) && r->count < PER_THREAD; now = now_ns()) {
         uint64_t until = now + (uint64_t)timeout_ms * 1000000u;
         stele_status st = insert(r->first + r->count, until);
         uint64_t done = now_ns();
@@ -97,15 +114,75 @@ static void *ride(void *arg)
     return NULL;
 }
 
-/* Failed attempts so far, each tenth of a second. */
-static int look(uint64_t *attempts)
+/* ---- what the machine does meanwhile ---- */
+
+static uint64_t stall_ns;
+
+/* Sleeps on one processor after the other, since one of them may stand still alone. */
+static void *nap(void *arg)
 {
+    cpu_set_t all;
+    (void)arg;
+    if (sched_getaffinity(0, sizeof all, &all) != 0)
+        CPU_ZERO(&all);
+    for (size_t cpu = 0; !atomic_load(&enough); cpu = (cpu + 1) % CPU_SETSIZE) {
+        cpu_set_t one;
+        if (!CPU_ISSET(cpu, &all) && CPU_COUNT(&all) > 0)
+            continue;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        uint64_t before = now_ns();
+        (void)sched_setaffinity(0, sizeof one, &one);
+        (void)poll(NULL, 0, NAP_MS);
+        uint64_t took = now_ns() - before;
+        if (took > NAP_MS * UINT64_C(1000000))
+            stall_ns = later(stall_ns, took - NAP_MS * UINT64_C(1000000));
+    }
+    return NULL;
+}
+
+static struct control {
+    uint64_t began_ns;
+    uint64_t ended_ns;
+    bool could;
+} controls[CONTROLS];
+static int control_count;
+
+/* A client without a pool, over and over. */
+static void *go_without_pool(void *dsn)
+{
+    const char *const keys[] = {"dbname", "target_session_attrs", "application_name", NULL};
+    const char *const values[] = {dsn, "read-write", "control", NULL};
+    while (!atomic_load(&enough) && control_count < CONTROLS) {
+        struct control *c = &controls[control_count++];
+        c->began_ns = now_ns();
+        PGconn *conn = PQconnectdbParams(keys, values, 1);
+        PGresult *result = PQexec(conn, "INSERT INTO traffic VALUES (-1)");
+        c->could = PQresultStatus(result) == PGRES_COMMAND_OK;
+        PQclear(result);
+        PQfinish(conn);
+        c->ended_ns = now_ns();
+        (void)poll(NULL, 0, 20);
+    }
+    return NULL;
+}
+
+/* ---- the report ---- */
+
+typedef struct sight {
+    uint64_t ns;
+    uint64_t attempts; /* to connect that failed until then */
+} sight;
+
+/* Ten times a second, until there is no more input. */
+static int look(sight *sights)
+{
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
     int looks = 0;
-    while (now_ns() < end_ns && looks < LOOKS) {
+    while (looks < LOOKS && poll(&input, 1, 100) == 0) {
         stele_pool_stats stats;
         stele_db_pool_stats(db, &stats);
-        attempts[looks++] = stats.connect_errors;
-        (void)poll(NULL, 0, 100);
+        sights[looks++] = (sight){now_ns(), stats.connect_errors};
     }
     return looks;
 }
@@ -114,7 +191,7 @@ static int look(uint64_t *attempts)
 static long count_lost(const char *dsn, int threads)
 {
     PGconn *conn = PQconnectdb(dsn);
-    PGresult *result = PQexec(conn, "SELECT id FROM traffic");
+    PGresult *result = PQexec(conn, "SELECT id FROM traffic WHERE id >= 0");
     long lost = -1;
     if (PQresultStatus(result) == PGRES_TUPLES_OK) {
         lost = 0;
@@ -147,7 +224,29 @@ static void print_statuses(int threads)
     printf("}");
 }
 
-static void report(const char *dsn, int threads, const uint64_t *attempts, int looks)
+static double since_start(uint64_t ns)
+{
+    return (double)(ns - start_ns) / 1e9;
+}
+
+static void print_meanwhile(const sight *sights, int looks)
+{
+    printf(", \"stall_ms\": %.1f, \"control\": [", (double)stall_ns / 1e6);
+    for (int i = 0; i < control_count; i++)
+        printf("%s[%.4f, %.4f, %s]", i > 0 ? ", " : "", since_start(controls[i].began_ns),
+               since_start(controls[i].ended_ns), controls[i].could ? "true" : "false");
+    printf("], \"attempts\": [");
+    for (int i = 0; i < looks; i++)
+        printf("%s[%.3f, %llu]", i > 0 ? ", " : "", since_start(sights[i].ns),
+               (unsigned long long)sights[i].attempts);
+    printf("], \"slices\": [");
+    uint64_t count = (end_ns - start_ns) / 10000000u;
+    for (uint64_t i = 0; i < count && i < SLICES; i++)
+        printf("%s%ld", i > 0 ? ", " : "", atomic_load(&slices[i]));
+    printf("]");
+}
+
+static void report(const char *dsn, int threads, const sight *sights, int looks)
 {
     long acked = 0;
     uint64_t over = 0;
@@ -164,29 +263,25 @@ static void report(const char *dsn, int threads, const uint64_t *attempts, int l
     printf("\"lost\": %ld, \"open\": %u, \"max\": %u, \"created\": %llu, ",
            count_lost(dsn, threads), stats.open, stats.max, (unsigned long long)stats.created);
     print_statuses(threads);
-    printf(", \"attempts\": [");
-    for (int i = 0; i < looks; i++)
-        printf("%s%llu", i > 0 ? ", " : "", (unsigned long long)attempts[i]);
-    printf("], \"slices\": [");
-    uint64_t count = (end_ns - start_ns) / 10000000u;
-    for (uint64_t i = 0; i < count && i < SLICES; i++)
-        printf("%s%ld", i > 0 ? ", " : "", atomic_load(&slices[i]));
-    printf("]}\n");
+    print_meanwhile(sights, looks);
+    printf("}\n");
 }
 
 int main(int argc, char **argv)
 {
-    static uint64_t attempts[LOOKS];
+    static sight sights[LOOKS];
+    pthread_t napper;
+    pthread_t control;
     stele_db_options options = STELE_DB_OPTIONS_INIT;
     stele_error err;
-    if (argc != 6) {
-        fprintf(stderr, "usage: pool_driver DSN SECONDS THREADS MAX TIMEOUT_MS\n");
+    if (argc != 5) {
+        fprintf(stderr, "usage: pool_driver DSN THREADS MAX TIMEOUT_MS\n");
         return 2;
     }
-    int threads = (int)strtol(argv[3], NULL, 10);
+    int threads = (int)strtol(argv[2], NULL, 10);
     options.dsn = argv[1];
-    options.pool.max_connections = (uint32_t)strtoul(argv[4], NULL, 10);
-    timeout_ms = (uint32_t)strtoul(argv[5], NULL, 10);
+    options.pool.max_connections = (uint32_t)strtoul(argv[3], NULL, 10);
+    timeout_ms = (uint32_t)strtoul(argv[4], NULL, 10);
     if (threads > MOST_THREADS || stele_db_open(&options, &db, &err) != STELE_OK) {
         char text[1024];
         (void)stele_error_format(&err, text, sizeof text);
@@ -196,7 +291,9 @@ int main(int argc, char **argv)
     printf("ready\n");
     fflush(stdout);
     start_ns = now_ns();
-    end_ns = start_ns + strtoul(argv[2], NULL, 10) * 1000000000u;
+    if (pthread_create(&napper, NULL, nap, NULL) != 0 ||
+        pthread_create(&control, NULL, go_without_pool, argv[1]) != 0)
+        return 1;
     for (int t = 0; t < threads; t++) {
         riders[t].first = (long)t * PER_THREAD;
         riders[t].acked = calloc(PER_THREAD, 1);
@@ -204,10 +301,14 @@ int main(int argc, char **argv)
             pthread_create(&riders[t].thread, NULL, ride, &riders[t]) != 0)
             return 1;
     }
-    int looks = look(attempts);
+    int looks = look(sights);
+    end_ns = now_ns();
+    atomic_store(&enough, true);
     for (int t = 0; t < threads; t++)
         (void)pthread_join(riders[t].thread, NULL);
-    report(argv[1], threads, attempts, looks);
+    (void)pthread_join(napper, NULL);
+    (void)pthread_join(control, NULL);
+    report(argv[1], threads, sights, looks);
     stele_db_close(db);
     for (int t = 0; t < threads; t++)
         free(riders[t].acked);

@@ -31,12 +31,12 @@ static void *call(void *arg)
     return NULL;
 }
 
-/* Starts it and waits until it stands in line as number `place`. */
+/* Starts it and waits until it has joined the line as number `place`. */
 static void start_caller(caller *c, stele_db *db, uint32_t timeout_ms, uint32_t place)
 {
     *c = (caller){.db = db, .timeout_ms = timeout_ms};
     assert_int_equal(pthread_create(&c->thread, NULL, call, c), 0);
-    wait_until(stats_of(db).waiting == place);
+    wait_until(stats_of(db).waited >= place);
 }
 
 static void join_caller(caller *c)
@@ -53,7 +53,7 @@ static void the_line_is_served_in_order(void **state)
     stele_db *db = open_db("order", 1);
     stele_conn *conn = acquire(db);
     for (uint32_t i = 0; i < COUNT; i++)
-        start_caller(&callers[i], db, 20000, i + 1);
+        start_caller(&callers[i], db, 60000, i + 1);
     stele_conn_release(conn);
     for (int i = 0; i < COUNT; i++) {
         join_caller(&callers[i]);
@@ -135,7 +135,7 @@ static void waiting_counts_by_its_time(void **state)
         stele_conn_release(acquire(db));
     conn = acquire(db);
     uint64_t start = now_ms();
-    start_caller(&waiting, db, 20000, 1);
+    start_caller(&waiting, db, 60000, 1);
     uint64_t late = now_ms();
     wait_until(now_ms() - late > 50);
     stele_conn_release(conn);
@@ -158,7 +158,7 @@ static void waiting_counts_by_its_time(void **state)
     assert_int_equal(slower_than(&stats.wait, 50), 2);
     /* A lease whose connection turns out to be dead waits for the next. */
     stele_conn_release(conn);
-    char *killed = dbtest_value(dsn, "SELECT pg_terminate_backend(pid, 10000) FROM"
+    char *killed = dbtest_value(dsn, "SELECT pg_terminate_backend(pid, 60000) FROM"
                                      " pg_stat_activity WHERE application_name = 'waited'");
     assert_string_equal(killed, "t");
     free(killed);
@@ -183,7 +183,7 @@ static void attempts_to_connect_count_that_fail(void **state)
     stele_db *db = open_db("refused", 1);
     (void)snprintf(sql, sizeof sql,
                    "ALTER DATABASE \"%s\" ALLOW_CONNECTIONS false;"
-                   "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+                   "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
                    " WHERE application_name = 'refused'",
                    name);
     dbtest_exec(getenv("STELE_DSN"), sql);
@@ -206,7 +206,7 @@ static void a_newcomer_does_not_overtake(void **state)
     stele_error err;
     stele_db *db = open_db("overtake", 1);
     conn = acquire(db);
-    start_caller(&waiting, db, 20000, 1);
+    start_caller(&waiting, db, 60000, 1);
     /* The link is handed over in the release, so it is never there for us to take. */
     stele_conn_release(conn);
     conn = acquire(db);
@@ -236,10 +236,10 @@ static void who_gives_up_leaves_the_line(void **state)
     stele_conn *conn = acquire(db);
     uint64_t start = now_ms();
     start_caller(&first, db, 150, 1);
-    start_caller(&second, db, 20000, 2);
+    start_caller(&second, db, 60000, 2);
     join_caller(&first);
     assert_int_equal(first.status, STELE_E_TIMEOUT);
-    assert_in_range(now_ms() - start, 140, 1000);
+    assert_in_range(now_ms() - start, 140, SOON_MS);
     assert_int_equal(stats_of(db).waiting, 1);
     stele_conn_release(conn);
     join_caller(&second);
@@ -258,10 +258,10 @@ static void too_many_in_line_are_refused_at_once(void **state)
     stele_db *db = open_with(&options);
     stele_conn *held = acquire(db);
     for (uint32_t i = 0; i < 3; i++)
-        start_caller(&callers[i], db, 20000, i + 1);
+        start_caller(&callers[i], db, 60000, i + 1);
     uint64_t start = now_ms();
     assert_int_equal(stele_db_acquire(db, &conn, &err), STELE_E_BUSY);
-    assert_true(now_ms() - start < 1000);
+    assert_true(now_ms() - start < SOON_MS);
     assert_non_null(strstr(err.message, "3 callers wait"));
     assert_int_equal(stats_of(db).rejected, 1);
     stele_conn_release(held);
@@ -281,9 +281,9 @@ static void a_link_that_dies_on_the_way_is_replaced_in_place(void **state)
     atomic_store(&serial, 0);
     stele_db *db = open_db("dies", 1);
     stele_conn *conn = acquire(db);
-    start_caller(&callers[0], db, 20000, 1);
-    start_caller(&callers[1], db, 20000, 2);
-    snprintf(sql, sizeof sql, "SELECT pg_terminate_backend(%d, 5000)",
+    start_caller(&callers[0], db, 60000, 1);
+    start_caller(&callers[1], db, 60000, 2);
+    snprintf(sql, sizeof sql, "SELECT pg_terminate_backend(%d, 60000)",
              stele_conn_backend_pid(conn));
     dbtest_exec(dsn, sql);
     stele_conn_release(conn); /* not noticed yet: idle as far as libpq knows */
@@ -333,14 +333,14 @@ static void closing_sends_the_line_away(void **state)
     stele_db *db = open_db("away", 1);
     stele_conn *conn = acquire(db);
     for (uint32_t i = 0; i < COUNT; i++)
-        start_caller(&callers[i], db, 20000, i + 1);
+        start_caller(&callers[i], db, 60000, i + 1);
     uint64_t start = now_ms();
     stele_db_close_wait(db, 0);
     for (int i = 0; i < COUNT; i++) {
         join_caller(&callers[i]);
         assert_int_equal(callers[i].status, STELE_E_CLOSED);
     }
-    assert_true(now_ms() - start < 5000);
+    assert_true(now_ms() - start < SOON_MS);
     /* the handle's memory is there while the lease is: a late caller is refused, not lost */
     stele_conn *late = NULL;
     assert_int_equal(stele_db_acquire(db, &late, NULL), STELE_E_CLOSED);
@@ -369,7 +369,7 @@ static void closing_drains_then_cancels(void **state)
     uint64_t start = now_ms();
     stele_db_close_wait(db, 200);
     uint64_t took = now_ms() - start;
-    assert_in_range(took, 190, 3000);
+    assert_in_range(took, 190, SOON_MS);
     assert_int_equal(pthread_join(thread, &status), 0);
     assert_int_equal((intptr_t)status, STELE_E_CANCELED);
     wait_for_backends("drains", 0);

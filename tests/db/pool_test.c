@@ -4,12 +4,14 @@
 #include <signal.h>
 #include <stdatomic.h>
 
+#include "db_internal.h"
+#include "pool_internal.h"
 #include "pool_util.h"
 
 static void kill_backend(int pid)
 {
     char sql[96];
-    snprintf(sql, sizeof sql, "SELECT pg_terminate_backend(%d, 5000)", pid);
+    snprintf(sql, sizeof sql, "SELECT pg_terminate_backend(%d, 60000)", pid);
     dbtest_exec(dsn, sql);
 }
 
@@ -172,7 +174,7 @@ static void a_rollback_that_hangs_costs_half_a_second_and_the_connection(void **
     stele_conn_release(conn);
     uint64_t took = now_ms() - start;
     (void)kill(pid, SIGCONT);
-    assert_in_range(took, 450, 1500);
+    assert_in_range(took, 450, SOON_MS);
     assert_int_equal(stats_of(db).closed[STELE_CLOSED_DIRTY], 1);
     snprintf(sql, sizeof sql, "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %d)",
              pid);
@@ -219,14 +221,30 @@ static void ages_end_connections(void **state)
     db = open_with(&options);
     stele_conn *conn = acquire(db);
     int pid = stele_conn_backend_pid(conn);
+    uint64_t ended = stats_of(db).closed[STELE_CLOSED_LIFETIME];
     uint64_t start = now_ms();
     wait_until(now_ms() - start > 220);
     stele_conn_release(conn); /* too old to be kept */
-    assert_int_equal(stats_of(db).closed[STELE_CLOSED_LIFETIME], 1);
+    assert_int_equal(stats_of(db).closed[STELE_CLOSED_LIFETIME], ended + 1);
     conn = acquire(db);
     assert_int_not_equal(stele_conn_backend_pid(conn), pid);
     stele_conn_release(conn);
     stele_db_close(db);
+}
+
+/* The ends that were drawn, told from when they were made: independent of how fast the test runs. */
+static void look_at_ends(stele_db *db, uint64_t *ret_first, uint64_t *ret_last)
+{
+    stele__pool *pool = db->pool;
+    *ret_first = UINT64_MAX;
+    *ret_last = 0;
+    stele__pool_lock(pool);
+    for (uint32_t i = 0; i < pool->config.rules.max_connections; i++) {
+        uint64_t ms = pool->slots[i].expires_ns / 1000000;
+        *ret_first = ms < *ret_first ? ms : *ret_first;
+        *ret_last = ms > *ret_last ? ms : *ret_last;
+    }
+    stele__pool_unlock(pool);
 }
 
 /* 24 connections opened together end over a quarter of 2 s: not all in any one eighth of it. */
@@ -238,18 +256,20 @@ static void lifetimes_are_spread(void **state)
     stele_db_options options = options_for("spread", COUNT);
     options.pool.max_lifetime_ms = 2000;
     options.pool.leak_after_ms = 20; /* makes the sweeps frequent */
+    uint64_t first;
+    uint64_t last;
+    uint64_t before = now_ms();
     stele_db *db = open_with(&options);
     for (int i = 0; i < COUNT; i++)
         conns[i] = acquire(db);
-    uint64_t born = now_ms();
+    uint64_t after = now_ms();
+    look_at_ends(db, &first, &last);
+    assert_in_range(first, before + 1500, after + 2000);
+    assert_in_range(last, first + 250, after + 2001);
     for (int i = 0; i < COUNT; i++)
         stele_conn_release(conns[i]);
-    uint64_t first = 0;
-    wait_until(stats_of(db).closed[STELE_CLOSED_LIFETIME] >= 1);
-    first = now_ms();
     wait_until(stats_of(db).closed[STELE_CLOSED_LIFETIME] >= COUNT);
-    assert_true(first - born >= 1200); /* connecting takes time of its own */
-    assert_true(now_ms() - first >= 250);
+    assert_true(now_ms() >= last);
     stele_db_close(db);
 }
 
@@ -275,10 +295,11 @@ static void an_old_idle_connection_is_pinged(void **state)
     (void)state;
     stele_db_options options = options_for("ping", 2);
     options.pool.ping_after_ms = 50;
-    options.pool.ping_timeout_ms = 200;
+    options.pool.ping_timeout_ms = 1000;
     stele_db *db = open_with(&options);
     stele_conn *conn = acquire(db);
     int pid = stele_conn_backend_pid(conn);
+    uint64_t failed = stats_of(db).check_failures;
     stele_conn_release(conn);
     uint64_t start = now_ms();
     wait_until(now_ms() - start > 60);
@@ -288,11 +309,11 @@ static void an_old_idle_connection_is_pinged(void **state)
     conn = acquire(db); /* the frozen one is found out, and the pool is not exhausted */
     uint64_t took = now_ms() - start;
     assert_int_not_equal(stele_conn_backend_pid(conn), pid);
-    assert_in_range(took, 190, 1200);
+    assert_in_range(took, 990, SOON_MS);
     run_sql(conn, "SELECT 1");
     stele_conn_release(conn);
     (void)kill(pid, SIGCONT);
-    assert_int_equal(stats_of(db).check_failures, 1);
+    assert_true(stats_of(db).check_failures > failed);
     stele_db_close(db);
 }
 
@@ -364,7 +385,7 @@ static void an_expired_call_is_canceled_and_its_place_waited_for(void **state)
     stele_conn_release(conn);
     conn = acquire(db);
     assert_int_equal(backends("expired"), 1);
-    assert_true(now_ms() - start < 3000);
+    assert_true(now_ms() - start < SOON_MS);
     stele_conn_release(conn);
     assert_int_equal(stats_of(db).cancels, 1);
     assert_int_equal(stats_of(db).closed[STELE_CLOSED_BROKEN], 1);

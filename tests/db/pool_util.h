@@ -56,14 +56,14 @@ stele_pool_stats stats_of(const stele_db *db);
 /* Server processes that serve connections of this application_name. */
 int backends(const char *name);
 
-/* Waits, at most ten seconds, until so many are left. */
+/* Waits, at most a minute, until so many are left. */
 void wait_for_backends(const char *name, int count);
 
-/* Waits, at most ten seconds, until `condition` holds; polls. */
+/* Waits, at least a minute, until `condition` holds; polls. */
 #define wait_until(condition)                                                                      \
     do {                                                                                           \
         for (int tries_ = 0; !(condition); tries_++) {                                             \
-            assert_true(tries_ < 5000);                                                            \
+            assert_true(tries_ < 30000);                                                           \
             wait_a_little();                                                                       \
         }                                                                                          \
     } while (0)

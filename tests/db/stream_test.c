@@ -151,7 +151,7 @@ static void test_memory_stays_flat_with_large_rows(void **state)
 static void test_early_close_leaves_the_connection_usable(void **state)
 {
     (void)state;
-    static const int64_t sizes[] = {10, 3000, 50000000};
+    static const int64_t sizes[] = {10, 3000, 1000000000};
     int pid = stele_conn_backend_pid(conn);
     for (int read = 0; read < 4; read++) {
         for (int i = 0; i < 3; i++) {
@@ -161,7 +161,7 @@ static void test_early_close_leaves_the_connection_usable(void **state)
                 assert_int_equal(next(iter)->n, n);
             stele_gen_iter_close(iter);
             assert_usable();
-            assert_true(now_ms() - start < 3000); /* all fifty million would take longer */
+            assert_true(now_ms() - start < SOON_MS); /* all billion would take minutes */
         }
     }
     assert_int_equal(stele_conn_backend_pid(conn), pid);
@@ -306,12 +306,12 @@ static void test_the_deadline_ends_it(void **state)
               "SELECT n::int8, pg_sleep(n / 100000)::text FROM generate_series(1, 1000000) n",
               columns, 2, sizeof(number));
     stele_conn_set_deadline(conn, 400);
-    assert_ok(stele_gen_iter_open(conn, &slow.stmt, NULL, 0, &iter, &err), &err);
-    while ((st = stele_gen_iter_next(iter, &row, &err)) == STELE_OK)
-        continue;
+    st = stele_gen_iter_open(conn, &slow.stmt, NULL, 0, &iter, &err);
+    while (st == STELE_OK)
+        st = stele_gen_iter_next(iter, &row, &err);
     assert_int_equal(st, STELE_E_TIMEOUT);
     stele_gen_iter_close(iter);
-    assert_true(now_ms() - start < 2000);
+    assert_true(now_ms() - start < SOON_MS);
     stele_conn_set_deadline(conn, 0);
     assert_usable();
 }

@@ -4,7 +4,10 @@ Each test runs pool_driver beside a server of its own, harms the server, and loo
 every call ends by its deadline and 100 ms, traffic comes back within 2 s of the server (5 s after a
 change of primary), and no acknowledged row is missing.
 
-Sizes: 8 threads on 5 connections for 4 to 6 s each; 50 threads for the server that is down.
+Those are promises of the pool, not of the machine: what a client without a pool took for the same
+at the same time comes on top, and by how much a thread that only sleeps was woken too late.
+
+Sizes: 8 threads on 5 connections for 3 to 6 s each; 50 threads for the server that is down.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ import json
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,6 +33,8 @@ from waiting import eventually
 GRACE_MS = 100
 BACK_SECONDS = 2.0
 CALL_MS = 2000
+# One call is woken several times: by the server, by the pool, by its deadline.
+WAKINGS = 5
 
 
 @dataclass
@@ -41,22 +45,51 @@ class Traffic:
     report: dict[str, Any] = field(default_factory=dict)
 
     def finish(self) -> None:
-        out, _ = self.process.communicate(timeout=60)
+        """Ends the traffic and takes the report."""
+        out, _ = self.process.communicate(timeout=120)
         assert self.process.returncode == 0
         self.report = json.loads(out)
-        print({k: v for k, v in self.report.items() if k not in ("slices", "attempts")})
+        long = ("slices", "attempts", "control")
+        print({k: v for k, v in self.report.items() if k not in long})
+        print({"control_seconds": self.control_seconds(), "slack_ms": self.slack_ms()})
 
-    def first_success_after(self, moment: float) -> float:
-        """Seconds from `moment` to the next successful call."""
-        begin: float = moment - self.report["start_ns"] / 1e9
-        slices: list[int] = self.report["slices"]
-        for number, count in enumerate(slices):
-            if count and number * 0.01 >= begin:
-                return number * 0.01 - begin
-        return float("inf")
+    def since_start(self, moment: float) -> float:
+        start: float = self.report["start_ns"] / 1e9
+        return moment - start
+
+    def slack_ms(self) -> float:
+        """What the machine may add to a call."""
+        stall: float = self.report["stall_ms"]
+        return WAKINGS * stall
+
+    def control_seconds(self) -> float:
+        """The longest that a client without a pool took to connect and write, or to be refused."""
+        return max(ended - began for began, ended, _ in self.report["control"])
+
+    def check_refused_at_once(self, most_ms: float) -> None:
+        bound = most_ms + 1000 * self.control_seconds() + self.slack_ms()
+        assert self.report["refusal_ms"] < bound
+
+    def success_times(self) -> list[float]:
+        return [number * 0.01 for number, count in enumerate(self.report["slices"]) if count]
+
+    def check_back_after(self, moment: float, most_seconds: float = BACK_SECONDS) -> None:
+        """Calls succeed again soon after a client without a pool would have come through."""
+        begin = self.since_start(moment)
+        came_through = [e for b, e, could in self.report["control"] if could and b >= begin]
+        took = min((t - begin for t in self.success_times() if t >= begin), default=float("inf"))
+        assert came_through, "not even without a pool"
+        assert took <= most_seconds + came_through[0] - begin + self.slack_ms() / 1000
+
+    def attempts_between(self, begin: float, end: float) -> int:
+        """Attempts to connect that failed between two moments."""
+        counts: list[tuple[float, int]] = self.report["attempts"]
+        before = max((n for t, n in counts if t <= self.since_start(begin)), default=0)
+        after = max((n for t, n in counts if t <= self.since_start(end)), default=0)
+        return after - before
 
     def check_kept_promises(self) -> None:
-        assert self.report["over_ms"] <= GRACE_MS
+        assert self.report["over_ms"] <= GRACE_MS + self.slack_ms()
         assert self.report["lost"] == 0
         assert self.report["open"] <= self.report["max"]
         assert self.report["acked"] > 0
@@ -64,11 +97,13 @@ class Traffic:
 
 @contextlib.contextmanager
 def traffic(
-    build: Path, dsn: str, seconds: int, *, threads: int = 8, most: int = 5, call_ms: int = CALL_MS
+    build: Path, dsn: str, *, threads: int = 8, most: int = 5, call_ms: int = CALL_MS
 ) -> Iterator[Traffic]:
     driver = build / "tests/db/pool_driver"
-    numbers = [str(n) for n in (seconds, threads, most, call_ms)]
-    with subprocess.Popen([driver, dsn, *numbers], stdout=subprocess.PIPE, text=True) as process:
+    numbers = [str(n) for n in (threads, most, call_ms)]
+    with subprocess.Popen(
+        [driver, dsn, *numbers], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         try:
             assert process.stdout.readline() == "ready\n"
@@ -100,41 +135,57 @@ def may_signal(pid: int) -> bool:
     return True
 
 
+def rows_stored(own: Cluster) -> int:
+    """By callers of the pool."""
+    return int(own.psql("SELECT count(*) FROM traffic WHERE id >= 0"))
+
+
+def grows(own: Cluster, before: int) -> bool:
+    return rows_stored(own) > before
+
+
+def goes_on(own: Cluster) -> bool:
+    """Whether more rows come in, within as long as that may take."""
+    return eventually(functools.partial(grows, own, rows_stored(own)))
+
+
+def let_pass(seconds: float) -> float:
+    """Goes on for so long; the moment at which it did begin."""
+    began = time.monotonic()
+    assert eventually(lambda: time.monotonic() - began > seconds)
+    return began
+
+
 def test_a_backend_is_killed_every_50_ms(build: Path, own: Cluster) -> None:
-    over = threading.Event()
-
-    def kill() -> None:
+    with traffic(build, own.url()) as t:
         own.psql(
-            "DO $$ BEGIN FOR i IN 1..60 LOOP PERFORM pg_stat_clear_snapshot(); "
-            f"PERFORM pg_terminate_backend(pid) {OURS} ORDER BY random() LIMIT 1; "
-            "PERFORM pg_sleep(0.05); END LOOP; END $$"
+            "DO $$ DECLARE n int := 0; BEGIN WHILE n < 60 LOOP PERFORM pg_stat_clear_snapshot(); "
+            f"PERFORM pg_terminate_backend(pid, 60000) {OURS} ORDER BY random() LIMIT 1; "
+            "IF FOUND THEN n := n + 1; END IF; PERFORM pg_sleep(0.05); END LOOP; END $$"
         )
-        over.set()
-
-    with traffic(build, own.url(), 5) as t:
-        killer = threading.Thread(target=kill)
-        killer.start()
-        killer.join()
         calm = time.monotonic()
+        assert goes_on(own)
+        let_pass(1)
         t.finish()
-    assert over.is_set()
     t.check_kept_promises()
     assert t.report["created"] > 50, "hardly any was killed"
-    assert t.first_success_after(calm) <= BACK_SECONDS
+    t.check_back_after(calm)
 
 
 def test_the_server_restarts_without_warning(build: Path, own: Cluster) -> None:
-    with traffic(build, own.url(), 6) as t:
-        assert eventually(lambda: own.psql("SELECT EXISTS (SELECT FROM traffic)") == "t")
+    with traffic(build, own.url()) as t:
+        assert goes_on(own)
         own.restart("immediate")
         back = time.monotonic()
+        assert goes_on(own)
+        let_pass(1)
         t.finish()
     t.check_kept_promises()
-    assert t.first_success_after(back) <= BACK_SECONDS
+    t.check_back_after(back)
 
 
 def test_a_backend_dies_and_takes_all_with_it(build: Path, own: Cluster) -> None:
-    with traffic(build, own.url(), 5) as t:
+    with traffic(build, own.url()) as t:
         assert eventually(lambda: len(backend_pids(own)) == 5)
         victim = backend_pids(own)[0]
         if not may_signal(victim):
@@ -150,17 +201,11 @@ def test_a_backend_dies_and_takes_all_with_it(build: Path, own: Cluster) -> None
 
         assert eventually(answers)
         back = time.monotonic()
+        assert goes_on(own)
+        let_pass(1)
         t.finish()
     t.check_kept_promises()
-    assert t.first_success_after(back) <= BACK_SECONDS
-
-
-def rows_stored(own: Cluster) -> int:
-    return int(own.psql("SELECT count(*) FROM traffic"))
-
-
-def grows(own: Cluster, before: int) -> bool:
-    return rows_stored(own) > before
+    t.check_back_after(back)
 
 
 def freeze_one(own: Cluster) -> int:
@@ -177,18 +222,18 @@ def freeze_one(own: Cluster) -> int:
 
 def test_a_frozen_backend_does_not_exhaust_the_pool(build: Path, own: Cluster) -> None:
     """Its call ends by the deadline; the other four connections go on; the place comes back."""
-    with traffic(build, own.url(), 5, call_ms=1000) as t:
+    with traffic(build, own.url(), call_ms=1000) as t:
         assert eventually(lambda: len(backend_pids(own)) == 5)
         victim = freeze_one(own)
-        frozen = time.monotonic()
         try:
+            frozen = let_pass(4)
             t.finish()
         finally:
             os.kill(victim, signal.SIGCONT)
     t.check_kept_promises()
-    begin = int((frozen - t.report["start_ns"] / 1e9) * 100) + 1
-    for second in range(begin, len(t.report["slices"]) - 100, 100):
-        assert sum(t.report["slices"][second : second + 100]) > 0, "traffic stood still"
+    served = [s for s in t.success_times() if s >= t.since_start(frozen)]
+    gap = max(later - earlier for earlier, later in itertools.pairwise(served))
+    assert gap <= 1 + t.control_seconds() + t.slack_ms() / 1000, "traffic stood still"
     assert t.report["statuses"].get("STELE_E_CONNECT", 0) == 0
 
 
@@ -197,25 +242,22 @@ def test_a_server_that_is_down_is_not_stormed(build: Path, own: Cluster) -> None
 
     Back it may take as long as the longest backoff, 5 s.
     """
-    with traffic(build, own.url(), 12, threads=50) as t:
-        assert eventually(lambda: own.psql("SELECT EXISTS (SELECT FROM traffic)") == "t")
+    with traffic(build, own.url(), threads=50) as t:
+        assert goes_on(own)
         own.stop("immediate")
-        stopped = time.monotonic()
-        assert eventually(lambda: time.monotonic() - stopped > 6)
+        stopped = let_pass(6)
         own.start()
         back = time.monotonic()
+        assert goes_on(own)
         t.finish()
     t.check_kept_promises()
-    assert t.first_success_after(back) <= 5.2
-    attempts: list[int] = t.report["attempts"]
-    begin = int((stopped - t.report["start_ns"] / 1e9) * 10) + 1
-    down = attempts[begin : begin + 58]
-    assert attempts[-1] > 0
+    t.check_back_after(back, 5.2)
     # The first second or so takes the short steps of the backoff; from the third on it is steady.
-    assert down[-1] - down[0] <= 25
-    assert down[-1] - down[25] <= 2 * 3.3
+    assert t.report["attempts"][-1][1] > 0
+    assert t.attempts_between(stopped, stopped + 5.9) <= 25
+    assert t.attempts_between(stopped + 2.6, stopped + 5.9) <= 2 * 3.3
     assert t.report["statuses"]["STELE_E_CONNECT"] > 1000
-    assert t.report["refusal_ms"] < 500
+    t.check_refused_at_once(500)
 
 
 def test_a_frozen_postmaster_leaves_calls_their_deadlines(build: Path, own: Cluster) -> None:
@@ -224,20 +266,21 @@ def test_a_frozen_postmaster_leaves_calls_their_deadlines(build: Path, own: Clus
     assert postmaster is not None
     if not may_signal(postmaster):
         pytest.skip("the server runs as another user")
-    with traffic(build, own.url(), 4, call_ms=500) as t:
+    with traffic(build, own.url(), call_ms=500) as t:
         assert eventually(lambda: len(backend_pids(own)) == 5)
         victims = backend_pids(own)
         os.kill(postmaster, signal.SIGSTOP)
         for pid in victims:
             os.kill(pid, signal.SIGSTOP)
-        stopped = time.monotonic()
-        assert eventually(lambda: time.monotonic() - stopped > 1.5)
+        let_pass(1.5)
         for pid in [*victims, postmaster]:
             os.kill(pid, signal.SIGCONT)
         back = time.monotonic()
+        assert goes_on(own)
+        let_pass(1)
         t.finish()
     t.check_kept_promises()
-    assert t.first_success_after(back) <= BACK_SECONDS
+    t.check_back_after(back)
 
 
 def make_writable(cluster: Cluster, writable: bool) -> None:
@@ -253,17 +296,19 @@ def test_writes_follow_the_primary(build: Path, own: Cluster) -> None:
         other.psql("CREATE TABLE traffic (id bigint)")
         make_writable(other, False)
         hosts = f"host={own.folder},{other.folder} dbname=stele user=stele"
-        with traffic(build, hosts, 6) as t:
-            assert eventually(lambda: own.psql("SELECT EXISTS (SELECT FROM traffic)") == "t")
+        with traffic(build, hosts) as t:
+            assert goes_on(own)
             make_writable(own, False)
             make_writable(other, True)
             promoted = time.monotonic()
+            assert goes_on(other)
+            let_pass(2)
             t.finish()
-        stored = sum(int(c.psql("SELECT count(*) FROM traffic")) for c in (own, other))
-        assert int(other.psql("SELECT count(*) FROM traffic")) > 0
+        stored = rows_stored(own) + rows_stored(other)
+        assert rows_stored(other) > 0
     assert stored >= t.report["acked"] > 0
-    assert t.report["over_ms"] <= GRACE_MS
-    assert t.first_success_after(promoted) <= 5
+    assert t.report["over_ms"] <= GRACE_MS + t.slack_ms()
+    t.check_back_after(promoted, 5)
     # Once for each connection, not again and again.
     assert t.report["statuses"].get("STELE_E_READ_ONLY", 0) <= 2 * t.report["max"]
 
@@ -275,14 +320,16 @@ def test_a_role_that_may_no_longer_log_in(build: Path, database: Database) -> No
     database.psql(f"GRANT ALL ON traffic TO {role}")
     mark = "&" if "?" in database.url else "?"
     try:
-        with traffic(build, f"{database.url}{mark}user={role}", 3) as t:
+        with traffic(build, f"{database.url}{mark}user={role}") as t:
             database.psql(f"ALTER ROLE {role} NOLOGIN")
             database.psql(
-                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
+                "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
+                f" WHERE usename = '{role}'"
             )
+            gone = let_pass(3)
             t.finish()
     finally:
         database.psql(f"DROP TABLE traffic; DROP ROLE {role}")
     assert t.report["statuses"]["STELE_E_AUTH"] > 0
-    assert t.report["refusal_ms"] < 1000
-    assert t.report["attempts"][-1] <= 10
+    t.check_refused_at_once(1000)
+    assert t.attempts_between(gone, gone + 3) <= 10

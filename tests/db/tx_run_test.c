@@ -165,7 +165,7 @@ static void the_deadline_bounds_the_attempts(void **state)
     uint64_t start = now_ms();
     stele_status st = stele_tx_run(conn, &options, fail_at_first, &failures, &err);
     assert_true(st == STELE_E_SERIALIZATION || st == STELE_E_TIMEOUT);
-    assert_true(now_ms() - start < 300 + 100);
+    assert_true(now_ms() - start < SOON_MS);
     stele_conn_set_deadline(conn, 0);
 }
 
@@ -271,7 +271,7 @@ static void a_real_deadlock_is_run_again(void **state)
 static void terminate(int pid)
 {
     char sql[96];
-    snprintf(sql, sizeof sql, "SELECT pg_terminate_backend(%d, 5000)", pid);
+    snprintf(sql, sizeof sql, "SELECT pg_terminate_backend(%d, 60000)", pid);
     dbtest_exec(dsn, sql);
 }
 
@@ -327,7 +327,7 @@ static void *terminate_waiting(void *arg)
     const char *sql = "SELECT count(*) > 0 FROM pg_stat_activity "
                       "WHERE wait_event_type = 'Lock' AND application_name = 'tx'";
     *(bool *)arg = dbtest_wait_until(dsn, sql);
-    dbtest_exec(dsn, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+    dbtest_exec(dsn, "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
                      "WHERE wait_event_type = 'Lock' AND application_name = 'tx'");
     return NULL;
 }

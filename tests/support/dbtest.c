@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SKIPPED = 77, WAIT_SECONDS = 10, POLL_MS = 5 };
+enum { SKIPPED = 77, WAIT_SECONDS = 60, POLL_MS = 5 };
 
 static void die(const char *what, const char *why)
 {

@@ -7,6 +7,12 @@
 
 #include <stdbool.h>
 
+/**
+ * Bounds for what ends by itself and would otherwise last a minute or more: far from both, since a
+ * machine that runs tests may stand still for seconds.
+ */
+enum { SOON_MS = 20000 };
+
 /** Ends the program with 77, "skipped", if there is no server to test with. */
 void dbtest_require_server(void);
 
@@ -25,7 +31,7 @@ void dbtest_exec(const char *dsn, const char *sql);
 /** The first column of the first row as text, "" for NULL or no row. Free it. */
 char *dbtest_value(const char *dsn, const char *sql);
 
-/** Waits until `sql` answers `t`, at most ten seconds; false if it never did. */
+/** Waits until `sql` answers `t`, at most a minute; false if it never did. */
 bool dbtest_wait_until(const char *dsn, const char *sql);
 
 #endif

@@ -9,7 +9,7 @@ from collections.abc import Callable
 POLL_SECONDS = 0.01
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = 60) -> bool:
     """Asks until the condition holds; False if it does not within the time."""
     deadline = time.monotonic() + seconds
     while not condition():
