@@ -288,8 +288,7 @@ static bool add_defaults(stele__conninfo *info, const stele__conninfo_input *in,
                  add_default(info, known, "tcp_user_timeout", "15000");
     if (added && in->read_write)
         added = add_default(info, known, "target_session_attrs", "read-write");
-    if (added && count_hosts(info) > 1) /* known to libpq from 16 on */
-        added = add_default(info, known, "load_balance_hosts", "random");
+    /* load_balance_hosts stays as it is: the pool turns the list itself, away from silent hosts. */
     return added;
 }
 
