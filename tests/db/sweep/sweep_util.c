@@ -45,6 +45,7 @@ stele_sweeper_options by_hand(void)
     stele_sweeper_options options = STELE_SWEEPER_OPTIONS_INIT;
     options.interval_ms = -1;
     options.rows_per_second = UINT32_MAX;
+    options.batch_ms = 60000; /* a machine that stands still makes no transaction smaller */
     return options;
 }
 
