@@ -45,6 +45,26 @@ _HELD: Final = ("ids:INT8[]", "tokens:INT8[]")
 _FAILED: Final = ("id:INT8", "token:INT8", "gen:INT8")
 _ENDED: Final = ("id:INT8", "ended:BOOL", "again:BOOL", "held:BOOL")
 
+# The index still holds what was claimed before, as long as anybody's snapshot is as old. A claim
+# does not walk over that: of the priority that the last one had reached it begins at the time. So
+# there are three walks, each along a range of the index, and none begins before the one before it
+# is through.
+_AVAILABLE: Final = f"""\
+SELECT a.place FROM (
+SELECT t.ctid AS place FROM {{{{t}}}} AS t
+WHERE t.state = 'available' AND t.kind = k.kind AND t.run_at <= {_NOW}
+  AND {{where}}
+ORDER BY t.priority DESC, t.run_at, t.id
+LIMIT k.room
+FOR UPDATE OF t SKIP LOCKED
+) AS a
+"""
+_IN_ORDER: Final = (
+    "t.priority > k.priority",
+    "t.priority = k.priority AND t.run_at >= k.start",
+    "t.priority < k.priority",
+)
+
 # The rows that someone has, by their places: those locked meanwhile are left out. They are found by
 # their ids, never by walking over all that run; hence the odd way to ask for the state.
 _MINE: Final = """\
@@ -96,15 +116,11 @@ _SPECS: Final = (
     _Spec(
         "claim",
         "WITH picked AS MATERIALIZED (\nSELECT c.place\n"
-        "FROM unnest((SELECT {kinds}), (SELECT {rooms}), (SELECT {froms}))\n"
-        "  AS k(kind, room, start)\n"
+        "FROM unnest((SELECT {kinds}), (SELECT {rooms}), (SELECT {priorities}), (SELECT {froms}))\n"
+        "  AS k(kind, room, priority, start)\n"
         "CROSS JOIN LATERAL (\n"
-        "SELECT t.ctid AS place FROM {t} AS t\n"
-        f"WHERE t.state = 'available' AND t.kind = k.kind AND t.run_at <= {_NOW}\n"
-        # The index still holds what was claimed before, as long as anybody's snapshot is as old.
-        "  AND t.run_at >= k.start\n"
-        "ORDER BY t.priority DESC, t.run_at, t.id\nLIMIT k.room\nFOR UPDATE OF t SKIP LOCKED\n"
-        ") AS c\nLIMIT (SELECT {most})\n)\nUPDATE {t} AS t\n"
+        + "UNION ALL\n".join(_AVAILABLE.format(where=where) for where in _IN_ORDER)
+        + "LIMIT k.room\n) AS c\nLIMIT (SELECT {most})\n)\nUPDATE {t} AS t\n"
         "SET state = 'running', attempt = t.attempt + 1, token = t.token + 1,\n"
         f"  lease_until = {_NOW} + {{lease_ms}} * {_MS}\n"
         "WHERE t.ctid = ANY (ARRAY(SELECT p.place FROM picked AS p))\n"
@@ -112,7 +128,10 @@ _SPECS: Final = (
         f"  t.priority, greatest(0, date_part('epoch', {_NOW} - t.run_at) * 1000)::int8\n"
         "    AS waited_ms, t.run_at",
         "claim",
-        ("kinds:TEXT[]", "rooms:INT8[]", "froms:TIMESTAMPTZ[]", "most:INT8", "lease_ms:INT8"),
+        (
+            *("kinds:TEXT[]", "rooms:INT8[]", "priorities:INT4[]", "froms:TIMESTAMPTZ[]"),
+            *("most:INT8", "lease_ms:INT8"),
+        ),
         "job_claimed",
         (
             *("id:INT8", "kind:TEXT", "key:TEXT?", "args:JSONB?", "gen:INT8", "token:INT8"),

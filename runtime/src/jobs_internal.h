@@ -21,6 +21,7 @@
 
 #define STELE__JOB_MS 1000000u /* nanoseconds */
 #define STELE__KINDS_MAX 256
+#define STELE__WHOLE INT32_MAX /* more than any priority */
 
 typedef struct stele__kind {
     stele_job_kind given; /* without zeros where a default applies; its name is ours */
@@ -28,8 +29,11 @@ typedef struct stele__kind {
     uint32_t running;
     uint32_t asked; /* of the claim under way */
     uint32_t taken;
-    stele_ts from;   /* claims begin there: what was due before is claimed already */
-    stele_ts oldest; /* of those taken */
+    /* Claims begin there: what of this priority was due before is claimed already. */
+    int32_t priority; /* STELE__WHOLE: no such place, they begin at the beginning */
+    stele_ts from;
+    int32_t last_priority; /* of those taken, the lowest, and the latest time of it */
+    stele_ts last;
 } stele__kind;
 
 /** Why a handler should stop. */

@@ -33,6 +33,7 @@ typedef struct turn {
     bool claims;
     stele_str *kinds;
     int64_t *rooms;
+    int32_t *priorities;
     stele_ts *froms;
     size_t kind_count;
     uint32_t room;
@@ -132,8 +133,9 @@ static void share_room(turn *t)
             continue;
         t->kinds[t->kind_count] = stele_s(kind->given.name);
         if (whole)
-            kind->from = STELE_TS_NEG_INFINITY;
-        kind->oldest = STELE_TS_INFINITY;
+            kind->priority = STELE__WHOLE;
+        kind->last_priority = STELE__WHOLE;
+        t->priorities[t->kind_count] = kind->priority;
         t->froms[t->kind_count] = kind->from;
         t->rooms[t->kind_count++] = kind->asked;
     }
@@ -219,6 +221,7 @@ static stele_status queue_claim(turn *t, stele_pipeline *pipeline, stele_error *
 {
     stele_gen_job_claim what = {.kinds = {t->kinds, NULL, t->kind_count},
                                 .rooms = {t->rooms, NULL, t->kind_count},
+                                .priorities = {t->priorities, NULL, t->kind_count},
                                 .froms = {t->froms, NULL, t->kind_count},
                                 .most = t->room,
                                 .lease_ms = t->jobs->options.lease_ms};
@@ -348,8 +351,11 @@ static stele_job *job_of(turn *t, const stele_gen_job_claimed *row)
     if (job == NULL)
         return NULL;
     job->token = row->token;
-    if (row->run_at < kind->oldest)
-        kind->oldest = row->run_at;
+    if (row->priority < kind->last_priority ||
+        (row->priority == kind->last_priority && row->run_at > kind->last)) {
+        kind->last_priority = row->priority;
+        kind->last = row->run_at;
+    }
     /* The server began the lease after we had asked for it. */
     job->fence_ns =
         t->sent_ns + (uint64_t)(jobs->options.lease_ms - jobs->options.fence_ms) * STELE__JOB_MS;
@@ -369,8 +375,9 @@ static bool move_on(stele_jobs *jobs)
         stele__kind *kind = &jobs->kinds[i];
         if (kind->asked == 0)
             continue;
-        again |= kind->taken < kind->asked && kind->from != STELE_TS_NEG_INFINITY;
-        kind->from = kind->taken < kind->asked ? STELE_TS_NEG_INFINITY : kind->oldest;
+        again |= kind->taken < kind->asked && kind->priority != STELE__WHOLE;
+        kind->priority = kind->taken < kind->asked ? STELE__WHOLE : kind->last_priority;
+        kind->from = kind->last;
     }
     return again;
 }
@@ -498,8 +505,10 @@ void *stele__jobs_turns(void *arg)
     stele_jobs *jobs = arg;
     stele_str kinds[STELE__KINDS_MAX];
     int64_t rooms[STELE__KINDS_MAX];
+    int32_t priorities[STELE__KINDS_MAX];
     stele_ts froms[STELE__KINDS_MAX];
-    turn t = {.jobs = jobs, .kinds = kinds, .rooms = rooms, .froms = froms};
+    turn t = {
+        .jobs = jobs, .kinds = kinds, .rooms = rooms, .priorities = priorities, .froms = froms};
     (void)pthread_setname_np(pthread_self(), "stele-jobs");
     (void)pthread_mutex_lock(&jobs->lock);
     while (!is_over(jobs)) {

@@ -167,6 +167,36 @@ static void bad_jobs_are_refused(void **state)
     assert_int_equal(number("SELECT count(*) FROM errands"), 0);
 }
 
+/* Claims as workers do; answers how many. */
+static size_t claim(stele_conn *conn, int64_t room, int32_t priority, stele_ts from)
+{
+    const stele_str kinds[] = {stele_s("plain")};
+    stele_gen_job_claim what = {.kinds = {kinds, NULL, 1},
+                                .rooms = {&room, NULL, 1},
+                                .priorities = {&priority, NULL, 1},
+                                .froms = {&from, NULL, 1},
+                                .most = 5,
+                                .lease_ms = 1000};
+    const void *args[] = {&what};
+    void *set = NULL;
+    assert_ok(stele_gen_rows(conn, errands_jobs.claim, args, 0, &set, &err), &err);
+    size_t count = ((stele_gen_rowset *)set)->count;
+    stele_gen_free(set);
+    return count;
+}
+
+/* "5 2010, 0 2010": priorities and years of what runs. Not to be kept. */
+static const char *running(void)
+{
+    static char list[200];
+    char *text = dbtest_value(dsn, "SELECT string_agg(priority || to_char(run_at, ' YYYY'), ', '"
+                                   " ORDER BY priority DESC, run_at) FROM errands"
+                                   " WHERE state = 'running'");
+    (void)snprintf(list, sizeof list, "%s", text);
+    free(text);
+    return list;
+}
+
 /* The trap: SKIP LOCKED with LIMIT under IN is run again for each row of a nested loop. */
 static void a_claim_takes_no_more_than_it_may(void **state)
 {
@@ -194,21 +224,26 @@ static void a_claim_takes_no_more_than_it_may(void **state)
     run_sql(conn, "SET enable_indexscan = off");
     run_sql(conn, "SET enable_bitmapscan = off");
     run_sql(conn, "SET enable_material = off");
-    const stele_str kinds[] = {stele_s("plain")};
-    const int64_t rooms[] = {1};
-    const stele_ts froms[] = {STELE_TS_NEG_INFINITY};
-    stele_gen_job_claim claim = {.kinds = {kinds, NULL, 1},
-                                 .rooms = {rooms, NULL, 1},
-                                 .froms = {froms, NULL, 1},
-                                 .most = 5,
-                                 .lease_ms = 1000};
-    const void *args[] = {&claim};
-    void *set = NULL;
-    assert_ok(stele_gen_rows(conn, errands_jobs.claim, args, 0, &set, &err), &err);
-    assert_int_equal(((stele_gen_rowset *)set)->count, 1);
-    stele_gen_free(set);
+    assert_int_equal(claim(conn, 1, INT32_MAX, STELE_TS_NEG_INFINITY), 1);
     assert_string_equal(states(), "available 9, running 1");
     run_sql(conn, "RESET ALL");
+}
+
+/* Greater priorities, the rest of the one it was at, lesser ones; what is due before that is left. */
+static void a_claim_goes_on_where_the_last_one_ended(void **state)
+{
+    (void)state;
+    STELE_AUTO(stele_conn) conn = acquire(db);
+    const stele_ts start = 0; /* 1970 */
+    peer("INSERT INTO errands (kind, priority, run_at)"
+         " SELECT 'plain', p, make_date(y, 1, 1) FROM unnest(ARRAY[5, 0, -5]) AS p,"
+         " unnest(ARRAY[1900, 2010]) AS y");
+    assert_int_equal(claim(conn, 3, 0, start), 3);
+    assert_string_equal(running(), "5 1900, 5 2010, 0 2010");
+    assert_int_equal(claim(conn, 3, 0, start), 2);
+    assert_string_equal(running(), "5 1900, 5 2010, 0 2010, -5 1900, -5 2010");
+    assert_int_equal(claim(conn, 3, 0, start), 0);
+    assert_int_equal(claim(conn, 3, INT32_MAX, STELE_TS_NEG_INFINITY), 1);
 }
 
 int main(void)
@@ -226,6 +261,7 @@ int main(void)
         WORKED(canceling_and_reviving),
         WORKED(bad_jobs_are_refused),
         WORKED(a_claim_takes_no_more_than_it_may),
+        WORKED(a_claim_goes_on_where_the_last_one_ended),
     };
     return RUN_WORKED(tests);
 }

@@ -27,10 +27,14 @@ typedef struct stele_gen_job_id {
     int64_t id;
 } stele_gen_job_id;
 
-/** Jobs to claim: at most rooms[i] of kinds[i] due since froms[i], and at most `most` of all. */
+/**
+ * Jobs to claim: at most rooms[i] of kinds[i], those of priorities[i] due since froms[i], and at most
+ * `most` of all.
+ */
 typedef struct stele_gen_job_claim {
     stele_str_array kinds;
     stele_i64_array rooms;
+    stele_i32_array priorities;
     stele_ts_array froms;
     int64_t most;
     int64_t lease_ms;

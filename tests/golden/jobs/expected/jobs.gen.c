@@ -1308,6 +1308,8 @@ static const stele_gen_param errands_jobs_claim_params[] = {
      offsetof(stele_gen_job_claim, kinds), 0, NULL},
     {"rooms", STELE_GEN_INT8 | STELE_GEN_ARRAY, STELE_GEN_PLAIN, true, 0,
      offsetof(stele_gen_job_claim, rooms), 0, NULL},
+    {"priorities", STELE_GEN_INT4 | STELE_GEN_ARRAY, STELE_GEN_PLAIN, true, 0,
+     offsetof(stele_gen_job_claim, priorities), 0, NULL},
     {"froms", STELE_GEN_TIMESTAMPTZ | STELE_GEN_ARRAY, STELE_GEN_PLAIN, true, 0,
      offsetof(stele_gen_job_claim, froms), 0, NULL},
     {"most", STELE_GEN_INT8, STELE_GEN_PLAIN, true, 0, offsetof(stele_gen_job_claim, most), 0,
@@ -1325,21 +1327,50 @@ static const stele_gen_part errands_jobs_claim_parts[] = {
     STELE_PARAM(1),
     STELE_SQL("), (SELECT "),
     STELE_PARAM(2),
+    STELE_SQL("), (SELECT "),
+    STELE_PARAM(3),
     STELE_SQL("))\n"
-              "  AS k(kind, room, start)\n"
+              "  AS k(kind, room, priority, start)\n"
               "CROSS JOIN LATERAL (\n"
+              "SELECT a.place FROM (\n"
               "SELECT t.ctid AS place FROM "),
     STELE_TABLE("errands"),
     STELE_SQL(" AS t\n"
               "WHERE t.state = 'available' AND t.kind = k.kind AND t.run_at <= "
               "statement_timestamp()\n"
-              "  AND t.run_at >= k.start\n"
+              "  AND t.priority > k.priority\n"
               "ORDER BY t.priority DESC, t.run_at, t.id\n"
               "LIMIT k.room\n"
               "FOR UPDATE OF t SKIP LOCKED\n"
+              ") AS a\n"
+              "UNION ALL\n"
+              "SELECT a.place FROM (\n"
+              "SELECT t.ctid AS place FROM "),
+    STELE_TABLE("errands"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.state = 'available' AND t.kind = k.kind AND t.run_at <= "
+              "statement_timestamp()\n"
+              "  AND t.priority = k.priority AND t.run_at >= k.start\n"
+              "ORDER BY t.priority DESC, t.run_at, t.id\n"
+              "LIMIT k.room\n"
+              "FOR UPDATE OF t SKIP LOCKED\n"
+              ") AS a\n"
+              "UNION ALL\n"
+              "SELECT a.place FROM (\n"
+              "SELECT t.ctid AS place FROM "),
+    STELE_TABLE("errands"),
+    STELE_SQL(" AS t\n"
+              "WHERE t.state = 'available' AND t.kind = k.kind AND t.run_at <= "
+              "statement_timestamp()\n"
+              "  AND t.priority < k.priority\n"
+              "ORDER BY t.priority DESC, t.run_at, t.id\n"
+              "LIMIT k.room\n"
+              "FOR UPDATE OF t SKIP LOCKED\n"
+              ") AS a\n"
+              "LIMIT k.room\n"
               ") AS c\n"
               "LIMIT (SELECT "),
-    STELE_PARAM(3),
+    STELE_PARAM(4),
     STELE_SQL(")\n"
               ")\n"
               "UPDATE "),
@@ -1347,7 +1378,7 @@ static const stele_gen_part errands_jobs_claim_parts[] = {
     STELE_SQL(" AS t\n"
               "SET state = 'running', attempt = t.attempt + 1, token = t.token + 1,\n"
               "  lease_until = statement_timestamp() + "),
-    STELE_PARAM(4),
+    STELE_PARAM(5),
     STELE_SQL(" * interval '1 millisecond'\n"
               "WHERE t.ctid = ANY (ARRAY(SELECT p.place FROM picked AS p))\n"
               "RETURNING t.id, t.kind, t.dedupe_key, t.args, t.gen, t.token, t.attempt, "
@@ -1368,7 +1399,7 @@ static const stele_gen_stmt errands_jobs_claim_stmt = {
     .columns = errands_jobs_claim_columns,
     .column_count = STELE_COUNT(errands_jobs_claim_columns),
     .row_size = sizeof(stele_gen_job_claimed),
-    .shape_from = 5,
+    .shape_from = 6,
 };
 
 static const stele_gen_column errands_jobs_finish_columns[] = {
