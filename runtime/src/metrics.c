@@ -25,19 +25,6 @@ static bool is_name(const char *name)
            name[strspn(name, others)] == '\0' && strncmp(name, "__", 2) != 0;
 }
 
-/* What samples have themselves. */
-static bool is_taken(const char *name)
-{
-    static const char *const own[] = {
-        "le",    "quantile", "state",  "reason",  "kind",      "module",
-        "table", "schema",   "prefix", "outcome", "statement", "status",
-    };
-    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
-        if (strcmp(name, own[i]) == 0)
-            return true;
-    return false;
-}
-
 /* As text has it: with underscores for dots. */
 static bool same_name(const char *a, const char *b)
 {
@@ -45,6 +32,34 @@ static bool same_name(const char *a, const char *b)
         if (*a != *b && !((*a == '.' || *a == '_') && (*b == '.' || *b == '_')))
             return false;
     return *a == *b;
+}
+
+/* What samples have themselves, by names of both kinds. */
+static bool is_taken(const char *name)
+{
+    static const char *const own[] = {
+        "le",
+        "quantile",
+        "state",
+        "reason",
+        "kind",
+        "module",
+        "table",
+        "schema",
+        "prefix",
+        "outcome",
+        "statement",
+        "status",
+        "db.system.name",
+        "db.query.summary",
+        "db.collection.name",
+        "db.client.connection.state",
+        "error.type",
+    };
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        if (same_name(name, own[i]))
+            return true;
+    return false;
 }
 
 static stele_status check_label(const stele_label *label, stele_error *err)

@@ -175,8 +175,19 @@ static stele_status open_with(const char *name, const char *value)
 static void labels_are_checked(void **state)
 {
     (void)state;
-    static const char *const wrong[] = {"",   "9x",       "a-b",   "a b",       "__x",
-                                        "le", "quantile", "state", "statement", NULL};
+    static const char *const wrong[] = {"",
+                                        "9x",
+                                        "a-b",
+                                        "a b",
+                                        "__x",
+                                        "le",
+                                        "quantile",
+                                        "state",
+                                        "statement",
+                                        NULL,
+                                        "db.system.name",
+                                        "db_query_summary",
+                                        "error.type"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         assert_int_equal(open_with(wrong[i], "x"), STELE_E_NAME);
     assert_int_equal(open_with("service", NULL), STELE_E_INPUT);

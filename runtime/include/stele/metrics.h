@@ -34,7 +34,8 @@ typedef struct stele_metrics stele_metrics;
 typedef struct stele_metrics_server stele_metrics_server;
 
 /**
- * A name (letters, digits, underscores; not "le") and its value (UTF-8), both copied when given.
+ * A name (letters, digits, underscores, dots; none that samples have themselves, such as "table")
+ * and its value (UTF-8), both copied when given.
  */
 typedef struct stele_label {
     const char *name;
