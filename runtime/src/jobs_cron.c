@@ -75,7 +75,6 @@ static bool read_item(const char **at, const field *what, uint64_t *bits)
 static bool read_field(const char **at, const field *what, uint64_t *ret_bits, bool *ret_any)
 {
     *ret_bits = 0;
-    *ret_any = **at == '*';
     while (**at == ' ' || **at == '\t')
         (*at)++;
     *ret_any = **at == '*';

@@ -145,6 +145,8 @@ stele_status stele_job_begin(stele_job *job, stele_conn **ret_conn, stele_error 
         return st;
     }
     left_ms = stele_job_left_ms(job);
+    if (left_ms == 0)
+        left_ms = 1; /* over, not without end */
     stele_conn_set_deadline(conn, left_ms < UINT32_MAX ? left_ms : 0);
     *ret_conn = conn;
     return STELE_OK;

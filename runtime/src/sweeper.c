@@ -19,6 +19,7 @@
 #define MS 1000000u /* nanoseconds */
 /* How often it is asked for a cancel, every 100 ms, before the answer is no longer waited for. */
 #define MOST_NUDGES 10
+#define DAY_MS (24u * 60 * 60 * 1000)
 #define FIVE_MINUTES_MS (5 * 60 * 1000)
 
 /* ---- options ---- */
@@ -42,8 +43,14 @@ static stele_status fill_options(const stele_sweeper_options *given, stele_sweep
             err, "start from: stele_sweeper_options options = STELE_SWEEPER_OPTIONS_INIT;");
         return st;
     }
-    if (given->retention_ms > century_ms)
-        return stele__fail(err, STELE_E_INPUT, "retention_ms is more than a hundred years");
+    if (given->retention_ms > century_ms ||
+        (given->interval_ms > 0 && (uint64_t)given->interval_ms > century_ms))
+        return stele__fail(err, STELE_E_INPUT, "%s is more than a hundred years",
+                           given->retention_ms > century_ms ? "retention_ms" : "interval_ms");
+    if (given->statement_timeout_ms > DAY_MS || given->lock_timeout_ms > DAY_MS)
+        return stele__fail(err, STELE_E_INPUT, "%s is more than a day",
+                           given->statement_timeout_ms > DAY_MS ? "statement_timeout_ms"
+                                                                : "lock_timeout_ms");
     *ret = *given;
     default_to(&ret->batch_rows, 1000);
     default_to(&ret->batch_keys, 500);

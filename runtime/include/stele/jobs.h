@@ -262,14 +262,14 @@ typedef struct stele_job_stats {
     uint64_t fenced;    /* leases that could not be renewed in time */
     uint64_t rescued;   /* jobs of others whose lease had run out */
     uint64_t purged;
-    uint64_t rejected; /* volatile: not taken as the queue was full */
-    uint64_t ran_here; /* volatile: done by callers */
-    uint64_t claims;   /* statements that looked for jobs */
-    uint64_t wakes;    /* by stele_jobs_wake() and the listener */
-    uint64_t heartbeats;
-    uint64_t errors;    /* statements that failed */
-    stele_latency run;  /* calls of handlers, by their time, with the end of their transaction */
-    stele_latency wait; /* jobs that were taken up, by the time since they were due */
+    uint64_t rejected;   /* volatile: not taken as the queue was full */
+    uint64_t ran_here;   /* volatile: done by callers */
+    uint64_t claims;     /* statements that looked for jobs */
+    uint64_t wakes;      /* by stele_jobs_wake() and the listener */
+    uint64_t heartbeats; /* statements that renewed leases */
+    uint64_t errors;     /* statements that failed */
+    stele_latency run;   /* calls of handlers, by their time, with the end of their transaction */
+    stele_latency wait;  /* jobs that were taken up, by the time since they were due */
     uint64_t longest_wait_ms;
     uint32_t workers;
     uint32_t running; /* now */

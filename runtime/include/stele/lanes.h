@@ -1,9 +1,11 @@
 /**
  * Lanes: worker threads behind bounded queues, which keep what has the same key in order.
  *
+ *     static void deliver(uint32_t lane, void *const *letters, size_t count, void *user);
+ *
  *     stele_lanes_options options = STELE_LANES_OPTIONS_INIT;
- *     options.run = deliver;                 void deliver(uint32_t lane, void *const *items, size_t
- *     n, void *user) options.user = mailer;
+ *     options.run = deliver;
+ *     options.user = mailer;
  *     if (stele_lanes_open(&options, &lanes, &err) != STELE_OK) …
  *     if (stele_lanes_put(lanes, to, strlen(to), letter, sizeof *letter, 1000, &err) != STELE_OK) …
  *

@@ -60,8 +60,8 @@ typedef struct stele_sweeper_options {
     uint32_t batch_keys;      /* [500] the same for tables whose rows others follow */
     uint32_t rows_per_second; /* [1000] of all tables together; UINT32_MAX: as fast as it goes */
     uint32_t batch_ms;        /* [100] a transaction that takes longer halves the next */
-    uint32_t statement_timeout_ms; /* [5000] */
-    uint32_t lock_timeout_ms;      /* [100] */
+    uint32_t statement_timeout_ms; /* [5000] at most a day */
+    uint32_t lock_timeout_ms;      /* [100] at most a day */
     uint32_t max_lag_ms; /* [10000] replicas that lag more halve each transaction; at six times as
                                   much the sweeper pauses. Lag that cannot be seen halves, too */
     uint32_t start_jitter_ms; /* [5000] the first sweep comes at a random time within it */
