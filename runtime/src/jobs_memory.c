@@ -155,8 +155,10 @@ static stele_status put_locked(stele__lane *lane, stele_job *job, int64_t *ret_i
         merge(lane, same, job);
     if (ret_id != NULL)
         *ret_id = job->info.id;
-    if (same != NULL)
+    if (same != NULL) { /* the room we may have been woken for is another's */
+        (void)pthread_cond_signal(&lane->room);
         return STELE_OK;
+    }
     if (st == STELE_DONE)
         run_here(lane, job);
     else

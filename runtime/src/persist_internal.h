@@ -1,7 +1,7 @@
 /**
  * The inside of group commit: units with copies of all they need, receipts, and what lanes share.
  *
- * A unit goes from the caller to a lane, and ends in stele__unit_complete() or among the undone.
+ * A unit goes from the caller to a lane, and ends in stele__unit_tell() or among the undone.
  * Only who has it looks at it; receipts are looked at by two, and counted.
  *
  * Floor: persist.

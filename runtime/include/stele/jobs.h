@@ -195,7 +195,7 @@ typedef enum stele_job_outcome {
 typedef enum stele_jobs_full {
     STELE_JOBS_BLOCK = 0, /* wait, at most put_timeout_ms: then STELE_E_TIMEOUT */
     STELE_JOBS_REJECT,    /* STELE_E_BUSY */
-    STELE_JOBS_RUN_HERE   /* the caller's thread does it */
+    STELE_JOBS_RUN_HERE   /* the caller's thread does it, perhaps beside another job of its key */
 } stele_jobs_full;
 
 /** Options; 0 takes the default in brackets. Times are in milliseconds. */
@@ -291,8 +291,9 @@ STELE_API STELE_MUST_CHECK stele_status stele_jobs_open(stele_db *db, const stel
 
 /**
  * Opens workers for jobs in memory: each has a bounded queue, and a job goes to the worker that the hash
- * of its key names (any, without a key), so jobs of one key run one after the other. A job that waits
- * and is put again stays one. Failed jobs run again as durable ones do; attempts [1].
+ * of its key names (any, without a key), so jobs of one key run one after the other, but for those that
+ * their callers run (STELE_JOBS_RUN_HERE). A job that waits and is put again stays one. Failed jobs run
+ * again as durable ones do; attempts [1].
  */
 STELE_API STELE_MUST_CHECK stele_status stele_jobs_open_volatile(const stele_jobs_options *options,
                                                                  stele_jobs **ret_jobs,

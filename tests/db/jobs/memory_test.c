@@ -3,6 +3,7 @@
  */
 #include <pthread.h>
 
+#include "jobs_internal.h"
 #include "jobs_util.h"
 #include "latency.h"
 
@@ -146,12 +147,13 @@ static stele_status wait_in_turn(stele_job *job, void *user, stele_error *error)
 typedef struct blocked {
     stele_jobs *jobs;
     stele_status st;
+    const char *key; /* NULL: none */
 } blocked;
 
 static void *put_blocked(void *arg)
 {
     blocked *b = arg;
-    stele_job_input job = {.kind = stele_s("plain")};
+    stele_job_input job = {.kind = stele_s("plain"), .key = stele_s(b->key)};
     stele_error why;
     b->st = stele_jobs_put(b->jobs, NULL, &job, NULL, &why);
     return NULL;
@@ -173,7 +175,7 @@ static void a_place_that_a_caller_took_is_given_back(void **state)
     (void)put(jobs, NULL);
     wait_for(&t.arrived, 1);
     (void)put(jobs, NULL); /* waits behind it */
-    blocked b = {jobs, STELE_DONE};
+    blocked b = {.jobs = jobs, .st = STELE_DONE};
     assert_int_equal(pthread_create(&thread, NULL, put_blocked, &b), 0);
     wait_for(&t.arrived, 2);
     __atomic_store_n(&t.open[0], 1, __ATOMIC_SEQ_CST);
@@ -202,7 +204,7 @@ static void who_waits_for_room_gets_it_or_hears_of_the_end(void **state)
         (void)put(jobs, NULL);
         wait_for(&g.arrived, 1);
         (void)put(jobs, NULL);
-        blocked b = {jobs, STELE_DONE};
+        blocked b = {.jobs = jobs, .st = STELE_DONE};
         assert_int_equal(pthread_create(&thread, NULL, put_blocked, &b), 0);
         wait_a_little();
         __atomic_store_n(&g.open, !ends, __ATOMIC_SEQ_CST);
@@ -221,6 +223,52 @@ static stele_status fail_twice(stele_job *job, void *user, stele_error *error)
     (void)error;
     (void)job;
     return __atomic_add_fetch(count, 1, __ATOMIC_SEQ_CST) < 3 ? STELE_E_SERVER : STELE_OK;
+}
+
+/* Callers that wait for room; the lock is the workers'. */
+static uint32_t callers_of(stele_jobs *jobs)
+{
+    (void)pthread_mutex_lock(&jobs->lock);
+    uint32_t callers = jobs->callers;
+    (void)pthread_mutex_unlock(&jobs->lock);
+    return callers;
+}
+
+/* Who was woken and needs no room, as the same job waits by now, wakes the next one. */
+static void room_that_is_not_needed_is_passed_on(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"a", "a", "c"};
+    stele_job_kind kind;
+    pthread_t threads[3];
+    blocked waiting[3];
+    int64_t ids[2];
+    gate g = {0};
+    stele_jobs_options options = quick(&kind, wait_at_gate, &g);
+    options.workers = 1;
+    options.queue = 2;
+    options.put_timeout_ms = 60000;
+    stele_jobs *jobs = open_memory(&options);
+    (void)put(jobs, NULL);
+    wait_for(&g.arrived, 1);
+    for (int i = 0; i < 2; i++)
+        ids[i] = put(jobs, NULL);
+    for (uint32_t i = 0; i < 3; i++) { /* in this order */
+        waiting[i] = (blocked){.jobs = jobs, .key = keys[i]};
+        assert_int_equal(pthread_create(&threads[i], NULL, put_blocked, &waiting[i]), 0);
+        wait_until(callers_of(jobs) == i + 1);
+    }
+    uint64_t began = now_ms();
+    for (int i = 0; i < 2; i++)
+        assert_ok(stele_jobs_cancel(jobs, ids[i], &err), &err);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(waiting[i].st, STELE_OK);
+    }
+    assert_true(now_ms() - began < options.put_timeout_ms / 2);
+    assert_int_equal(numbers_of(jobs).merged, 1);
+    __atomic_store_n(&g.open, 1, __ATOMIC_SEQ_CST);
+    close_jobs(jobs);
 }
 
 static void failures_are_tried_again(void **state)
@@ -259,7 +307,7 @@ static void priorities_and_delays_hold(void **state)
     stele_job_input job = {.kind = stele_s("plain"), .key = stele_s("a"), .priority = 4};
     assert_ok(stele_jobs_put(jobs, NULL, &job, NULL, &err), &err);
     job = (stele_job_input){
-        .kind = stele_s("plain"), .key = stele_s("c"), .priority = 9, .delay_ms = 100};
+        .kind = stele_s("plain"), .key = stele_s("c"), .priority = 9, .delay_ms = 3000};
     assert_ok(stele_jobs_put(jobs, NULL, &job, NULL, &err), &err);
     __atomic_store_n(&g.open, 1, __ATOMIC_SEQ_CST);
     wait_for(&l.count, 3);
@@ -365,6 +413,7 @@ int main(void)
         WORKED(a_full_queue_does_as_it_was_told),
         WORKED(a_place_that_a_caller_took_is_given_back),
         WORKED(who_waits_for_room_gets_it_or_hears_of_the_end),
+        WORKED(room_that_is_not_needed_is_passed_on),
         WORKED(failures_are_tried_again),
         WORKED(priorities_and_delays_hold),
         WORKED(cancellations_and_timeouts_are_told),
