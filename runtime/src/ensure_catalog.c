@@ -128,9 +128,10 @@ static const char look_sql[] =
     "    ON b.oid = CASE WHEN y.typcategory = 'A' THEN y.typelem ELSE y.oid END\n"
     "JOIN pg_catalog.pg_namespace n ON n.oid = b.typnamespace\n"
     "UNION ALL\n"
-    "SELECT 'i', t.name, 0, c.relname, i.indisunique::pg_catalog.text,\n"
+    "SELECT 'i', t.name, i.indimmediate::pg_catalog.int4, c.relname,\n"
+    "       i.indisunique::pg_catalog.text,\n"
     "       (i.indisvalid AND i.indisready AND i.indislive)::pg_catalog.text,\n"
-    "       pg_catalog.pg_get_indexdef(i.indexrelid), NULL, NULL\n"
+    "       pg_catalog.pg_get_indexdef(i.indexrelid), i.indisprimary::pg_catalog.text, NULL\n"
     "FROM tables t JOIN pg_catalog.pg_index i ON i.indrelid = t.oid\n"
     "JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid\n"
     "UNION ALL\n"
@@ -224,8 +225,13 @@ static void take_row(stele__catalog *cat, int row)
             (stele__cat_column){v[NAME], v[A], v[B], v[E], v[F], is_true(v[C]), is_true(v[D])};
         break;
     case 'i':
-        cat->indexes[cat->index_count++] = (stele__cat_index){
-            v[NAME], v[A], v[D] != NULL ? v[D] : "", is_true(v[B]), is_true(v[C])};
+        cat->indexes[cat->index_count++] = (stele__cat_index){.table = v[NAME],
+                                                              .name = v[A],
+                                                              .create = v[D] != NULL ? v[D] : "",
+                                                              .unique = is_true(v[B]),
+                                                              .valid = is_true(v[C]),
+                                                              .primary = is_true(v[E]),
+                                                              .deferrable = v[PLACE][0] == '0'};
         break;
     case 'k':
         cat->keys[cat->key_count++] = (stele__cat_key){v[NAME], v[A], v[B] != NULL ? v[B] : ""};

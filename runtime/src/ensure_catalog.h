@@ -58,6 +58,8 @@ typedef struct stele__cat_index {
     const char *create; /* pg_get_indexdef() */
     bool unique;
     bool valid;
+    bool primary;
+    bool deferrable; /* its constraint may be checked late: ON CONFLICT does not take it */
 } stele__cat_index;
 
 typedef struct stele__cat_key {

@@ -140,6 +140,12 @@ static stele_status judge(stele__ensure *e, sought *s, const stele__cat_index *i
     return st;
 }
 
+/* A deferrable constraint keeps rows unique, but cannot tell an upsert which row is in the way. */
+static bool is_usable(const stele__cat_index *index, bool unique)
+{
+    return index->valid && index->unique == unique && !(unique && index->deferrable);
+}
+
 /* The same index under another name: what an upsert or a query needs is there. */
 static stele_status find_elsewhere(stele__ensure *e, sought *s, bool *ret_found, bool *ret_unsure,
                                    stele_error *err)
@@ -150,8 +156,9 @@ static stele_status find_elsewhere(stele__ensure *e, sought *s, bool *ret_found,
         const stele__cat_index *index = &e->catalog.indexes[i];
         stele__index_def theirs;
         verdict v;
-        if (strcmp(index->table, s->table->name) != 0 || !index->valid ||
-            strcmp(index->name, s->wanted->name) == 0 || index->unique != s->wanted->object->unique)
+        if (strcmp(index->table, s->table->name) != 0 ||
+            strcmp(index->name, s->wanted->name) == 0 ||
+            !is_usable(index, s->wanted->object->unique))
             continue;
         st = judge(e, s, index, &theirs, &v, err);
         *ret_found = st == STELE_OK && v == SAME;
@@ -242,7 +249,7 @@ static stele_status compare_named(stele__ensure *e, sought *s, size_t object,
     /* One that only makes queries fast is taken by its name, as peers do. */
     if (unique)
         st = judge(e, s, named, &theirs, &v, err);
-    if (st != STELE_OK || e->no_memory || (v == SAME && named->valid && named->unique == unique) ||
+    if (st != STELE_OK || e->no_memory || (v == SAME && is_usable(named, unique)) ||
         (!unique && named->valid))
         return st;
     st = find_elsewhere(e, s, &found, &unsure, err);
@@ -256,6 +263,12 @@ static stele_status compare_named(stele__ensure *e, sought *s, size_t object,
         stele__ensure_differ(e, false, s->table->name, s->wanted->name,
                              "table \"%s\": index \"%s\" is not unique, the schema says unique",
                              s->table->name, s->wanted->name);
+    if (unique && named->unique && named->deferrable)
+        stele__ensure_differ(
+            e, false, s->table->name, s->wanted->name,
+            "table \"%s\": index \"%s\" is that of a deferrable constraint, so that "
+            "no upsert can use it",
+            s->table->name, s->wanted->name);
     if (v == OTHER && !follows_from_columns(e, s))
         report(e, s, &theirs);
     if (v == UNSURE)

@@ -61,10 +61,13 @@ stele_status stele__ensure_value(stele__ensure *e, const char *sql, const char *
 /** Begins a transaction whose statements do not wait long for locks. */
 stele_status stele__ensure_begin(stele__ensure *e, stele_error *err);
 
-/* ---- comparing: ensure_verify.c, ensure_index.c ---- */
+/* ---- comparing: ensure_verify.c, ensure_table.c, ensure_index.c ---- */
 
 /** Reads the catalog, compares, and decides what to do. Differences are collected, not returned. */
 stele_status stele__ensure_look(stele__ensure *e, stele_error *err);
+
+/** Compares one table of the module, by its number; nothing to do if it does not exist. */
+void stele__ensure_compare_table(stele__ensure *e, size_t number);
 
 /** Compares one index of a table that exists; sets its action to KEEP, MISSING or REBUILD. */
 stele_status stele__ensure_compare_index(stele__ensure *e, size_t object, stele_error *err);

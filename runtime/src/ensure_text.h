@@ -40,6 +40,22 @@ bool stele__index_def_equal(const stele__index_def *a, const stele__index_def *b
  */
 const char *stele__foreign_key_def(stele__block *mem, const char *text);
 
+/** A column that the server fills when an insert leaves it out. */
+typedef struct stele__filled {
+    const char *column;
+    const char *how; /* "DEFAULT now()", "bigserial", "IDENTITY", "GENERATED" */
+} stele__filled;
+
+/** What CREATE TABLE says beside columns, types and NOT NULL. Texts live in the block given. */
+typedef struct stele__table_def {
+    const char *key; /* columns of the primary key: "(a, b)"; "" without one */
+    stele__filled *filled;
+    size_t filled_count;
+} stele__table_def;
+
+/** Reads CREATE TABLE as the generator writes it. False when memory is out. */
+bool stele__table_def_of(stele__block *mem, const char *create, stele__table_def *ret_def);
+
 /** The string constants of a statement, in order. False when memory is out. */
 bool stele__sql_strings(stele__block *mem, const char *sql, const char ***ret_strings,
                         size_t *ret_count);

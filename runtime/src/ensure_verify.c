@@ -1,5 +1,5 @@
 /**
- * Comparing what the catalog has with what the module says.
+ * Comparing what the catalog has with what the module says, object by object.
  *
  * Floor: migrate.
  */
@@ -15,118 +15,6 @@
 static bool is_same(const char *a, const char *b)
 {
     return strcmp(a, b) == 0;
-}
-
-/* ---- columns ---- */
-
-static bool ends_with(const char *text, size_t len, const char *end)
-{
-    size_t end_len = strlen(end);
-    return len >= end_len && memcmp(text + len - end_len, end, end_len) == 0;
-}
-
-static bool is_array(const char *type)
-{
-    return ends_with(type, strlen(type), "[]");
-}
-
-/* True if the module has an enum whose base name is `name` (`len` bytes). */
-static bool is_own_enum(const stele__ensure *e, const char *name, size_t len)
-{
-    size_t prefix = strlen(e->target.prefix);
-    for (size_t i = 0; i < e->target.module->object_count; i++) {
-        const stele__wanted *wanted = &e->target.wanted[i];
-        if (wanted->object->kind == STELE_GEN_OBJECT_ENUM && strlen(wanted->name) == prefix + len &&
-            memcmp(wanted->name + prefix, name, len) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* An enum of another module has that module's schema and prefix, which are not known here. */
-static bool is_enum_type(const stele__ensure *e, const stele_gen_catalog_column *column,
-                         const stele__cat_column *found)
-{
-    const stele__target *target = &e->target;
-    size_t len = strcspn(column->type, "[");
-    size_t found_len = strlen(found->base_type);
-    size_t prefix = strlen(target->prefix);
-    if (is_array(column->type) != is_array(found->type) || found_len < len ||
-        memcmp(found->base_type + found_len - len, column->type, len) != 0)
-        return false;
-    if (!is_own_enum(e, column->type, len))
-        return true;
-    return found_len == prefix + len && memcmp(found->base_type, target->prefix, prefix) == 0 &&
-           (target->schema[0] == '\0' || is_same(target->schema, found->base_schema));
-}
-
-/* A type outside the search path is shown with its schema. */
-static bool is_type(const stele__ensure *e, const stele_gen_catalog_column *column,
-                    const stele__cat_column *found)
-{
-    if (column->own_enum)
-        return is_enum_type(e, column, found);
-    if (is_same(column->type, found->type))
-        return true;
-    const char *dot = strchr(found->type, '.');
-    return dot != NULL && strchr(column->type, '.') == NULL && is_same(column->type, dot + 1);
-}
-
-static void compare_column(stele__ensure *e, const char *table,
-                           const stele_gen_catalog_column *column)
-{
-    const char *prefix = column->own_enum ? e->target.prefix : "";
-    const stele__cat_column *found = stele__catalog_column(&e->catalog, table, column->name);
-    if (found == NULL) {
-        stele__ensure_differ(e, false, table, column->name,
-                             "table \"%s\": column \"%s\" does not exist, the schema says %s%s%s",
-                             table, column->name, prefix, column->type,
-                             column->not_null ? " NOT NULL" : "");
-        return;
-    }
-    if (!is_type(e, column, found))
-        stele__ensure_differ(e, false, table, column->name,
-                             "table \"%s\": column \"%s\" is %s, the schema says %s%s", table,
-                             column->name, found->type, prefix, column->type);
-    if (found->not_null != column->not_null)
-        stele__ensure_differ(e, false, table, column->name,
-                             "table \"%s\": column \"%s\" %s, the schema says %s", table,
-                             column->name, found->not_null ? "is NOT NULL" : "allows NULL",
-                             column->not_null ? "NOT NULL" : "that it allows NULL");
-}
-
-static bool is_declared(const stele_gen_table *table, const char *column)
-{
-    for (size_t i = 0; i < table->column_count; i++)
-        if (is_same(table->columns[i].name, column))
-            return true;
-    return false;
-}
-
-static void compare_table(stele__ensure *e, size_t number)
-{
-    const stele_gen_table *table = e->target.module->tables[number];
-    const char *name = e->target.tables[number];
-    const stele__cat_table *found = stele__catalog_table(&e->catalog, name);
-    if (found == NULL)
-        return;
-    stele__ensure_phase(e, STELE_ENSURE_VERIFY, name);
-    if (strchr("rpf", found->kind) == NULL) {
-        stele__ensure_differ(e, false, name, name, "\"%s\" is no table, the schema says that it is",
-                             name);
-        return;
-    }
-    for (size_t i = 0; i < table->column_count; i++)
-        compare_column(e, name, &table->columns[i]);
-    for (size_t i = 0; i < e->catalog.column_count; i++) {
-        const stele__cat_column *column = &e->catalog.columns[i];
-        if (is_same(column->table, name) && column->not_null && !column->has_value &&
-            !is_declared(table, column->name))
-            stele__ensure_differ(e, false, name, column->name,
-                                 "table \"%s\": column \"%s\" is unknown to the schema, NOT NULL "
-                                 "and without a default, so that no row can be inserted",
-                                 name, column->name);
-    }
 }
 
 /* ---- enums ---- */
@@ -427,7 +315,7 @@ stele_status stele__ensure_look(stele__ensure *e, stele_error *err)
     if (st == STELE_OK)
         st = check_schema(e, err);
     for (size_t i = 0; i < e->target.module->table_count && st == STELE_OK; i++)
-        compare_table(e, i);
+        stele__ensure_compare_table(e, i);
     for (size_t i = 0; i < count && st == STELE_OK; i++) {
         st = compare_object(e, i, err);
         if (st == STELE_OK && e->actions[i] == STELE__MISSING)

@@ -86,6 +86,46 @@ static const change changes[] = {
      "table \"pieces\": foreign key \"pieces_thing\" does not exist, and the table has rows\n"},
     {"a_label_is_missing", "ALTER TYPE @.mood RENAME VALUE 'it''s bad' TO 'bad'",
      "enum \"mood\" has no label 'it's bad'\n"},
+    {"there_is_no_primary_key", "ALTER TABLE @.pieces DROP CONSTRAINT pieces_pkey",
+     "table \"pieces\" has no primary key, the schema says (thing_id, no): add it, or a unique "
+     "index "
+     "on the same columns\n"},
+    {"the_primary_key_is_on_other_columns",
+     "ALTER TABLE @.pieces DROP CONSTRAINT pieces_pkey, ADD PRIMARY KEY (no)",
+     "table \"pieces\": its primary key is (no), the schema says (thing_id, no): change it, or add "
+     "a "
+     "unique index on these columns\n"},
+    {"the_columns_of_the_primary_key_stand_otherwise",
+     "ALTER TABLE @.pieces DROP CONSTRAINT pieces_pkey, ADD PRIMARY KEY (no, thing_id)",
+     "table \"pieces\": its primary key is (no, thing_id), the schema says (thing_id, no): change "
+     "it, "
+     "or add a unique index on these columns\n"},
+    {"the_primary_key_is_deferrable",
+     "ALTER TABLE @.pieces DROP CONSTRAINT pieces_pkey, ADD PRIMARY KEY (thing_id, no) DEFERRABLE",
+     "table \"pieces\": its primary key is deferrable, so that no upsert can use it: add a unique "
+     "index on the same columns\n"},
+    {"only_some_rows_have_a_key",
+     "ALTER TABLE @.pieces DROP CONSTRAINT pieces_pkey;"
+     "CREATE UNIQUE INDEX part ON @.pieces (thing_id, no) WHERE no > 0;"
+     "CREATE INDEX other ON @.pieces (thing_id, no)",
+     "table \"pieces\" has no primary key, the schema says (thing_id, no): add it, or a unique "
+     "index "
+     "on the same columns\n"},
+    {"a_unique_constraint_is_deferrable",
+     "DROP INDEX @.pieces_tag; ALTER TABLE @.pieces ADD CONSTRAINT pieces_tag UNIQUE (seq) "
+     "DEFERRABLE",
+     "table \"pieces\": index \"pieces_tag\" is that of a deferrable constraint, so that no upsert "
+     "can "
+     "use it\n"},
+    {"a_serial_has_no_default", "ALTER TABLE @.things ALTER id DROP DEFAULT",
+     "table \"things\": column \"id\" has no default, the schema says bigserial\n"},
+    {"an_identity_is_none", "ALTER TABLE @.pieces ALTER seq DROP IDENTITY",
+     "table \"pieces\": column \"seq\" has no default, the schema says IDENTITY\n"},
+    {"a_default_is_missing", "ALTER TABLE @.pieces ALTER tag DROP DEFAULT",
+     "table \"pieces\": column \"tag\" has no default, the schema says DEFAULT coalesce(NULL, 'x, "
+     "y')\n"},
+    {"a_generated_column_is_none", "ALTER TABLE @.pieces ALTER twice DROP EXPRESSION",
+     "table \"pieces\": column \"twice\" has no default, the schema says GENERATED\n"},
     {"the_name_of_an_index_is_taken",
      "DROP INDEX @.things_price; CREATE INDEX things_price ON @.pieces (no)",
      "table \"things\": the name of its index \"things_price\" is taken by an index of table "
@@ -203,6 +243,45 @@ static void the_same_under_another_name_is_fine(void **state)
     assert_value("SELECT count(*) FROM pg_index WHERE indrelid = '@.things'::regclass", "4");
 }
 
+static void a_unique_index_is_as_good_as_a_primary_key(void **state)
+{
+    static const char *const ways[] = {
+        "CREATE UNIQUE INDEX one ON @.pieces (thing_id, no)",
+        "ALTER TABLE @.pieces ADD UNIQUE (thing_id, no)",
+        "CREATE UNIQUE INDEX two ON @.pieces (thing_id, no) INCLUDE (tag)",
+        "ALTER TABLE @.pieces ADD UNIQUE (thing_id, no), ADD PRIMARY KEY (seq)",
+        "ALTER TABLE @.pieces ADD PRIMARY KEY (thing_id, no) INCLUDE (tag)",
+    };
+    (void)state;
+    stele_error err;
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        if (i > 0)
+            make_schema(NULL);
+        assert_status(STELE_OK, ensure_once(&lab_module, NULL, &err), &err);
+        sql("ALTER TABLE @.pieces DROP CONSTRAINT pieces_pkey");
+        sql(ways[i]);
+        assert_status(STELE_OK, ensure_once(&lab_module, NULL, &err), &err);
+        sql("INSERT INTO @.things (id, name, price) VALUES (1, 'a', 1);"
+            "INSERT INTO @.pieces VALUES (1, 1) ON CONFLICT (thing_id, no) DO NOTHING");
+        if (i + 1 < sizeof ways / sizeof ways[0])
+            drop_schema(NULL);
+    }
+}
+
+static void what_fills_a_column_may_be_another_thing(void **state)
+{
+    (void)state;
+    stele_error err;
+    assert_status(STELE_OK, ensure_once(&lab_module, NULL, &err), &err);
+    sql("ALTER TABLE @.things ALTER id DROP DEFAULT;"
+        "ALTER TABLE @.things ALTER id ADD GENERATED ALWAYS AS IDENTITY;"
+        "ALTER TABLE @.pieces ALTER tag SET DEFAULT 'z';"
+        "ALTER TABLE @.pieces ALTER seq DROP IDENTITY;"
+        "CREATE SEQUENCE @.numbers;"
+        "ALTER TABLE @.pieces ALTER seq SET DEFAULT nextval('@.numbers')");
+    assert_status(STELE_OK, ensure_once(&lab_module, NULL, &err), &err);
+}
+
 static void verifying_creates_nothing(void **state)
 {
     (void)state;
@@ -211,7 +290,7 @@ static void verifying_creates_nothing(void **state)
     stele_ensure_options options = listening(&what);
     options.verify_only = true;
     assert_status(STELE_E_SCHEMA, ensure_once(&lab_module, &options, &err), &err);
-    assert_int_equal(what.count, 10);
+    assert_int_equal(what.count, 11);
     assert_string_equal(what.differences[0], "enum \"mood\" does not exist");
     assert_string_equal(what.differences[1], "table \"things\" does not exist");
     assert_string_equal(what.differences[3],
@@ -225,8 +304,12 @@ int main(void)
 {
     enum { CHANGES = sizeof changes / sizeof changes[0] };
     const struct CMUnitTest others[] = {
-        TEST(all_are_told_in_one_error), TEST(those_without_room_are_counted),
-        TEST(what_is_more_is_fine),      TEST(the_same_under_another_name_is_fine),
+        TEST(all_are_told_in_one_error),
+        TEST(those_without_room_are_counted),
+        TEST(what_is_more_is_fine),
+        TEST(the_same_under_another_name_is_fine),
+        TEST(a_unique_index_is_as_good_as_a_primary_key),
+        TEST(what_fills_a_column_may_be_another_thing),
         TEST(verifying_creates_nothing),
     };
     enum { OTHERS = sizeof others / sizeof others[0] };

@@ -41,6 +41,7 @@ static void a_peer_that_was_faster_is_no_error(void **state)
     meddling m = {.phase = STELE_ENSURE_CREATE,
                   .object = "pieces",
                   .sql = "CREATE TABLE @.pieces (thing_id bigint NOT NULL, no int NOT NULL,"
+                         " seq bigserial, tag text DEFAULT '', twice int DEFAULT 2,"
                          " PRIMARY KEY (thing_id, no))"};
     stele_ensure_options options = meddling_options(&m);
     assert_status(STELE_OK, ensure_once(&lab_module, &options, &err), &err);
@@ -55,10 +56,11 @@ static void a_peer_that_makes_something_else_is_told(void **state)
     stele_error err;
     meddling m = {.phase = STELE_ENSURE_CREATE,
                   .object = "pieces",
-                  .sql = "CREATE TABLE @.pieces (thing_id text, no int NOT NULL)"};
+                  .sql = "CREATE TABLE @.pieces (thing_id text, no int PRIMARY KEY,"
+                         " seq bigserial, tag text DEFAULT '', twice int DEFAULT 2)"};
     stele_ensure_options options = meddling_options(&m);
     assert_status(STELE_E_SCHEMA, ensure_once(&lab_module, &options, &err), &err);
-    assert_int_equal(m.what.count, 2);
+    assert_int_equal(m.what.count, 3);
     assert_value("SELECT to_regclass('@.things') IS NULL", "t");
 }
 

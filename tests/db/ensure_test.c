@@ -75,7 +75,7 @@ static void everything_is_created_in_order_and_once(void **state)
                                      "create things_active\n"
                                      "create things_folded\n"
                                      "create things_price\n"
-                                     "create pieces_thing\n"
+                                     "create pieces_tag\ncreate pieces_thing\n"
                                      "create things\n"
                                      "create things_guard\n"
                                      "create things_guard\n"
@@ -109,7 +109,7 @@ static void what_is_missing_of_an_empty_table_is_created(void **state)
     assert_non_null(strstr(what.phases, "create pieces\n"
                                         "create things_folded\n"
                                         "create things_price\n"
-                                        "create pieces_thing\n"
+                                        "create pieces_tag\ncreate pieces_thing\n"
                                         "create things_guard\n"
                                         "create things_guard\n"
                                         "look"));

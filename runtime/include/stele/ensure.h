@@ -51,10 +51,16 @@ typedef struct stele_ensure_options {
 
 /**
  * Creates what is missing of `module` under the names of `db`, and verifies what exists: columns,
- * types, nullability, unique indexes and their predicates. Extra columns with defaults, extra
+ * types, nullability, primary keys, unique indexes and their predicates, and that a column has a default
+ * (or is an identity, or generated) where the schema declares one. Extra columns with defaults, extra
  * indexes and tables are fine.
  *
- * Any number of processes may call it at once. `options` NULL: defaults.
+ * In place of a primary key a unique index on the same columns does, if it covers all rows and is not
+ * deferrable: nothing asks for the constraint. Not compared are which default it is, checks, what a
+ * foreign key or an index that is not unique says once its name is there, and comments.
+ *
+ * Takes a lease of `db` for as long as it runs. `db` and `module` must not be NULL; `options` NULL:
+ * defaults. Any number of threads and processes may call it at once; hooks run in the caller's thread.
  * Errors: STELE_E_SCHEMA with all differences; STELE_E_TIMEOUT when the lock was not to be had;
  *         STELE_E_PERMISSION; STELE_E_NAME; STELE_E_INPUT, also for an optional index that the module
  *         does not have; STELE_E_UNSUPPORTED for NULLS NOT DISTINCT on a server before 15.
