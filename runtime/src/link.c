@@ -20,7 +20,6 @@
 
 #define MIN_SERVER_VERSION 120000
 #define MAX_SIMPLE 8 /* statements that run_simple() takes */
-#define LOOK_MS 50   /* between two looks whether a link was given up */
 
 volatile uint32_t stele__fork_epoch;
 
@@ -56,39 +55,6 @@ static void receive_notice(void *arg, const PGresult *result)
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     link->on_notice(severity != NULL ? severity : "NOTICE", message != NULL ? message : "",
                     link->notice_user);
-}
-
-/* For how long to wait at once where somebody may give up the link meanwhile; 0: it is. */
-static int until_next_look(const stele__link *link, int timeout)
-{
-    if (link->given_up == NULL)
-        return timeout;
-    if (__atomic_load_n(link->given_up, __ATOMIC_RELAXED))
-        return 0;
-    return timeout < 0 || timeout > LOOK_MS ? LOOK_MS : timeout;
-}
-
-int stele__link_wait(const stele__link *link, short events, stele__deadline deadline)
-{
-    struct pollfd pfd = {.fd = link->fd, .events = events};
-    for (;;) {
-        int timeout = -1;
-        if (deadline != STELE__NEVER) {
-            uint64_t now = (uint64_t)stele__now_ns();
-            if (now >= deadline)
-                return 0;
-            uint64_t left_ms = (deadline - now + 999999u) / 1000000u;
-            timeout = left_ms > INT32_MAX ? INT32_MAX : (int)left_ms;
-        }
-        timeout = until_next_look(link, timeout);
-        int ready = poll(&pfd, 1, timeout);
-        if (ready > 0)
-            return pfd.revents;
-        if (ready == 0 && timeout == 0)
-            return 0;
-        if (ready < 0 && errno != EINTR && errno != EAGAIN)
-            return -1;
-    }
 }
 
 /* Drives PQconnectPoll. libpq ignores connect_timeout here, so the deadline is ours to keep. */
@@ -147,10 +113,12 @@ static stele_status run_simple(stele__link *link, const char *const *sqls, int c
 #define SET_UTC "SET TimeZone = 'UTC'"
 #define SET_GENERIC "SET plan_cache_mode = force_generic_plan"
 
-/* Adds what sets the session beside its TimeZone; tells how many. */
+/* What every session is set to; tells how many. */
 static int add_settings(const stele__link *link, const char **sqls)
 {
     int count = 0;
+    /* Also where the server's own zone is UTC: one of the session's own is not changed by a reload. */
+    sqls[count++] = SET_UTC;
     if (link->generic)
         sqls[count++] = SET_GENERIC;
     if (link->settings != NULL)
@@ -158,20 +126,13 @@ static int add_settings(const stele__link *link, const char **sqls)
     return count;
 }
 
-/*
- * What every session is set to. A server that knows no plan_cache_mode plans as it likes; the error has
- * undone the rest, which is sent again.
- */
+/* A server that knows no plan_cache_mode plans as it likes; the error has undone the rest, which is
+ * sent again. */
 static stele_status settle_session(stele__link *link, stele__deadline deadline, stele_error *err)
 {
     const char *sqls[3];
-    int count = stele__link_is_utc(link) ? 0 : 1;
-    sqls[0] = SET_UTC;
-    count += add_settings(link, sqls + count);
-    if (count == 0)
-        return STELE_OK;
     stele_error why;
-    stele_status st = run_simple(link, sqls, count, deadline, &why);
+    stele_status st = run_simple(link, sqls, add_settings(link, sqls), deadline, &why);
     if (st != STELE_OK && link->generic && !link->broken) {
         link->generic = false;
         return settle_session(link, deadline, err);
@@ -212,7 +173,7 @@ stele_status stele__link_open(const stele__link_params *params, stele__deadline 
     link->unnamed = params->unnamed;
     link->generic = params->generic;
     link->settings = params->settings;
-    link->pg = PQconnectStartParams(params->keys, params->values, 1);
+    link->pg = PQconnectStartParams(params->keys, params->values, 0);
     stele_status st;
     if (link->pg == NULL) {
         st = stele__fail(err, STELE_E_NOMEM, "out of memory while connecting");
@@ -282,6 +243,7 @@ stele_status stele__link_cancel(stele__link *link, stele_error *err)
         return stele__fail(err, STELE_E_MISUSE, "no connection to cancel on");
     if (PQcancel(link->cancel, text, sizeof text))
         return STELE_OK;
+    text[strcspn(text, "\n")] = '\0';
     return stele__fail(err, STELE_E_CONNECT, "cannot send a cancel request: %s", text);
 }
 
@@ -332,13 +294,10 @@ stele_status stele__link_reset_session(stele__link *link, stele__deadline deadli
 {
     /* DISCARD ALL would also throw the prepared statements away. RESET ALL brings back the role's
      * own settings, hence the last ones. */
-    const char *sqls[MAX_SIMPLE] = {"RESET ALL",
-                                    "RESET SESSION AUTHORIZATION",
-                                    "SELECT pg_catalog.pg_advisory_unlock_all()",
-                                    "UNLISTEN *",
-                                    "DISCARD TEMP",
-                                    SET_UTC};
-    stele_status st = run_simple(link, sqls, 6 + add_settings(link, sqls + 6), deadline, err);
+    const char *sqls[MAX_SIMPLE] = {"RESET ALL", "RESET SESSION AUTHORIZATION",
+                                    "SELECT pg_catalog.pg_advisory_unlock_all()", "UNLISTEN *",
+                                    "DISCARD TEMP"};
+    stele_status st = run_simple(link, sqls, 5 + add_settings(link, sqls + 5), deadline, err);
     if (st == STELE_OK)
         link->dirty_session = false;
     return st;

@@ -135,6 +135,15 @@ stele_status stele__link_rollback(stele__link *link, stele__deadline deadline, s
 stele_status stele__link_reset_session(stele__link *link, stele__deadline deadline,
                                        stele_error *err);
 
+/**
+ * How much libpq has complained so far: its own troubles are all that makes it more while an answer is
+ * awaited. One of them, no memory for the answer to a Sync, makes libpq wait for what has been read.
+ */
+size_t stele__link_said(const stele__link *link);
+
+/** That has happened: marks the link broken and says so. */
+stele_status stele__link_starved(stele__link *link, stele_error *err);
+
 /* ---- sending -------------------------------------------------------------------------------- */
 
 typedef enum stele__step_kind {

@@ -12,43 +12,6 @@
 
 #include "banned.h"
 
-static stele_status expired(stele__link *link, stele_error *err)
-{
-    /* The answer may still come, so nobody may use this link again. */
-    link->broken = true;
-    return stele__fail(err, STELE_E_TIMEOUT, "no answer from the server in time");
-}
-
-/* Pushes out what libpq holds, reading meanwhile so that neither side blocks the other. */
-static stele_status flush(stele__link *link, stele__deadline deadline, stele_error *err)
-{
-    int left;
-    while ((left = PQflush(link->pg)) != 0) {
-        if (left < 0)
-            return stele__link_lost(link, err);
-        int ready = stele__link_wait(link, POLLIN | POLLOUT, deadline);
-        if (ready == 0)
-            return expired(link, err);
-        if (ready < 0 || ((ready & POLLIN) != 0 && !PQconsumeInput(link->pg)))
-            return stele__link_lost(link, err);
-    }
-    return STELE_OK;
-}
-
-/* Waits until the next PQgetResult would not block. */
-static stele_status await(stele__link *link, stele__deadline deadline, stele_error *err)
-{
-    while (PQisBusy(link->pg)) {
-        int ready = stele__link_wait(link, POLLIN, deadline);
-        if (ready == 0)
-            return expired(link, err);
-        /* The server's last words may be in the buffer already. */
-        if ((ready < 0 || !PQconsumeInput(link->pg)) && PQisBusy(link->pg))
-            return stele__link_lost(link, err);
-    }
-    return STELE_OK;
-}
-
 /* What the statements of one string have answered. */
 typedef struct answers {
     PGresult *last;      /* of the last that succeeded */
@@ -75,7 +38,7 @@ static stele_status read_answers(stele__link *link, answers *got, stele__deadlin
     stele_error later;
     for (;;) {
         stele_error *why = got->status == STELE_OK ? err : &later;
-        stele_status st = await(link, deadline, why);
+        stele_status st = stele__link_await(link, deadline, why);
         if (st != STELE_OK)
             return st;
         PGresult *result = PQgetResult(link->pg);
@@ -127,7 +90,7 @@ stele_status stele__link_copy_begin(stele__link *link, const char *sql, stele__d
     link->forgiven = 0;
     if (!PQsendQuery(link->pg, sql))
         return stele__link_send_failed(link, err);
-    stele_status st = flush(link, deadline, err);
+    stele_status st = stele__link_flush(link, PQflush(link->pg), deadline, err);
     if (st != STELE_OK)
         return st;
     link->round_trips++;
@@ -152,7 +115,8 @@ stele_status stele__link_copy_put(stele__link *link, const char *data, size_t le
             return stele__link_lost(link, err);
         /* What did not fit waits for room; of more than one piece, each waits for the one before. */
         bool wait = settle || put == 0 || (size_t)piece < len;
-        stele_status st = wait ? flush(link, deadline, err) : STELE_OK;
+        stele_status st =
+            wait ? stele__link_flush(link, PQflush(link->pg), deadline, err) : STELE_OK;
         if (st != STELE_OK)
             return st;
         if (put == 0)
@@ -169,13 +133,13 @@ static stele_status put_end(stele__link *link, const char *reason, stele__deadli
 {
     int put;
     while ((put = PQputCopyEnd(link->pg, reason)) == 0) {
-        stele_status st = flush(link, deadline, err);
+        stele_status st = stele__link_flush(link, PQflush(link->pg), deadline, err);
         if (st != STELE_OK)
             return st;
     }
     if (put < 0)
         return stele__link_lost(link, err);
-    return flush(link, deadline, err);
+    return stele__link_flush(link, PQflush(link->pg), deadline, err);
 }
 
 stele_status stele__link_copy_end(stele__link *link, const char *reason, stele__deadline deadline,

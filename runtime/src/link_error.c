@@ -208,3 +208,17 @@ stele_status stele__link_lost(stele__link *link, stele_error *err)
         err->retryable = true;
     return st;
 }
+
+/*
+ * libpq refuses some statements before sending anything; what it says tells those from a dead
+ * connection.
+ */
+stele_status stele__link_send_failed(stele__link *link, stele_error *err)
+{
+    if (PQstatus(link->pg) != CONNECTION_OK)
+        return stele__link_lost(link, err);
+    char text[512];
+    flatten(PQerrorMessage(link->pg), text, sizeof text);
+    link->broken = true;
+    return stele__fail(err, STELE_E_NOMEM, "cannot send the statement: %s", text);
+}

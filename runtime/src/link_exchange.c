@@ -12,52 +12,6 @@
 
 #include "banned.h"
 
-static stele_status expired(stele__link *link, stele_error *err)
-{
-    /* The answer may still come, so nobody may use this link again. */
-    link->broken = true;
-    return stele__fail(err, STELE_E_TIMEOUT, "no answer from the server in time");
-}
-
-/*
- * Pushes out what libpq has buffered, reading meanwhile so that neither side blocks the other. What
- * fails here has not sent the Sync at the end, so nothing was stored.
- */
-static stele_status flush_rest(stele__link *link, int left, stele__deadline deadline,
-                               stele_error *err)
-{
-    for (; left != 0; left = PQflush(link->pg)) {
-        if (left < 0)
-            return stele__link_lost(link, err);
-        int ready = stele__link_wait(link, POLLIN | POLLOUT, deadline);
-        if (ready == 0)
-            return expired(link, err);
-        if (ready < 0 || ((ready & POLLIN) && !PQconsumeInput(link->pg)))
-            return stele__link_lost(link, err);
-    }
-    return STELE_OK;
-}
-
-/* Reads what the socket is `ready` for. STELE_OK also when there is only the end. */
-static inline stele_status take_input(stele__link *link, int ready, stele_error *err)
-{
-    if (ready == 0)
-        return expired(link, err);
-    /* The server's last words may be in the buffer already. */
-    if ((ready < 0 || !PQconsumeInput(link->pg)) && PQisBusy(link->pg))
-        return stele__link_lost(link, err);
-    return STELE_OK;
-}
-
-/* Waits until the next PQgetResult would not block. */
-static stele_status await(stele__link *link, stele__deadline deadline, stele_error *err)
-{
-    stele_status st = STELE_OK;
-    while (st == STELE_OK && PQisBusy(link->pg))
-        st = take_input(link, stele__link_wait(link, POLLIN, deadline), err);
-    return st;
-}
-
 static bool is_error(ExecStatusType status)
 {
     switch (status) {
@@ -104,19 +58,6 @@ int stele__link_send(const stele__link *link, const stele__step *step)
                                  step->lengths, step->formats, step->result_format);
     }
     return 0;
-}
-
-/*
- * libpq refuses some statements before sending anything; what it says tells those from a dead
- * connection.
- */
-stele_status stele__link_send_failed(stele__link *link, stele_error *err)
-{
-    if (PQstatus(link->pg) != CONNECTION_OK)
-        return stele__link_lost(link, err);
-    link->broken = true;
-    return stele__fail(err, STELE_E_NOMEM, "cannot send the statement: %s",
-                       PQerrorMessage(link->pg));
 }
 
 /* What the reading of one exchange has seen so far. */
@@ -169,10 +110,13 @@ static stele_status lost_reading(stele__link *link, const reading *got, stele_er
 static stele_status finish(stele__link *link, reading *got, PGresult **ret_result,
                            int *ret_failed_step, stele_error *err)
 {
-    if (got->status == STELE_OK) {
+    if (got->status == STELE_OK && got->result != NULL) {
         *ret_result = got->result;
         return STELE_OK;
     }
+    /* libpq 14 has no result where it has no memory for one. */
+    if (got->status == STELE_OK)
+        return give_up(link, got, stele__link_starved(link, err), err);
     PQclear(got->result);
     if (ret_failed_step != NULL)
         *ret_failed_step = got->failed_step;
@@ -221,7 +165,7 @@ static stele_status read_one(stele__link *link, stele__deadline deadline, readin
                              stele_error *err)
 {
     for (;;) {
-        stele_status st = await(link, deadline, err);
+        stele_status st = stele__link_await(link, deadline, err);
         if (st != STELE_OK)
             return st;
         if (got->completed && is_ready(link)) {
@@ -279,13 +223,14 @@ static inline stele_status answer_to(stele__link *link, int handed_over, uint64_
         return stele__link_send_failed(link, err);
     int left = PQflush(link->pg);
     if (left != 0)
-        st = flush_rest(link, left, deadline, err);
+        st = stele__link_flush(link, left, deadline, err);
     if (st != STELE_OK)
         return st;
     link->round_trips++;
     /* Where nothing was read since the statement left, its answer cannot be there: no need to look. */
     if (left == 0)
-        st = take_input(link, stele__link_wait_from(link, POLLIN, now_ns, deadline), err);
+        st = stele__link_take_input(link, stele__link_wait_from(link, POLLIN, now_ns, deadline),
+                                    err);
     if (st != STELE_OK)
         return give_up(link, &(reading){.status = STELE_OK}, st, err);
     if (!read_all_at_once(link, &first))
@@ -324,7 +269,7 @@ static stele_status read_step(stele__link *link, const stele__step *step, int in
                               reading *got, stele__deadline deadline, stele_error *err)
 {
     for (;;) {
-        stele_status st = await(link, deadline, err);
+        stele_status st = stele__link_await(link, deadline, err);
         if (st != STELE_OK)
             return st;
         PGresult *result = PQgetResult(link->pg);
@@ -360,7 +305,7 @@ static stele_status read_sync(stele__link *link, int index, int last, reading *g
 {
     int nulls = 0;
     for (;;) {
-        stele_status st = await(link, deadline, err);
+        stele_status st = stele__link_await(link, deadline, err);
         if (st != STELE_OK)
             return st;
         PGresult *result = PQgetResult(link->pg);
@@ -392,7 +337,7 @@ static stele_status send_all(stele__link *link, const stele__step *steps, int co
     /* The last step is never one with a segment of its own. */
     if (!PQpipelineSync(link->pg))
         return stele__link_send_failed(link, err);
-    return flush_rest(link, PQflush(link->pg), deadline, err);
+    return stele__link_flush(link, PQflush(link->pg), deadline, err);
 }
 
 /* Reads the answers to all steps; STELE_OK when they were read, whatever they say. */

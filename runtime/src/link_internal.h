@@ -29,6 +29,30 @@ static inline int stele__link_wait_from(const stele__link *link, short events, u
     return ready > 0 ? pfd.revents : stele__link_wait(link, events, deadline);
 }
 
+/** The deadline has passed: marks the link broken and says so. */
+stele_status stele__link_expired(stele__link *link, stele_error *err);
+
+/**
+ * Pushes out what libpq holds, reading meanwhile so that neither side blocks the other; `left` is what
+ * PQflush has said. A link that fails here has not sent the end of what it was given.
+ */
+stele_status stele__link_flush(stele__link *link, int left, stele__deadline deadline,
+                               stele_error *err);
+
+/** Waits until the next PQgetResult would not block. */
+stele_status stele__link_await(stele__link *link, stele__deadline deadline, stele_error *err);
+
+/** Reads what the socket is `ready` for. STELE_OK also when there is only the end. */
+static inline stele_status stele__link_take_input(stele__link *link, int ready, stele_error *err)
+{
+    if (ready == 0)
+        return stele__link_expired(link, err);
+    /* The server's last words may be in the buffer already. */
+    if ((ready < 0 || !PQconsumeInput(link->pg)) && PQisBusy(link->pg))
+        return stele__link_lost(link, err);
+    return STELE_OK;
+}
+
 /** Turns a failed connection attempt into an error, with its SQLSTATE if the server sent one. */
 stele_status stele__link_connect_error(const stele__link *link, stele_error *err);
 

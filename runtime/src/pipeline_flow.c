@@ -20,6 +20,19 @@ void stele__pipeline_lose(stele_pipeline *p)
     p->over = true;
 }
 
+/* libpq has no memory for what it has read, and would wait for it for ever. */
+static void starve(stele_pipeline *p)
+{
+    stele_error why;
+    stele_status st = stele__link_starved(p->conn->link, &why);
+    if (p->status == STELE_OK) {
+        p->status = st;
+        p->error = why;
+        p->failed = STELE_NO_ENTRY;
+    }
+    p->over = true;
+}
+
 static void refuse(stele_pipeline *p)
 {
     stele_error why;
@@ -396,9 +409,13 @@ void stele__pipeline_read(stele_pipeline *p)
         p->input_over = true;
     while (expects_more(p)) {
         struct pg_result *result = NULL;
+        size_t said = stele__link_said(link);
         stele__arrival arrival = stele__flow_next(link, &result);
-        if (arrival == STELE__ARRIVAL_NONE)
+        if (arrival == STELE__ARRIVAL_NONE) {
+            if (stele__link_said(link) > said)
+                starve(p);
             break;
+        }
         arrives(p, arrival, result);
     }
     if (!p->over && p->input_over)

@@ -42,6 +42,7 @@ typedef struct stream {
     int at;                   /* the next one of them */
     int count;
     bool input_over;
+    size_t said; /* what libpq had complained when an error of the server was read last */
     _Alignas(max_align_t) char row[]; /* the row handed out */
 } stream;
 
@@ -61,6 +62,18 @@ static void expire(stream *s)
         s->status = stele__fail(&s->error, STELE_E_TIMEOUT, "no answer from the server in time");
 }
 
+/* libpq has no memory for what it has read, and would wait for it for ever. */
+static void starve(stream *s)
+{
+    stele_error why;
+    stele_status st = stele__link_starved(s->conn->link, &why);
+    s->over = true;
+    if (s->status != STELE_OK)
+        return;
+    s->status = st;
+    s->error = why;
+}
+
 static void drop_result(stream *s)
 {
     if (s->result != NULL)
@@ -70,14 +83,27 @@ static void drop_result(stream *s)
     s->at = 0;
 }
 
+/* What comes next; what the server complains of is not libpq's own trouble. */
+static stele__arrival next(stream *s, struct pg_result **ret_result)
+{
+    stele__arrival arrival = stele__flow_next(s->conn->link, ret_result);
+    if (arrival == STELE__ARRIVAL_ERROR)
+        s->said = stele__link_said(s->conn->link);
+    return arrival;
+}
+
 /* Waits for what comes next. */
 static stele__arrival await(stream *s, struct pg_result **ret_result)
 {
     stele__link *link = s->conn->link;
     for (;;) {
-        stele__arrival arrival = stele__flow_next(link, ret_result);
+        stele__arrival arrival = next(s, ret_result);
         if (arrival != STELE__ARRIVAL_NONE)
             return arrival;
+        if (stele__link_said(link) > s->said) {
+            starve(s);
+            return STELE__ARRIVAL_LOST;
+        }
         if (s->input_over)
             return STELE__ARRIVAL_LOST;
         if (s->holder.deadline == 0)
@@ -304,7 +330,7 @@ static bool drain_a_little(stream *s)
     bool pulled = false;
     for (int i = 0; i < DRAIN_RESULTS && !s->over; i++) {
         struct pg_result *result = NULL;
-        stele__arrival arrival = stele__flow_next(link, &result);
+        stele__arrival arrival = next(s, &result);
         if (arrival == STELE__ARRIVAL_ERROR)
             note(s, result);
         stele__result_clear(result);

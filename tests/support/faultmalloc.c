@@ -16,6 +16,7 @@
 
 static __thread long countdown = -1; /* -1: not armed */
 static __thread bool has_failed;
+static __thread bool for_good;
 static __thread long count;
 
 static bool may_allocate(void)
@@ -23,8 +24,12 @@ static bool may_allocate(void)
     count++;
     if (countdown < 0)
         return true;
-    if (countdown-- > 0)
+    if (countdown > 0) {
+        countdown--;
         return true;
+    }
+    if (!for_good)
+        countdown = -1;
     has_failed = true;
     errno = ENOMEM;
     return false;
@@ -33,7 +38,14 @@ static bool may_allocate(void)
 void fault_arm(long successes)
 {
     has_failed = false;
+    for_good = false;
     countdown = successes;
+}
+
+void fault_arm_for_good(long successes)
+{
+    fault_arm(successes);
+    for_good = true;
 }
 
 bool fault_disarm(void)

@@ -19,6 +19,9 @@ bool fault_reaches_all(void);
 /** From here on `successes` allocations of this thread succeed; the next one fails, once. */
 void fault_arm(long successes);
 
+/** The same, and all that come after it fail as well. */
+void fault_arm_for_good(long successes);
+
 /** Ends it; true if one failed. */
 bool fault_disarm(void);
 
