@@ -79,6 +79,7 @@ typedef struct stele__waiter {
     struct stele__waiter *next;
     uint64_t ticket; /* 0: not in line yet */
     uint64_t names_id;
+    uint64_t since_ns; /* the call began */
     uint64_t now_ns;
     stele__deadline deadline;
     bool is_relink;

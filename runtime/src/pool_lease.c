@@ -191,6 +191,7 @@ static inline void lease_start(stele__pool *pool, stele__lease *lease, stele__sl
     conn->tx.state = STELE__TX_NONE;
     conn->tx.commit_sent = false;
     conn->tx.lost = false;
+    conn->tx.stale = false;
     conn->tx.pending_count = 0;
     conn->tx.first_error = STELE_OK;
     conn->tx.first_sqlstate[0] = '\0';
@@ -218,7 +219,7 @@ static __attribute__((noinline)) stele_status try_lease(stele__lease *lease, ste
 
 #define WAITER(names, now, until)                                                                  \
     {                                                                                              \
-        .names_id = (names)->names.id, .now_ns = (now), .deadline = (until)                        \
+        .names_id = (names)->names.id, .since_ns = (now), .now_ns = (now), .deadline = (until)     \
     }
 
 /* Takes a link in any way there is. Returns with the mutex released. */
@@ -468,7 +469,7 @@ static stele_status pool_relink(stele_conn *conn, stele__deadline deadline, stel
     give_up_link(pool, lease);
     stele__slot *slot = NULL;
     stele__waiter waiter = {.is_relink = true, .names_id = conn->names->id};
-    waiter.now_ns = (uint64_t)stele__now_ns();
+    waiter.since_ns = waiter.now_ns = (uint64_t)stele__now_ns();
     waiter.deadline = earlier(deadline, waiter.now_ns + (uint64_t)STELE__MS *
                                                             pool->config.rules.acquire_timeout_ms);
     stele__pool_lock(pool);

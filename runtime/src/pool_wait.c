@@ -132,7 +132,7 @@ static stele_status connect_failed(const stele__pool *pool, stele_error *err)
 
 static stele_status expired(const stele__pool *pool, const stele__waiter *waiter, stele_error *err)
 {
-    uint64_t ms = (waiter->deadline - waiter->now_ns) / STELE__MS;
+    uint64_t ms = ((uint64_t)stele__now_ns() - waiter->since_ns) / STELE__MS;
     stele_status st =
         stele__fail(err, STELE_E_TIMEOUT,
                     "no connection came free in %llu ms: %u of %u in use, %u being "

@@ -317,6 +317,30 @@ static void an_old_idle_connection_is_pinged(void **state)
     stele_db_close(db);
 }
 
+static void a_check_that_takes_all_the_time_says_how_long_it_was(void **state)
+{
+    (void)state;
+    stele_db_options options = options_for("slow_check", 1);
+    options.pool.ping_after_ms = 1;
+    options.pool.ping_timeout_ms = 60000;
+    stele_db *db = open_with(&options);
+    stele_conn *conn = acquire(db);
+    stele_error err;
+    unsigned long long waited = 0;
+    int pid = stele_conn_backend_pid(conn);
+    stele_conn_release(conn);
+    uint64_t start = now_ms();
+    wait_until(now_ms() - start > 10);
+    if (kill(pid, SIGSTOP) != 0)
+        skip();
+    stele_status st = stele_db_acquire_at(db, 200, __FILE__, __LINE__, &conn, &err);
+    (void)kill(pid, SIGCONT);
+    assert_int_equal(st, STELE_E_TIMEOUT);
+    assert_int_equal(sscanf(err.message, "no connection came free in %llu ms", &waited), 1);
+    assert_in_range(waited, 200, 60000);
+    stele_db_close(db);
+}
+
 static void reset_replaces_all(void **state)
 {
     (void)state;
@@ -447,6 +471,7 @@ int main(void)
         cmocka_unit_test(lifetimes_are_spread),
         cmocka_unit_test(min_idle_is_kept),
         cmocka_unit_test(an_old_idle_connection_is_pinged),
+        cmocka_unit_test(a_check_that_takes_all_the_time_says_how_long_it_was),
         cmocka_unit_test(reset_replaces_all),
         cmocka_unit_test(a_leak_is_reported_once_and_not_taken_away),
         cmocka_unit_test(an_expired_call_is_canceled_and_its_place_waited_for),

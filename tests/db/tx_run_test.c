@@ -30,6 +30,34 @@ static int close_one(void **state)
 
 /* ---- running again ---- */
 
+static stele_status find_nothing(stele_conn *c, void *user, stele_error *e)
+{
+    ++*(int *)user;
+    return find_thing(c, 404, e);
+}
+
+static void a_lease_knows_nothing_of_the_plans_of_the_one_before(void **state)
+{
+    (void)state;
+    int count = 0;
+    stele_db *one = open_db("stale", 1);
+    stele_conn *c = acquire(one);
+    dbtest_exec(dsn, "INSERT INTO things (id, name) VALUES (1, 'one')");
+    for (int i = 0; i < 3; i++)
+        assert_ok(find_thing(c, 1, &err), &err);
+    assert_ok(stele_tx_begin(c, NULL, &err), &err);
+    dbtest_exec(dsn, "ALTER TABLE things ALTER n TYPE bigint");
+    assert_int_not_equal(find_thing(c, 1, &err), STELE_OK);
+    assert_true(err.retryable);
+    stele_conn_release(c); /* without a rollback */
+    dbtest_exec(dsn, "ALTER TABLE things ALTER n TYPE int");
+    c = acquire(one);
+    assert_int_equal(stele_tx_run(c, NULL, find_nothing, &count, &err), STELE_E_NOT_FOUND);
+    assert_int_equal(count, 1);
+    stele_conn_release(c);
+    stele_db_close(one);
+}
+
 static atomic_int runs;
 
 static stele_status insert_seven(stele_conn *c, void *user, stele_error *e)
@@ -412,6 +440,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_one, close_one)
     const struct CMUnitTest tests[] = {
         TEST(run_commits_once),
+        TEST(a_lease_knows_nothing_of_the_plans_of_the_one_before),
         TEST(a_body_may_not_end_its_transaction),
         TEST(the_first_error_decides_even_if_swallowed),
         TEST(attempts_are_bounded),
