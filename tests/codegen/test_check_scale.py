@@ -83,18 +83,23 @@ def test_a_thousand_tables_take_four_times_as_much_as_a_quarter(tmp_path: Path) 
     small, big = write(tmp_path, 250), write(tmp_path, 1000)
     assert len(read(big).modules[0].tables) == 1000
     assert calls(big) < 4.2 * calls(small)
-    # What loops inside one call shows in time only; the bound leaves room for a busy machine.
-    assert seconds(big) < 8 * seconds(small)
+    # What loops inside one call shows in time only: sixteenfold, each time. A busy machine is not
+    # busy five times over just when the big one is read.
+    assert any(seconds(big) < 8 * seconds(small) for _ in range(5))
+
+
+def refuse(path: Path, count: int) -> float:
+    """How long reading so many mistakes takes."""
+    diags = Diagnostics()
+    start = time.process_time()
+    assert read_schema([path], diags) is None
+    took = time.process_time() - start
+    assert [item.code for item in diags.sorted()] == ["S017"] * count
+    return took
 
 
 def test_a_thousand_mistakes_too(tmp_path: Path) -> None:
-    counts = []
-    for count in (250, 1000):
-        path = write(tmp_path, count)
+    few, many = write(tmp_path, 250), write(tmp_path, 1000)
+    for path in (few, many):
         path.write_text(path.read_text().replace(": state\n", ": sate\n"))
-        diags = Diagnostics()
-        start = time.process_time()
-        assert read_schema([path], diags) is None
-        counts.append(time.process_time() - start)
-        assert [item.code for item in diags.sorted()] == ["S017"] * count
-    assert counts[1] < 10 * counts[0]
+    assert any(refuse(many, 1000) < 10 * refuse(few, 250) for _ in range(5))

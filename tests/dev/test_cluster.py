@@ -16,7 +16,7 @@ from cluster import Cluster, ClusterError
 from waiting import eventually
 
 PROGRAM = Path(cluster.__file__)
-SECONDS = 30
+SECONDS = 120
 
 
 def servers_in(folder: Path) -> list[int]:

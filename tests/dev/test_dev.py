@@ -14,7 +14,7 @@ import pytest
 
 DEV = project.TOP / "dev"
 NOBODY = 65534
-SECONDS = 240
+SECONDS = 900
 
 
 def dev(

@@ -58,7 +58,7 @@ int64_t number(const char *fmt, ...) STELE_PRINTF(1, 2);
 /* In a buffer that the call after the next seven reuses. */
 const char *answer(const char *fmt, ...) STELE_PRINTF(1, 2);
 
-/* Waits until SQL answers true, at most ten seconds; false if it never did. */
+/* Waits until SQL answers true, at most a minute; false if it never did. */
 bool wait_until(const char *sql);
 
 /* Keys of the application "desk" and the user "u-1". */

@@ -35,7 +35,7 @@ from typing import Any, NoReturn
 FOLDER_PREFIX = "stele-pg-"
 ROLE = "stele"
 DATABASE = "stele"
-START_SECONDS = 60
+START_SECONDS = 240
 # A folder without a lock file is one whose maker is still at work, or died there long ago.
 UNLOCKED_FOLDER_SECONDS = 3600
 # sun_path holds 107 bytes; "/.s.PGSQL.5432" and the random part take 30 of them.

@@ -26,7 +26,7 @@ from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 ARM = b"cut from here"
-SETTLE_SECONDS = 5.0
+SETTLE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ stele_jobs_options quick(stele_job_kind *kind, stele_job_fn run, void *user)
     options.kinds = kind;
     options.kind_count = 1;
     options.poll_ms = 20;
-    options.lease_ms = 2000;
+    options.lease_ms = 30000;
     return options;
 }
 
@@ -66,7 +66,7 @@ stele_jobs *open_jobs(const stele_jobs_options *options)
 
 void close_jobs(stele_jobs *jobs)
 {
-    assert_ok(stele_jobs_close(jobs, 10000, &err), &err);
+    assert_ok(stele_jobs_close(jobs, 60000, &err), &err);
 }
 
 stele_job_stats numbers_of(const stele_jobs *jobs)

@@ -73,7 +73,8 @@ static void a_worker_stops_before_its_lease_ends(void **state)
     gate g = {0};
     stele_job_kind kind;
     stele_jobs_options options = quick(&kind, wait_at_gate, &g);
-    options.lease_ms = 1500;
+    options.lease_ms = 6000;
+    options.fence_ms = 2900;
     (void)enqueue("plain", NULL);
     stele_jobs *jobs = open_jobs(&options);
     wait_for(&g.arrived, 1);
@@ -95,7 +96,7 @@ static void a_lease_is_renewed_while_a_handler_runs(void **state)
     gate g = {0};
     stele_job_kind kind;
     stele_jobs_options options = quick(&kind, wait_at_gate, &g);
-    options.lease_ms = 1000;
+    options.lease_ms = 6000;
     (void)enqueue("plain", NULL);
     stele_jobs *jobs = open_jobs(&options);
     stele_jobs *other = open_jobs(&options);
@@ -103,7 +104,7 @@ static void a_lease_is_renewed_while_a_handler_runs(void **state)
     while (numbers_of(jobs).heartbeats + numbers_of(other).heartbeats < 5)
         wait_a_little(); /* well past the first lease */
     assert_int_equal(number("SELECT attempt FROM errands WHERE state = 'running'"
-                            " AND lease_until > now() AND run_at < now() - interval '1 s'"),
+                            " AND lease_until > now() AND run_at < now() - interval '6 s'"),
                      1);
     __atomic_store_n(&g.open, 1, __ATOMIC_SEQ_CST);
     assert_true(becomes_true("SELECT count(*) = 1 FROM errands WHERE state = 'done'"));
@@ -138,7 +139,7 @@ static void handlers_are_told_of_a_cancellation(void **state)
     gate g = {0};
     stele_job_kind kind;
     stele_jobs_options options = quick(&kind, wait_at_gate, &g);
-    options.lease_ms = 1000;
+    options.lease_ms = 6000;
     stele_jobs *jobs = open_jobs(&options);
     int64_t id = enqueue("plain", NULL);
     wait_for(&g.arrived, 1);
@@ -204,15 +205,15 @@ static void a_newer_generation_outlives_the_last_failure(void **state)
     gate g = {0};
     stele_job_kind kind;
     stele_jobs_options options = quick(&kind, wait_at_gate, &g);
-    kind.timeout_ms = 300;
+    kind.timeout_ms = 3000;
     stele_job_input job = {.kind = stele_s("plain"), .key = stele_s("k"), .max_attempts = 1};
     (void)enqueue_as(&job);
     stele_jobs *jobs = open_jobs(&options);
     wait_for(&g.arrived, 1);
     (void)enqueue_as(&job);
     wait_for(&g.stopped, 1);
-    wait_for(&g.arrived, 2);
     __atomic_store_n(&g.open, 1, __ATOMIC_SEQ_CST);
+    wait_for(&g.arrived, 2);
     assert_true(
         becomes_true("SELECT count(*) = 1 FROM errands WHERE state = 'done' AND done_gen = 2"));
     close_jobs(jobs);
@@ -286,7 +287,7 @@ static void bad_options_are_refused(void **state)
         if (i == 1)
             options.lease_ms = 999;
         if (i == 2)
-            options.fence_ms = 1000;
+            options.fence_ms = options.lease_ms / 2;
         if (i == 3)
             kind.run = NULL;
         if (i == 4)

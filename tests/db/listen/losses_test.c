@@ -57,7 +57,7 @@ static void a_killed_connection_is_made_again(void **state)
     for (int i = 2; i <= 6; i++) {
         (void)kill_backends("victim");
         wait_until(one.rescans == i && two.rescans == i);
-        assert_ok(stele_listener_wait(listener, 10000, &err), &err);
+        assert_ok(stele_listener_wait(listener, 60000, &err), &err);
         peer("NOTIFY one; NOTIFY two");
         wait_until(one.heard == i - 1 && two.heard == i - 1);
     }
@@ -209,7 +209,7 @@ static void silence_is_noticed(void **state)
     ear one = {0};
     log told = {0};
     stele_listener_options options = quick();
-    options.probe_timeout_ms = 300;
+    options.probe_timeout_ms = 3000;
     options.on_error = note_error;
     options.user = &told;
     stele_listener *listener = open_listener(relayed, &options);
@@ -221,7 +221,7 @@ static void silence_is_noticed(void **state)
     peer("NOTIFY alive, 'into the void'");
     uint64_t began = now_ms();
     wait_until(told.errors >= 1);
-    assert_true(now_ms() - began < 100 + 300 + 1500); /* idle, deadline, a loaded machine */
+    assert_true(now_ms() - began < SOON_MS);
     assert_int_equal(told.last, STELE_E_TIMEOUT);
     assert_int_equal(one.heard, 0);
     stele_listen_stats stats = heard_by(listener);
@@ -244,7 +244,7 @@ static void a_pooler_that_swallows_notifications_is_found_out(void **state)
     (void)state;
     stele_listener *listener = NULL;
     stele_listener_options options = quick();
-    options.probe_timeout_ms = 300;
+    options.probe_timeout_ms = 1000;
     static const relay_mode modes[] = {RELAY_DROP_NOTIFICATIONS, RELAY_POOL_TRANSACTION};
     for (int i = 0; i < 2; i++) {
         relay_set(modes[i]);
@@ -257,6 +257,7 @@ static void a_pooler_that_swallows_notifications_is_found_out(void **state)
     assert_null(listener);
     /* One that gives each client a connection for as long as it stays is fine. */
     ear one = {0};
+    options.probe_timeout_ms = 30000;
     relay_set(RELAY_POOL_SESSION);
     listener = open_listener(relayed, &options);
     assert_int_equal(heard_by(listener).probes, 2);

@@ -8,7 +8,7 @@
 #include "listen_util.h"
 #include "relay.h"
 
-enum { MOMENTS = 100, CLOSE_MS = 10000 };
+enum { MOMENTS = 100 };
 
 static stele_db *relayed;
 
@@ -18,7 +18,7 @@ static int setup_moments(void **state)
     relay_start(dsn);
     stele_db_options options = options_for("moments", 2);
     options.dsn = relay_dsn();
-    options.pool.connect_timeout_ms = 500;
+    options.pool.connect_timeout_ms = 5000;
     relayed = open_with(&options);
     return 0;
 }
@@ -82,7 +82,7 @@ static void open_use_and_close(void)
     stele_doorbell *bell = NULL;
     stele_listener_options options = quick();
     options.idle_probe_ms = 1 + draw(20);
-    options.probe_timeout_ms = 200;
+    options.probe_timeout_ms = 10000;
     options.reconnect_max_ms = 20;
     stele_listener *listener = open_listener(relayed, &options);
     assert_ok(stele_doorbell_open(relayed, "a", 500, &bell, &err), &err);
@@ -97,7 +97,7 @@ static void open_use_and_close(void)
     uint64_t began = now_ms();
     (void)stele_doorbell_close(bell, draw(100), &err);
     (void)stele_listener_close(listener, draw(100), &err);
-    assert_true(now_ms() - began < CLOSE_MS);
+    assert_true(now_ms() - began < SOON_MS);
     relay_set(RELAY_PASS);
 }
 
@@ -151,7 +151,7 @@ static void a_subscriber_that_stays_is_told(void **state)
     wait_until(atomic_load(&inside) == 1);
     uint64_t began = now_ms();
     assert_int_equal(stele_listener_close(listener, 100, &err), STELE_E_TIMEOUT);
-    assert_true(now_ms() - began < CLOSE_MS);
+    assert_true(now_ms() - began < SOON_MS);
     assert_int_equal(atomic_load(&inside), 1);
     atomic_store(&may_leave, true);
     wait_until(threads_called("stele-listener") == 0); /* it freed what was left */

@@ -26,7 +26,7 @@ def look(build: Path, url: str) -> tuple[dict[str, Any], str, str]:
         env={**os.environ, "STELE_DSN": url},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     text, listener, bell = done.stdout.splitlines()

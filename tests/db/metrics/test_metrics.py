@@ -58,7 +58,7 @@ def text_of(build: Path, database: Database, form: str, names: str) -> str:
         env={**os.environ, "STELE_DSN": database.url},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -144,7 +144,7 @@ def test_the_endpoint_speaks_to_prometheus(build: Path, database: Database) -> N
                 f"http://127.0.0.1:{line}/metrics", headers={"Accept": ACCEPT}
             )
             for _ in range(3):
-                with urllib.request.urlopen(request, timeout=10) as answer:
+                with urllib.request.urlopen(request, timeout=60) as answer:
                     assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
                     assert parsed(answer.read().decode(), "openmetrics")
         process.communicate("")

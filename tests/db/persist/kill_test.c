@@ -220,7 +220,7 @@ static void what_is_believed_before_the_sync_is_lost(void **state)
         PQclear(result);
         assert_null(PQgetResult(pg));
     }
-    (void)snprintf(sql, sizeof sql, "SELECT pg_terminate_backend(%d, 10000)", PQbackendPID(pg));
+    (void)snprintf(sql, sizeof sql, "SELECT pg_terminate_backend(%d, 60000)", PQbackendPID(pg));
     peer(sql);
     PQfinish(pg);
     assert_int_equal(believed, 100);
@@ -248,7 +248,7 @@ static void what_may_not_come_twice_is_not_tried_twice(void **state)
         put_so(persist, "b", entry("b", 1, NULL), &harmless),
     };
     assert_true(someone_waits());
-    peer("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE wait_event ="
+    peer("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE wait_event ="
          " 'advisory' AND datname = current_database()");
     assert_true(someone_waits());
     run_sql(holder, "SELECT pg_advisory_unlock(7)");
@@ -290,7 +290,7 @@ static void a_refusal_after_a_loss_says_nothing(void **state)
     stele_receipt *first = put_so(persist, "a", entry("a", 1, NULL), &harmless);
     stele_receipt *second = put_so(persist, "b", entry("b", 2, NULL), &harmless);
     assert_true(someone_waits());
-    peer("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE wait_event ="
+    peer("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE wait_event ="
          " 'advisory' AND datname = current_database()");
     run_sql(holder, "SELECT pg_advisory_unlock(7)");
     stele_conn_release(holder);
@@ -314,7 +314,7 @@ static void units_wait_until_the_server_is_back(void **state)
     (void)snprintf(
         sql, sizeof sql,
         "ALTER DATABASE \"%s\" ALLOW_CONNECTIONS false;"
-        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '%s'",
+        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = '%s'",
         name, name);
     dbtest_exec(getenv("STELE_DSN"), sql);
     for (int i = 0; i < 20; i++)

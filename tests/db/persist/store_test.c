@@ -394,7 +394,7 @@ static void it_waits_for_a_connection(void **state)
     assert_ok(stele_persist_open(narrow, &options, &persist, &err), &err);
     assert_int_equal(outcome(put(persist, "a", entry("a", 1, NULL))), STELE_E_TIMEOUT);
     close_it();
-    options.retry_ms = 30000;
+    options.retry_ms = 120000;
     assert_ok(stele_persist_open(narrow, &options, &persist, &err), &err);
     stele_receipt *receipt = put(persist, "a", entry("a", 2, NULL));
     wait_until(stats_of(narrow).waiting == 1);

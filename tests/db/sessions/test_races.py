@@ -118,7 +118,7 @@ class Waiting:
         assert eventually(lambda: number(watcher, sql) == 1)
 
     def result(self) -> Any:
-        found = self.answer.result(timeout=20)
+        found = self.answer.result(timeout=120)
         self.threads.shutdown()
         return found
 

@@ -167,9 +167,9 @@ static void appenders_leave_no_orphans(void **state)
         assert_int_equal(pthread_create(&writers[i].thread, NULL, write_on, &writers[i]), 0);
     }
     /* Those that are a multiple of seven may be kept alive. */
-    uint64_t until = now_ms() + 20000;
+    uint64_t until = now_ms() + 60000;
     while (numbers_of(sweeper).expired < SESSIONS * 5 / 7 && now_ms() < until)
-        assert_ok(stele_sweeper_run(sweeper, 10000, NULL, &err), &err);
+        assert_ok(stele_sweeper_run(sweeper, 60000, NULL, &err), &err);
     __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
     uint64_t appended = 0;
     uint64_t prolonged = 0;

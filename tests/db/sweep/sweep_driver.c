@@ -32,6 +32,7 @@ int main(int argc, char **argv)
     options.module_count = 1;
     options.soft_delete = argv[2][0] == 's' ? STELE_ON : STELE_OFF;
     rules.interval_ms = -1;
+    rules.lock_timeout_ms = rules.statement_timeout_ms = 60000;
     rules.rows_per_second = UINT32_MAX;
     if (stele_db_open(&options, &db, &err) != STELE_OK ||
         stele_sweeper_open(db, &rules, &sweeper, &err) != STELE_OK)

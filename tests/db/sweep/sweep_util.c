@@ -45,6 +45,7 @@ stele_sweeper_options by_hand(void)
     stele_sweeper_options options = STELE_SWEEPER_OPTIONS_INIT;
     options.interval_ms = -1;
     options.rows_per_second = UINT32_MAX;
+    options.statement_timeout_ms = 60000;
     options.batch_ms = 60000; /* a machine that stands still makes no transaction smaller */
     return options;
 }
@@ -58,7 +59,7 @@ stele_sweeper *open_sweeper(stele_db *on, const stele_sweeper_options *options)
 
 void close_sweeper(stele_sweeper *sweeper)
 {
-    assert_ok(stele_sweeper_close(sweeper, 10000, &err), &err);
+    assert_ok(stele_sweeper_close(sweeper, 60000, &err), &err);
 }
 
 stele_sweep_report sweep_once(stele_db *on, const stele_sweeper_options *options)

@@ -393,7 +393,7 @@ static void a_job_has_its_time(void **state)
     stele_sessions_options options = with_fake();
     options.on_error = keep_error;
     options.on_error_user = &last;
-    options.summary_timeout_ms = 100;
+    options.summary_timeout_ms = 3000;
     stele_sessions *store = open_with(&options);
     many_sessions(1);
     fake_hold(); /* until its time is over: then it answers, and that is thrown away */

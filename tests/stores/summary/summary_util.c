@@ -29,7 +29,8 @@ static void step_in(const stele_summary_view *view)
 static void soon(struct timespec *until, long ms)
 {
     (void)clock_gettime(CLOCK_REALTIME, until);
-    until->tv_nsec += ms * 1000000;
+    until->tv_sec += ms / 1000;
+    until->tv_nsec += ms % 1000 * 1000000;
     until->tv_sec += until->tv_nsec / 1000000000;
     until->tv_nsec %= 1000000000;
 }
@@ -123,7 +124,7 @@ void fake_let_go(void)
 static void wait_for(const int *number, int count)
 {
     struct timespec until;
-    soon(&until, 10000);
+    soon(&until, 60000);
     (void)pthread_mutex_lock(&model.lock);
     int failed = 0;
     while (*number < count && failed == 0)

@@ -54,7 +54,7 @@ extern const stele_summarizer fake_summarizer;
 void fake_reset(void);
 void fake_hold(void);
 void fake_let_go(void);
-/* Waits until so many calls are inside, or have begun; fails after ten seconds. */
+/* Waits until so many calls are inside, or have begun; fails after a minute. */
 void fake_wait_inside(int count);
 void fake_wait_calls(int count);
 

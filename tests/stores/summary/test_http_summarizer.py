@@ -167,7 +167,7 @@ def test_an_empty_text_is_no_summary(example: Example, endpoint: Endpoint) -> No
 
 def test_a_model_that_takes_too_long_is_given_up(example: Example, endpoint: Endpoint) -> None:
     endpoint.reply = keep_waiting
-    said = example.fails(endpoint.url, "m", STELE_MODEL_TIMEOUT_MS="200")
+    said = example.fails(endpoint.url, "m", STELE_MODEL_TIMEOUT_MS="3000")
     assert "STELE_E_TIMEOUT" in said and "no answer from" in said
     assert len(endpoint.asked) == 1
 

@@ -45,13 +45,13 @@ class Drivers:
 
     def finish(self, process: subprocess.Popen[str]) -> list[str]:
         """Ends a worker; the sessions that it has summarized."""
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
         return [line.removeprefix("made ") for line in out.splitlines()]
 
     def is_killed(self, *arguments: str) -> None:
         process = self.start(*arguments)
-        process.wait(timeout=60)  # its input stays open: nothing else ends it
+        process.wait(timeout=300)  # its input stays open: nothing else ends it
         assert process.returncode == -signal.SIGKILL, process.communicate()
 
     def has_summaries(self, count: int) -> bool:
