@@ -523,7 +523,8 @@ static void a_demoted_server_is_left_and_a_read_only_transaction_is_not_one(void
     assert_ok(stele_tx_rollback(conn, &err), &err);
     stele_conn_release(conn);
     conn = acquire(db);
-    assert_int_equal(stele_conn_backend_pid(conn), pid);
+    if (dbtest_server_version() >= 140000) /* older ones do not say which of the two it is */
+        assert_int_equal(stele_conn_backend_pid(conn), pid);
 
     run_sql(conn,
             "SET default_transaction_read_only = on"); /* reported to libpq, as a demotion is */

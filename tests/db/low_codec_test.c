@@ -1,6 +1,7 @@
 /*
  * The codec against a real server: every type, alone and in arrays, there and back.
  */
+#include "dbtest.h"
 #include "wire.h"
 
 enum { ROUNDS = 300, ITEMS_MAX = 9 };
@@ -295,7 +296,10 @@ static void special_numbers(void **state)
 {
     (void)state;
     static const char *const words[] = {"NaN", "Infinity", "-Infinity", "0.000", "1e-16383"};
+    bool old = dbtest_server_version() < 140000;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (old && strstr(words[i], "Infinity") != NULL)
+            continue; /* of its numbers only NaN is not finite */
         stele_str str = stele_s(words[i]);
         wire_param params[] = {{STELE_GEN_NUMERIC, &str, NULL}, {STELE_GEN_TEXT, &str, NULL}};
         PGresult *result = wire_query("SELECT $1, $2::numeric::text", params, 2);

@@ -136,6 +136,25 @@ int dbtest_server_version(void)
     return atomic_load(&version);
 }
 
+/* What tests and their schemas use and older servers lack. */
+static void bring_up_to_date(const char *dsn)
+{
+    static const char terminate[] =
+        "SELECT pg_advisory_xact_lock(1);"
+        "CREATE OR REPLACE FUNCTION pg_terminate_backend(pid int, timeout bigint) RETURNS bool"
+        " LANGUAGE plpgsql AS $$ DECLARE ends timestamptz := clock_timestamp() + timeout *"
+        " interval '1 ms'; done bool := pg_terminate_backend($1); BEGIN"
+        " WHILE done AND clock_timestamp() < ends AND"
+        " (pg_stat_file('/proc/' || $1, true)).size IS NOT NULL LOOP"
+        " PERFORM pg_sleep(0.002); END LOOP; RETURN done; END $$";
+    if (dbtest_server_version() < 130000)
+        dbtest_exec(dsn, "CREATE EXTENSION pgcrypto");
+    if (dbtest_server_version() < 140000) {
+        dbtest_exec(dsn, terminate);
+        dbtest_exec(server_dsn(), terminate); /* for tests that close their own to connections */
+    }
+}
+
 char *dbtest_create(void)
 {
     static atomic_int count;
@@ -145,8 +164,7 @@ char *dbtest_create(void)
     snprintf(sql, sizeof sql, "CREATE DATABASE %s TEMPLATE template0", name);
     dbtest_exec(server_dsn(), sql);
     char *dsn = dsn_for(name);
-    if (dbtest_server_version() < 130000) /* what test schemas use and the server lacks */
-        dbtest_exec(dsn, "CREATE EXTENSION pgcrypto");
+    bring_up_to_date(dsn);
     return dsn;
 }
 

@@ -115,6 +115,15 @@ static void a_key_is_found_by_its_index(void **state)
 
 /* ---- pages ---- */
 
+/* An index that has only the first column of an order: servers before 13 sort all rows instead. */
+static void needs_incremental_sorts(void)
+{
+    if (dbtest_server_version() >= 130000)
+        return;
+    print_message("incremental sorts came with PostgreSQL 13\n");
+    skip();
+}
+
 /* Reads three pages: two of the shape that resumes, so that it is prepared. */
 #define THREE_PAGES(table, call)                                                                   \
     do {                                                                                           \
@@ -138,13 +147,13 @@ static void pages_follow_their_index(void **state)
 
     THREE_PAGES(shop_orders,
                 shop_orders_list_by_placed(conn, SHOP_ORDER_STATUS_PAID, NULL, 20, &page, &err));
+    shop_orders_filter young = {.created_at_from = stele_ts_v(ts_of("2026-01-01T00:00:00Z"))};
+    THREE_PAGES(shop_orders, shop_orders_list_by_of_customer(conn, 7, &young, 20, &page, &err));
+    needs_incremental_sorts();
     char *plan = plan_of("SELECT%orders%(t.placed_at, t.id) <%", "'paid', now(), 7, 21");
     assert_contains(plan, "using orders_placed");
     assert_contains(plan, "placed_at <= $2");
     free(plan);
-
-    shop_orders_filter young = {.created_at_from = stele_ts_v(ts_of("2026-01-01T00:00:00Z"))};
-    THREE_PAGES(shop_orders, shop_orders_list_by_of_customer(conn, 7, &young, 20, &page, &err));
     plan =
         plan_of("SELECT%orders%(t.created_at, t.id) <%created_at >= $%", "7, now(), 7, now(), 21");
     assert_contains(plan, "Backward using orders_customer");
@@ -168,6 +177,7 @@ static void a_history_is_read_from_its_end(void **state)
     THREE_PAGES(session_events, session_events_list_by_session(conn, &key, NULL, 20, &page, &err));
     THREE_PAGES(session_events,
                 session_events_list_by_newest(conn, &newest, NULL, 20, &page, &err));
+    needs_incremental_sorts();
     char *plan =
         plan_of("SELECT%session_events%(t.created_at, t.id) <%", "'a', 'u', '7', now(), 7, 21");
     assert_contains(plan, "Backward using idx_session_events_lookup");
