@@ -197,6 +197,16 @@ static void sweep_locked(stele_sweeper *sweeper, stele__sweep *sweep)
     (void)pthread_cond_broadcast(&sweeper->changed);
 }
 
+/* The same; the report is the thread's own. */
+static void tell_locked(stele_sweeper *sweeper, const stele_sweep_report *report)
+{
+    if (sweeper->options.on_swept == NULL || sweeper->closing)
+        return;
+    (void)pthread_mutex_unlock(&sweeper->lock);
+    sweeper->options.on_swept(report, sweeper->options.user);
+    (void)pthread_mutex_lock(&sweeper->lock);
+}
+
 static uint64_t random_below(const stele_sweeper *sweeper, uint64_t below)
 {
     uint64_t seed[] = {(uint64_t)stele__now_ns(), (uint64_t)(uintptr_t)sweeper,
@@ -219,6 +229,7 @@ static void *thread_main(void *arg)
         }
         stele__sweep sweep = {.sweeper = sweeper, .yields = true, .deadline = STELE__NEVER};
         sweep_locked(sweeper, &sweep);
+        tell_locked(sweeper, &sweep.report);
         next = (uint64_t)stele__now_ns() + interval_ns - interval_ns / 5 +
                random_below(sweeper, 2 * (interval_ns / 5));
     }

@@ -49,6 +49,18 @@ typedef struct stele_sweep_batch {
     uint64_t ns;       /* from BEGIN to the answer to COMMIT */
 } stele_sweep_batch;
 
+/** What a run did. */
+typedef struct stele_sweep_report {
+    uint64_t expired;
+    uint64_t followed; /* rows that followed expired ones */
+    uint64_t purged;
+    uint64_t partitions;
+    uint64_t batches;   /* transactions that were committed */
+    uint32_t elsewhere; /* tables left to another sweeper that was at them */
+    uint32_t failed;    /* tables given up, see on_error */
+    bool complete;      /* no table was left before its end for want of time */
+} stele_sweep_report;
+
 /** Options; 0 takes the default in brackets. Times are in milliseconds. */
 typedef struct stele_sweeper_options {
     size_t size;         /* set by STELE_SWEEPER_OPTIONS_INIT */
@@ -72,6 +84,8 @@ typedef struct stele_sweeper_options {
     void (*on_error)(const stele_sweep_place *place, const stele_error *err, void *user);
     void (*on_batch)(const stele_sweep_place *place, const stele_sweep_batch *batch, void *user);
     void *user;
+    /* After each sweep of the sweeper's own thread; closing waits until it returns. */
+    void (*on_swept)(const stele_sweep_report *report, void *user);
 } stele_sweeper_options;
 
 #ifdef __cplusplus
@@ -90,18 +104,6 @@ extern "C" {
         .size = sizeof(stele_sweeper_options)                                                      \
     }
 #endif
-
-/** What a run did. */
-typedef struct stele_sweep_report {
-    uint64_t expired;
-    uint64_t followed; /* rows that followed expired ones */
-    uint64_t purged;
-    uint64_t partitions;
-    uint64_t batches;   /* transactions that were committed */
-    uint32_t elsewhere; /* tables left to another sweeper that was at them */
-    uint32_t failed;    /* tables given up, see on_error */
-    bool complete;      /* no table was left before its end for want of time */
-} stele_sweep_report;
 
 /** Counters since the sweeper was opened, of all tables together. */
 typedef struct stele_sweep_stats {
