@@ -1492,7 +1492,7 @@ static const stele_gen_part session_states_sweep_parts[] = {
               "WHERE (SELECT l.mine FROM leader AS l)\n"
               "  AND t.expires_at >= "),
     STELE_PARAM(0),
-    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+    STELE_SQL("\n  AND t.expires_at <= (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "  AND t.deleted_at IS NULL\n"
               "ORDER BY t.expires_at\n"
               "LIMIT "),
@@ -1503,14 +1503,14 @@ static const stele_gen_part session_states_sweep_parts[] = {
     STELE_SQL("UPDATE "),
     STELE_TABLE("session_states"),
     STELE_SQL(" AS t\n"
-              "SET deleted_at = (statement_timestamp() AT TIME ZONE 'UTC')"),
+              "SET deleted_at = (transaction_timestamp() AT TIME ZONE 'UTC')"),
     STELE_ELSE,
     STELE_SQL("DELETE FROM "),
     STELE_TABLE("session_states"),
     STELE_SQL(" AS t"),
     STELE_END,
     STELE_SQL("\nWHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
-              "  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.expires_at <= (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "  AND t.deleted_at IS NULL\n"
               "RETURNING t.app_name, t.user_id, t.session_id\n"
               ")\n"
@@ -1556,7 +1556,7 @@ static const stele_gen_part session_states_sweep_oldest_parts[] = {
     STELE_SQL(" AS t\n"
               "WHERE t.expires_at >= "),
     STELE_PARAM(0),
-    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+    STELE_SQL("\n  AND t.expires_at <= (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "  AND t.deleted_at IS NULL\n"
               "ORDER BY t.expires_at\n"
               "LIMIT 1"),
@@ -3079,7 +3079,7 @@ static const stele_gen_part session_events_sweep_parts[] = {
               "WHERE (SELECT l.mine FROM leader AS l)\n"
               "  AND t.expires_at >= "),
     STELE_PARAM(0),
-    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+    STELE_SQL("\n  AND t.expires_at <= (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "  AND t.deleted_at IS NULL\n"
               "ORDER BY t.expires_at\n"
               "LIMIT "),
@@ -3090,14 +3090,14 @@ static const stele_gen_part session_events_sweep_parts[] = {
     STELE_SQL("UPDATE "),
     STELE_TABLE("session_events"),
     STELE_SQL(" AS t\n"
-              "SET deleted_at = (statement_timestamp() AT TIME ZONE 'UTC')"),
+              "SET deleted_at = (transaction_timestamp() AT TIME ZONE 'UTC')"),
     STELE_ELSE,
     STELE_SQL("DELETE FROM "),
     STELE_TABLE("session_events"),
     STELE_SQL(" AS t"),
     STELE_END,
     STELE_SQL("\nWHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
-              "  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.expires_at <= (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "  AND t.deleted_at IS NULL\n"
               "RETURNING 1\n"
               ")\n"
@@ -3140,7 +3140,7 @@ static const stele_gen_part session_events_sweep_oldest_parts[] = {
     STELE_SQL(" AS t\n"
               "WHERE t.expires_at >= "),
     STELE_PARAM(0),
-    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+    STELE_SQL("\n  AND t.expires_at <= (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "  AND t.deleted_at IS NULL\n"
               "ORDER BY t.expires_at\n"
               "LIMIT 1"),
@@ -3272,7 +3272,7 @@ static const stele_gen_part session_events_follow_parts[] = {
     STELE_SQL("UPDATE "),
     STELE_TABLE("session_events"),
     STELE_SQL(" AS t\n"
-              "SET deleted_at = (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "SET deleted_at = (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "FROM unnest("),
     STELE_PARAM(0),
     STELE_SQL("::character varying(255)[], "),
@@ -4577,7 +4577,7 @@ static const stele_gen_part session_track_events_sweep_parts[] = {
               "WHERE (SELECT l.mine FROM leader AS l)\n"
               "  AND t.expires_at >= "),
     STELE_PARAM(0),
-    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+    STELE_SQL("\n  AND t.expires_at <= (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "  AND t.deleted_at IS NULL\n"
               "ORDER BY t.expires_at\n"
               "LIMIT "),
@@ -4588,14 +4588,14 @@ static const stele_gen_part session_track_events_sweep_parts[] = {
     STELE_SQL("UPDATE "),
     STELE_TABLE("session_track_events"),
     STELE_SQL(" AS t\n"
-              "SET deleted_at = (statement_timestamp() AT TIME ZONE 'UTC')"),
+              "SET deleted_at = (transaction_timestamp() AT TIME ZONE 'UTC')"),
     STELE_ELSE,
     STELE_SQL("DELETE FROM "),
     STELE_TABLE("session_track_events"),
     STELE_SQL(" AS t"),
     STELE_END,
     STELE_SQL("\nWHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
-              "  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.expires_at <= (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "  AND t.deleted_at IS NULL\n"
               "RETURNING 1\n"
               ")\n"
@@ -4638,7 +4638,7 @@ static const stele_gen_part session_track_events_sweep_oldest_parts[] = {
     STELE_SQL(" AS t\n"
               "WHERE t.expires_at >= "),
     STELE_PARAM(0),
-    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+    STELE_SQL("\n  AND t.expires_at <= (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "  AND t.deleted_at IS NULL\n"
               "ORDER BY t.expires_at\n"
               "LIMIT 1"),
@@ -4770,7 +4770,7 @@ static const stele_gen_part session_track_events_follow_parts[] = {
     STELE_SQL("UPDATE "),
     STELE_TABLE("session_track_events"),
     STELE_SQL(" AS t\n"
-              "SET deleted_at = (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "SET deleted_at = (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "FROM unnest("),
     STELE_PARAM(0),
     STELE_SQL("::character varying(255)[], "),
@@ -6301,7 +6301,7 @@ static const stele_gen_part session_summaries_sweep_parts[] = {
               "WHERE (SELECT l.mine FROM leader AS l)\n"
               "  AND t.expires_at >= "),
     STELE_PARAM(0),
-    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+    STELE_SQL("\n  AND t.expires_at <= (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "  AND t.deleted_at IS NULL\n"
               "ORDER BY t.expires_at\n"
               "LIMIT "),
@@ -6312,14 +6312,14 @@ static const stele_gen_part session_summaries_sweep_parts[] = {
     STELE_SQL("UPDATE "),
     STELE_TABLE("session_summaries"),
     STELE_SQL(" AS t\n"
-              "SET deleted_at = (statement_timestamp() AT TIME ZONE 'UTC')"),
+              "SET deleted_at = (transaction_timestamp() AT TIME ZONE 'UTC')"),
     STELE_ELSE,
     STELE_SQL("DELETE FROM "),
     STELE_TABLE("session_summaries"),
     STELE_SQL(" AS t"),
     STELE_END,
     STELE_SQL("\nWHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
-              "  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.expires_at <= (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "  AND t.deleted_at IS NULL\n"
               "RETURNING 1\n"
               ")\n"
@@ -6362,7 +6362,7 @@ static const stele_gen_part session_summaries_sweep_oldest_parts[] = {
     STELE_SQL(" AS t\n"
               "WHERE t.expires_at >= "),
     STELE_PARAM(0),
-    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+    STELE_SQL("\n  AND t.expires_at <= (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "  AND t.deleted_at IS NULL\n"
               "ORDER BY t.expires_at\n"
               "LIMIT 1"),
@@ -6494,7 +6494,7 @@ static const stele_gen_part session_summaries_follow_parts[] = {
     STELE_SQL("UPDATE "),
     STELE_TABLE("session_summaries"),
     STELE_SQL(" AS t\n"
-              "SET deleted_at = (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "SET deleted_at = (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "FROM unnest("),
     STELE_PARAM(0),
     STELE_SQL("::character varying(255)[], "),
@@ -7982,7 +7982,7 @@ static const stele_gen_part app_states_sweep_parts[] = {
               "WHERE (SELECT l.mine FROM leader AS l)\n"
               "  AND t.expires_at >= "),
     STELE_PARAM(0),
-    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+    STELE_SQL("\n  AND t.expires_at <= (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "  AND t.deleted_at IS NULL\n"
               "ORDER BY t.expires_at\n"
               "LIMIT "),
@@ -7993,14 +7993,14 @@ static const stele_gen_part app_states_sweep_parts[] = {
     STELE_SQL("UPDATE "),
     STELE_TABLE("app_states"),
     STELE_SQL(" AS t\n"
-              "SET deleted_at = (statement_timestamp() AT TIME ZONE 'UTC')"),
+              "SET deleted_at = (transaction_timestamp() AT TIME ZONE 'UTC')"),
     STELE_ELSE,
     STELE_SQL("DELETE FROM "),
     STELE_TABLE("app_states"),
     STELE_SQL(" AS t"),
     STELE_END,
     STELE_SQL("\nWHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
-              "  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.expires_at <= (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "  AND t.deleted_at IS NULL\n"
               "RETURNING 1\n"
               ")\n"
@@ -8043,7 +8043,7 @@ static const stele_gen_part app_states_sweep_oldest_parts[] = {
     STELE_SQL(" AS t\n"
               "WHERE t.expires_at >= "),
     STELE_PARAM(0),
-    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+    STELE_SQL("\n  AND t.expires_at <= (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "  AND t.deleted_at IS NULL\n"
               "ORDER BY t.expires_at\n"
               "LIMIT 1"),
@@ -9646,7 +9646,7 @@ static const stele_gen_part user_states_sweep_parts[] = {
               "WHERE (SELECT l.mine FROM leader AS l)\n"
               "  AND t.expires_at >= "),
     STELE_PARAM(0),
-    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+    STELE_SQL("\n  AND t.expires_at <= (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "  AND t.deleted_at IS NULL\n"
               "ORDER BY t.expires_at\n"
               "LIMIT "),
@@ -9657,14 +9657,14 @@ static const stele_gen_part user_states_sweep_parts[] = {
     STELE_SQL("UPDATE "),
     STELE_TABLE("user_states"),
     STELE_SQL(" AS t\n"
-              "SET deleted_at = (statement_timestamp() AT TIME ZONE 'UTC')"),
+              "SET deleted_at = (transaction_timestamp() AT TIME ZONE 'UTC')"),
     STELE_ELSE,
     STELE_SQL("DELETE FROM "),
     STELE_TABLE("user_states"),
     STELE_SQL(" AS t"),
     STELE_END,
     STELE_SQL("\nWHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
-              "  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+              "  AND t.expires_at <= (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "  AND t.deleted_at IS NULL\n"
               "RETURNING 1\n"
               ")\n"
@@ -9707,7 +9707,7 @@ static const stele_gen_part user_states_sweep_oldest_parts[] = {
     STELE_SQL(" AS t\n"
               "WHERE t.expires_at >= "),
     STELE_PARAM(0),
-    STELE_SQL("\n  AND t.expires_at <= (statement_timestamp() AT TIME ZONE 'UTC')\n"
+    STELE_SQL("\n  AND t.expires_at <= (transaction_timestamp() AT TIME ZONE 'UTC')\n"
               "  AND t.deleted_at IS NULL\n"
               "ORDER BY t.expires_at\n"
               "LIMIT 1"),

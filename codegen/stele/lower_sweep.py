@@ -61,7 +61,7 @@ class Sweeps:
         made: list[Stmt] = []
         members: list[tuple[str, str]] = []
         if self.table.primary_key and self.table.ttl:
-            expired = [self.policy.expired(), *self.policy.writable()]
+            expired = [self.policy.expired_before(), *self.policy.writable()]
             terms = [sql(and_all(expired))]
             made += [
                 self._claim("sweep", self.table.ttl, terms, expires=True),
@@ -148,7 +148,7 @@ class Sweeps:
         hard.append(sql(more_hard))
         if not expires or not self.table.soft_delete:
             return [*hard, sql(where), *terms]
-        stamp = f" AS t\nSET {self.policy.soft_stamp()}{more_soft}"
+        stamp = f" AS t\nSET {self.policy.shared_stamp()}{more_soft}"
         update = [sql("UPDATE "), table_part(self.table.name), sql(stamp)]
         # Once more on the locked row: it may have been renewed since the list was made.
         return [IF_SOFT, *update, ELSE, *hard, END, sql(where), *terms]
@@ -205,7 +205,7 @@ class Sweeps:
         own = table_part(self.table.name)
         parts: list[Part] = [sql("DELETE FROM "), own, sql(" AS t\nUSING "), *arrays]
         if self.table.soft_delete:
-            stamp = f" AS t\nSET {self.policy.soft_stamp()}\nFROM "
+            stamp = f" AS t\nSET {self.policy.shared_stamp()}\nFROM "
             parts = [IF_SOFT, sql("UPDATE "), own, sql(stamp), *arrays, ELSE, *parts, END]
         # What was deleted before waits for its purge.
         parts.append(sql(where + and_all(self.policy.writable())))

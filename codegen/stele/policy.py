@@ -19,6 +19,12 @@ _NOW = {
 }
 
 
+_TRANSACTION_NOW = {
+    Scalar.TIMESTAMPTZ: "transaction_timestamp()",
+    Scalar.TIMESTAMP: "(transaction_timestamp() AT TIME ZONE 'UTC')",
+}
+
+
 def now(col: Column) -> str:
     """The server's time, as a value of the column's type."""
     return _NOW[col.type.scalar]
@@ -60,6 +66,13 @@ class Policy:
         name = self.table.ttl
         return f"{column(name, alias)} <= {now(self._column(name))}" if name else ""
 
+    def expired_before(self, alias: str = "t") -> str:
+        """The same as the transaction began: never later than what shared_stamp() says."""
+        name = self.table.ttl
+        if not name:
+            return ""
+        return f"{column(name, alias)} <= {_TRANSACTION_NOW[self._column(name).type.scalar]}"
+
     def live(self, alias: str = "t") -> list[str]:
         """What every read asks for."""
         return [text for text in (self.not_deleted(alias), self.not_expired(alias)) if text]
@@ -95,6 +108,11 @@ class Policy:
         """What a soft delete sets."""
         name = self.table.soft_delete
         return f"{sql_ident(name)} = {now(self._column(name))}"
+
+    def shared_stamp(self) -> str:
+        """The same, equal in all statements of a transaction: what goes together is known by it."""
+        name = self.table.soft_delete
+        return f"{sql_ident(name)} = {_TRANSACTION_NOW[self._column(name).type.scalar]}"
 
     def restore_stamp(self) -> str:
         """What takes a soft delete back."""

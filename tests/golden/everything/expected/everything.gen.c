@@ -2698,7 +2698,7 @@ static const stele_gen_part ev_visits_sweep_parts[] = {
               "WHERE (SELECT l.mine FROM leader AS l)\n"
               "  AND t.over_at >= "),
     STELE_PARAM(0),
-    STELE_SQL("\n  AND t.over_at <= statement_timestamp()\n"
+    STELE_SQL("\n  AND t.over_at <= transaction_timestamp()\n"
               "  AND t.gone_at IS NULL\n"
               "ORDER BY t.over_at\n"
               "LIMIT "),
@@ -2709,14 +2709,14 @@ static const stele_gen_part ev_visits_sweep_parts[] = {
     STELE_SQL("UPDATE "),
     STELE_TABLE("visits"),
     STELE_SQL(" AS t\n"
-              "SET gone_at = statement_timestamp()"),
+              "SET gone_at = transaction_timestamp()"),
     STELE_ELSE,
     STELE_SQL("DELETE FROM "),
     STELE_TABLE("visits"),
     STELE_SQL(" AS t"),
     STELE_END,
     STELE_SQL("\nWHERE t.ctid = ANY (ARRAY(SELECT d.place FROM doomed AS d))\n"
-              "  AND t.over_at <= statement_timestamp()\n"
+              "  AND t.over_at <= transaction_timestamp()\n"
               "  AND t.gone_at IS NULL\n"
               "RETURNING 1\n"
               ")\n"
@@ -2759,7 +2759,7 @@ static const stele_gen_part ev_visits_sweep_oldest_parts[] = {
     STELE_SQL(" AS t\n"
               "WHERE t.over_at >= "),
     STELE_PARAM(0),
-    STELE_SQL("\n  AND t.over_at <= statement_timestamp()\n"
+    STELE_SQL("\n  AND t.over_at <= transaction_timestamp()\n"
               "  AND t.gone_at IS NULL\n"
               "ORDER BY t.over_at\n"
               "LIMIT 1"),
