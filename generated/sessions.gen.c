@@ -16273,15 +16273,15 @@ static const stele_gen_part sessions_put_summary_parts[] = {
     STELE_SQL(" AND s.session_id = "),
     STELE_PARAM(2),
     STELE_SQL("\n      AND s.deleted_at IS NULL"),
-    STELE_IF_SET(7),
+    STELE_IF_SET(8),
     STELE_SQL(" AND s.created_at = "),
-    STELE_PARAM(7),
+    STELE_PARAM(8),
     STELE_END,
     STELE_SQL("\n    FOR NO KEY UPDATE\n"
               "), k AS MATERIALIZED (\n"
-              "    SELECT l.created_at FROM l"),
+              "    SELECT l.created_at FROM l WHERE true"),
     STELE_IF_SET(6),
-    STELE_SQL("\n    WHERE EXISTS (\n"
+    STELE_SQL("\n    AND EXISTS (\n"
               "        SELECT FROM "),
     STELE_TABLE("session_events"),
     STELE_SQL(" AS e\n"
@@ -16294,6 +16294,14 @@ static const stele_gen_part sessions_put_summary_parts[] = {
     STELE_SQL(" AND e.session_id = "),
     STELE_PARAM(2),
     STELE_SQL(")"),
+    STELE_END,
+    STELE_IF_SET(7),
+    STELE_SQL("\n    AND EXISTS (\n"
+              "        SELECT FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS p WHERE p.id = "),
+    STELE_PARAM(7),
+    STELE_SQL(" AND p.deleted_at IS NULL)"),
     STELE_END,
     STELE_SQL("\n), i AS (\n"
               "    INSERT INTO "),
@@ -16320,8 +16328,32 @@ static const stele_gen_part sessions_put_summary_parts[] = {
               "NULL\n"
               "    DO UPDATE SET summary = EXCLUDED.summary, updated_at = EXCLUDED.updated_at,\n"
               "                  expires_at = EXCLUDED.expires_at\n"
-              "    WHERE y.updated_at <= EXCLUDED.updated_at\n"
-              "    RETURNING y.updated_at\n"
+              "    -- Of equal times that one is newer whose last event comes later.\n"
+              "    WHERE y.updated_at < EXCLUDED.updated_at OR y.updated_at = EXCLUDED.updated_at"),
+    STELE_IF_SET(6),
+    STELE_SQL("\n        AND NOT EXISTS (\n"
+              "            SELECT FROM "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS r JOIN "),
+    STELE_TABLE("session_events"),
+    STELE_SQL(" AS e\n"
+              "              ON e.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND e.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND e.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n             AND e.deleted_at IS NULL AND e.created_at >= r.created_at\n"
+              "             AND (e.created_at, e.id) > (r.created_at, r.id)\n"
+              "            WHERE r.id = "),
+    STELE_PARAM(6),
+    STELE_SQL("\n              AND e.event ->> 'id' = y.summary #>> '{boundary,last_event_id}')"),
+    STELE_END,
+    STELE_IF_SET(7),
+    STELE_SQL("\n        AND y.summary #>> '{boundary,last_event_id}'\n"
+              "            IS NOT DISTINCT FROM EXCLUDED.summary #>> '{boundary,last_event_id}'"),
+    STELE_END,
+    STELE_SQL("\n    RETURNING y.updated_at\n"
               ")\n"
               "SELECT CASE WHEN EXISTS (SELECT FROM i) THEN 1 WHEN EXISTS (SELECT FROM k) THEN 2 "
               "ELSE 3 END,\n"
@@ -16344,6 +16376,8 @@ static const stele_gen_param sessions_put_summary_inputs[] = {
      offsetof(sessions_put_summary_params, cutoff), 0, NULL},
     {"last_row", STELE_GEN_INT8, STELE_GEN_IN, false, 0,
      offsetof(sessions_put_summary_params, last_row), 0, NULL},
+    {"previous", STELE_GEN_INT8, STELE_GEN_IN, false, 0,
+     offsetof(sessions_put_summary_params, previous), 0, NULL},
     {"created_at", STELE_GEN_TIMESTAMP, STELE_GEN_IN, false, 0,
      offsetof(sessions_put_summary_params, created_at), 0, NULL},
 };
@@ -16530,9 +16564,7 @@ static const stele_gen_part sessions_events_to_summarize_parts[] = {
     STELE_PARAM(2),
     STELE_SQL("\n"
               "          AND e.deleted_at IS NULL AND e.event ->> 'id' = (SELECT b.last FROM b)\n"
-              "          AND e.created_at >= (\n"
-              "              SELECT b.cutoff - interval '5 minutes' FROM b WHERE b.last IS NOT "
-              "NULL)\n"
+              "          AND EXISTS (SELECT FROM b WHERE b.last IS NOT NULL)\n"
               "        ORDER BY e.created_at DESC LIMIT 1"),
     STELE_END,
     STELE_IF_CHOICE(1, 1),

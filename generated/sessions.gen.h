@@ -4787,6 +4787,7 @@ typedef struct sessions_put_summary_params {
     stele_in_str summary;    /* required, jsonb */
     stele_in_ts cutoff;      /* required */
     stele_in_i64 last_row;   /* optional */
+    stele_in_i64 previous;   /* optional */
     stele_in_ts created_at;  /* optional */
 } sessions_put_summary_params;
 
@@ -4798,11 +4799,12 @@ typedef struct sessions_put_summary_row {
 
 /**
  * Stores the summary of a filter key. `cutoff` is the time of the last event it covers; stored as
- * updated_at, but never before the session's creation. Status 1: done; 2: a newer one is there; 3:
- * the last event covered is gone, with its session or cut off. No row: there is no such session.
- * With `last_row`, the id of that event's row, lock_session() must go before in the same pipeline;
- * 3 cannot be told without it. With `created_at` a session that was created anew is no such
- * session.
+ * updated_at, but never before the session's creation. Status 1: done; 2: one is there that reaches
+ * further; 3: the last event covered is gone, with its session or cut off. No row: there is no such
+ * session. With `last_row`, the id of that event's row, lock_session() must go before in the same
+ * pipeline; so it must with `previous`, the id of the summary's row that is written anew without
+ * another event: 3 then says that this one is gone. With `created_at` a session that was created
+ * anew is no such session.
  *
  * Owns:   the caller, on success: sessions_put_summary_row_free().
  * NULL:   *ret_row when there is no row.

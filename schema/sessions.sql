@@ -1229,15 +1229,17 @@ WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :sessio
 
 -- name: put_summary :maybe
 -- Stores the summary of a filter key. `cutoff` is the time of the last event it covers; stored as
--- updated_at, but never before the session's creation. Status 1: done; 2: a newer one is there; 3:
--- the last event covered is gone, with its session or cut off. No row: there is no such session.
--- With `last_row`, the id of that event's row, lock_session() must go before in the same pipeline;
--- 3 cannot be told without it. With `created_at` a session that was created anew is no such session.
+-- updated_at, but never before the session's creation. Status 1: done; 2: one is there that reaches
+-- further; 3: the last event covered is gone, with its session or cut off. No row: there is no such
+-- session. With `last_row`, the id of that event's row, lock_session() must go before in the same
+-- pipeline; so it must with `previous`, the id of the summary's row that is written anew without
+-- another event: 3 then says that this one is gone. With `created_at` a session that was created
+-- anew is no such session.
 -- param app_name, user_id: session_summaries.app_name, session_summaries.user_id
 -- param session_id, filter_key: session_summaries.session_id, session_summaries.filter_key
 -- param summary: jsonb
 -- param cutoff: session_summaries.updated_at
--- param last_row: session_events.id
+-- param last_row, previous: session_events.id, session_summaries.id
 -- param created_at: session_states.created_at
 -- return status, updated_at: int4, timestamp?
 WITH l AS MATERIALIZED (
@@ -1246,11 +1248,13 @@ WITH l AS MATERIALIZED (
       AND {not_deleted s} /*?if created_at*/ AND s.created_at = :created_at /*?end*/
     FOR NO KEY UPDATE
 ), k AS MATERIALIZED (
-    SELECT l.created_at FROM l
-    /*?if last_row*/ WHERE EXISTS (
+    SELECT l.created_at FROM l WHERE true
+    /*?if last_row*/ AND EXISTS (
         SELECT FROM {session_events e}
         WHERE e.id = :last_row AND {not_deleted e} AND e.app_name = :app_name
           AND e.user_id = :user_id AND e.session_id = :session_id) /*?end*/
+    /*?if previous*/ AND EXISTS (
+        SELECT FROM {session_summaries p} WHERE p.id = :previous AND {not_deleted p}) /*?end*/
 ), i AS (
     INSERT INTO {session_summaries y}
         (app_name, user_id, session_id, filter_key, summary, updated_at, expires_at)
@@ -1260,7 +1264,17 @@ WITH l AS MATERIALIZED (
     ON CONFLICT (app_name, user_id, session_id, filter_key) WHERE deleted_at IS NULL
     DO UPDATE SET summary = EXCLUDED.summary, updated_at = EXCLUDED.updated_at,
                   expires_at = EXCLUDED.expires_at
-    WHERE y.updated_at <= EXCLUDED.updated_at
+    -- Of equal times that one is newer whose last event comes later.
+    WHERE y.updated_at < EXCLUDED.updated_at OR y.updated_at = EXCLUDED.updated_at
+        /*?if last_row*/ AND NOT EXISTS (
+            SELECT FROM {session_events r} JOIN {session_events e}
+              ON e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
+             AND {not_deleted e} AND e.created_at >= r.created_at
+             AND (e.created_at, e.id) > (r.created_at, r.id)
+            WHERE r.id = :last_row
+              AND e.event ->> 'id' = y.summary #>> '{boundary,last_event_id}') /*?end*/
+        /*?if previous*/ AND y.summary #>> '{boundary,last_event_id}'
+            IS NOT DISTINCT FROM EXCLUDED.summary #>> '{boundary,last_event_id}' /*?end*/
     RETURNING y.updated_at
 )
 SELECT CASE WHEN EXISTS (SELECT FROM i) THEN 1 WHEN EXISTS (SELECT FROM k) THEN 2 ELSE 3 END,
@@ -1319,8 +1333,7 @@ WITH z AS MATERIALIZED (
         FROM {session_events e}
         WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
           AND {not_deleted e} AND e.event ->> 'id' = (SELECT b.last FROM b)
-          AND e.created_at >= (
-              SELECT b.cutoff - interval '5 minutes' FROM b WHERE b.last IS NOT NULL)
+          AND EXISTS (SELECT FROM b WHERE b.last IS NOT NULL)
         ORDER BY e.created_at DESC LIMIT 1
         /*?or index: SELECT e.created_at, e.id, e.app_name, e.user_id, e.deleted_at
         FROM {session_events e}

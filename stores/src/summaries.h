@@ -58,6 +58,7 @@ typedef struct stele__summary_part {
     stele_str filter_key;
     void *block; /* rows that were read, which the following point into */
     stele__summary_stored previous;
+    int64_t previous_row;       /* its id */
     stele__summary_item *items; /* what it does not cover */
     stele_summary_event *events;
     size_t count;

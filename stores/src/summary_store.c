@@ -59,6 +59,7 @@ static stele_status read_row(stele__summary_work *work, stele__summary_part *par
     case ROW_SESSION:
         return read_session(work, row, err);
     case ROW_SUMMARY:
+        part->previous_row = row->id.v;
         return stele__summary_parse(row->body, row->at.v, &part->previous, err);
     case ROW_EVENT:
         st = stele__summary_item_load(row->body, row->id.v, row->at.v, &part->items[part->count],
@@ -138,6 +139,8 @@ static stele_status queue_put(const stele__summary_work *work, const stele__summ
     };
     if (part->count > 0)
         params.last_row = stele_i64_v(part->items[part->count - 1].row);
+    else
+        params.previous = stele_i64_v(part->previous_row);
     return sessions_put_summary_queue(pipeline, &params, ret_row, err);
 }
 

@@ -95,6 +95,30 @@ static void a_stale_summary_overwrites_none(void **state)
     assert_string_equal(stored_text(&key, ""), "peer"); /* the control */
 }
 
+/* Times of events say little: they may be equal, or go back. What counts is which summary covers more. */
+static void nor_one_that_ends_at_the_same_time(void **state)
+{
+    (void)state;
+    stele_session_key key = new_session("s");
+    new_event(&key, "e1", 2, "");
+    pthread_t thread = begin_slowly(&key);
+    new_event(&key, "e2", 2, "");
+    peer("UPDATE session_events SET created_at = created_at + interval '1 ms' WHERE"
+         " event->>'id' = 'e2'");
+    make_quickly(&key);
+    assert_int_equal(finish(thread), STELE_OK);
+    assert_string_equal(stored_text(&key, ""), "quick");
+    /* The other way round: who began first has read more, and stores last. */
+    new_event(&key, "e3", 1, "");
+    peer("UPDATE session_events SET created_at = created_at + interval '2 minutes' WHERE"
+         " event->>'id' = 'e3'");
+    thread = begin_slowly(&key);
+    assert_string_equal(model.seen, "|quick|e3,");
+    peer("UPDATE session_summaries SET summary = jsonb_set(summary, '{summary}', '\"same\"')");
+    assert_int_equal(finish(thread), STELE_OK);
+    assert_string_equal(stored_text(&key, ""), "quick+:e3");
+}
+
 static void a_deleted_session_gets_no_summary(void **state)
 {
     (void)state;
@@ -155,6 +179,22 @@ static void events_that_are_cut_off_are_not_told(void **state)
     assert_string_equal(stored_text(&key, ""), "");
     assert_ok(stele_sessions_create_summary(slow, &key, NULL, false, &err));
     assert_string_equal(stored_text(&key, ""), ":e1");
+}
+
+/* Forced, of nothing but the summary before, which goes meanwhile with what it was of. */
+static void what_was_cut_off_does_not_come_back(void **state)
+{
+    (void)state;
+    stele_session_key key = new_session("s");
+    new_event(&key, "e1", 1, "");
+    new_event(&key, "e2", 2, "");
+    assert_ok(stele_sessions_create_summary(slow, &key, NULL, false, &err));
+    pthread_t thread = begin_slowly(&key);
+    assert_string_equal(model.seen, "|:e1e2|");
+    assert_ok(stele_sessions_truncate_after(slow, &key, stele_s("e1"), false, NULL, &err));
+    assert_string_equal(stored_text(&key, ""), "");
+    assert_int_equal(finish(thread), STELE_OK);
+    assert_string_equal(stored_text(&key, ""), "");
 }
 
 /* A writer that holds the session's row, as who deletes it does, is waited for. */
@@ -237,6 +277,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SLOW(a_stale_summary_overwrites_none),
+        SLOW(nor_one_that_ends_at_the_same_time),
+        SLOW(what_was_cut_off_does_not_come_back),
         SLOW(a_deleted_session_gets_no_summary),
         SLOW(a_new_session_of_the_same_name_gets_none_of_the_former),
         SLOW(nor_does_one_that_took_the_row_of_an_expired_one),

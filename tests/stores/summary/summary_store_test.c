@@ -351,6 +351,22 @@ static void events_of_a_clock_behind_do_not_hide_a_summary(void **state)
     close_store(store);
 }
 
+/* A host whose clock is hours ahead says how far its summary reaches; what others append is told. */
+static void events_behind_a_clock_ahead_are_told(void **state)
+{
+    (void)state;
+    stele_sessions *store = open_plain();
+    stele_session_key key = new_session("s");
+    new_event(&key, "e1", 1, "");
+    peer("UPDATE session_events SET event = jsonb_set(event, '{timestamp}',"
+         " '\"2026-03-01T13:00:00Z\"')");
+    assert_ok(make(store, &key, NULL, false));
+    new_event(&key, "e2", 2, "");
+    assert_ok(make(store, &key, NULL, false));
+    expect_text(store, &key, NULL, ":e1+:e2");
+    close_store(store);
+}
+
 static void errors_of_the_database_are_told(void **state)
 {
     (void)state;
@@ -424,6 +440,7 @@ int main(void)
         CLEAN(fallback_to_full_session),
         CLEAN(summaries_of_a_former_session_are_not_read),
         CLEAN(events_of_a_clock_behind_do_not_hide_a_summary),
+        CLEAN(events_behind_a_clock_ahead_are_told),
         CLEAN(errors_of_the_database_are_told),
         CLEAN(two_round_trips_and_one),
         CLEAN(long_histories_are_told_in_parts),
