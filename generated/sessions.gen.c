@@ -14251,14 +14251,19 @@ static const stele_gen_part sessions_append_group_parts[] = {
     STELE_END,
     STELE_IF_CHOICE(1, 1),
     STELE_SQL("SELECT k.place, k.event, k.ord FROM (\n"
-              "        SELECT y.place, y.event, y.ord, y.event ->> 'id' AS event_id,\n"
-              "               row_number() OVER (PARTITION BY y.place, y.event ->> 'id' ORDER BY "
-              "y.ord) AS copy\n"
-              "        FROM unnest("),
+              "        SELECT x.place, x.event, x.ord, x.event_id,\n"
+              "               row_number() OVER (PARTITION BY x.place, x.event_id ORDER BY x.ord) "
+              "AS copy\n"
+              "        FROM (\n"
+              "            SELECT y.place, y.event, y.ord, CASE WHEN jsonb_typeof(y.event -> 'id') "
+              "= 'string'\n"
+              "                       THEN nullif(y.event ->> 'id', '') END AS event_id\n"
+              "            FROM unnest("),
     STELE_PARAM(5),
     STELE_SQL("::int8[], "),
     STELE_PARAM(6),
     STELE_SQL("::jsonb[]) WITH ORDINALITY AS y (place, event, ord)\n"
+              "        ) AS x\n"
               "    ) AS k JOIN g ON g.place = k.place\n"
               "    WHERE k.event_id IS NULL OR k.copy = 1 AND NOT EXISTS (\n"
               "        WITH c AS MATERIALIZED (\n"

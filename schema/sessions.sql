@@ -747,8 +747,8 @@ WHERE s.app_name = :app_name AND s.user_id = :user_id AND s.session_id = :sessio
 -- `meant` is created_at of the session that is meant; NULL: whichever there is. A row for each
 -- session: status 0: there is none, or another one than was meant; 1: done; 2: its stored state is
 -- no object. Its events end at updated_at, a microsecond apart.
--- `once` YES leaves out events whose id is there already; lock_sessions() must go before in the
--- same pipeline, and the optional index session_events.event_id be there.
+-- `once` YES leaves out events whose id, if it is a text, is there already; lock_sessions() must go
+-- before in the same pipeline, and the optional index session_events.event_id be there.
 -- param app_names, user_ids, session_ids, deltas: text[], text[], text[], jsonb[]
 -- param meant: timestamp[]
 -- param places, events: int8[], jsonb[]
@@ -764,9 +764,13 @@ WITH g AS MATERIALIZED (
     /*?by once no*/ SELECT y.place, y.event, y.ord
     FROM unnest(:places::int8[], :events::jsonb[]) WITH ORDINALITY AS y (place, event, ord)
     /*?or yes: SELECT k.place, k.event, k.ord FROM (
-        SELECT y.place, y.event, y.ord, y.event ->> 'id' AS event_id,
-               row_number() OVER (PARTITION BY y.place, y.event ->> 'id' ORDER BY y.ord) AS copy
-        FROM unnest(:places::int8[], :events::jsonb[]) WITH ORDINALITY AS y (place, event, ord)
+        SELECT x.place, x.event, x.ord, x.event_id,
+               row_number() OVER (PARTITION BY x.place, x.event_id ORDER BY x.ord) AS copy
+        FROM (
+            SELECT y.place, y.event, y.ord, CASE WHEN jsonb_typeof(y.event -> 'id') = 'string'
+                       THEN nullif(y.event ->> 'id', '') END AS event_id
+            FROM unnest(:places::int8[], :events::jsonb[]) WITH ORDINALITY AS y (place, event, ord)
+        ) AS x
     ) AS k JOIN g ON g.place = k.place
     WHERE k.event_id IS NULL OR k.copy = 1 AND NOT EXISTS (
         WITH c AS MATERIALIZED (

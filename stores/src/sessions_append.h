@@ -13,7 +13,7 @@ typedef struct stele__append {
     stele__event_facts facts;
     bool stored;      /* the event is, not only its state */
     stele_str delta;  /* for the session's own state */
-    stele_str id;     /* to be looked up; "" if it need not be */
+    stele_str id;     /* to be looked up; "" if there is none, or it need not be */
     stele__pairs app; /* of strict stores: what goes elsewhere */
     stele__pairs user;
     stele__store_text own_event;

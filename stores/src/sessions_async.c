@@ -130,6 +130,7 @@ static stele__queued *make_item(const stele__append *append, size_t *ret_bytes)
     at = copy_to(at, append->event, &item->event);
     (void)copy_to(at, append->delta, &item->delta);
     item->stored = append->stored;
+    item->has_id = append->id.len > 0;
     *ret_bytes = size;
     return item;
 }
@@ -169,6 +170,15 @@ static stele_status flush(const stele__queue *queue, const stele_session_key *ke
     return stele_lanes_flush(queue->lanes, lane_key, lane_key_size(key), deadline_ms, err);
 }
 
+/* Whether one of those asked for is among the failures that were forgotten; asked for all, it is told. */
+static bool may_be_forgotten(stele__queue *queue, const stele_session_key *key, uint64_t receipt)
+{
+    bool may_be = queue->forgotten > 0 && receipt <= queue->forgotten;
+    if (key == NULL)
+        queue->forgotten = 0;
+    return may_be;
+}
+
 /* Takes out what failed: of a receipt, of a session, or all; the first is told. */
 static stele_status take_failures(stele__queue *queue, const stele_session_key *key,
                                   const char *lane_key, uint64_t receipt, stele_error *err)
@@ -195,7 +205,12 @@ static stele_status take_failures(stele__queue *queue, const stele_session_key *
         if (*at == NULL)
             queue->end = at;
     }
+    bool unknown = may_be_forgotten(queue, key, receipt) && st == STELE_OK;
     (void)pthread_mutex_unlock(&queue->lock);
+    if (unknown)
+        return stele__store_fail(
+            err, STELE_E_UNKNOWN,
+            "so many appends have failed that it is not known whether this did");
     return st;
 }
 

@@ -121,6 +121,7 @@ stele_status stele__group_init(stele__group *group, stele__queued *const *items,
     stele_status st = slots != NULL ? make_room(group, count, err) : stele__store_no_memory(err);
     if (st != STELE_OK)
         return st;
+    group->repeatable = true;
     for (size_t i = 0; i < count; i++) {
         const stele__queued *item = items[i];
         size_t p = find_place(slots, mask, item, group->session_count);
@@ -132,6 +133,7 @@ stele_status stele__group_init(stele__group *group, stele__queued *const *items,
         group->taken++;
         if (!item->stored)
             continue;
+        group->repeatable = group->repeatable && item->has_id;
         group->places[group->event_count] = (int64_t)p + 1;
         group->events[group->event_count++] = item->event;
     }

@@ -59,6 +59,13 @@ static stele_status run_group(const stele_sessions *store, stele_conn *conn,
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
+/* What can no longer be told to who waits for it: that it may have failed is. The lock is held. */
+static void forget(stele__queue *queue, uint64_t receipt)
+{
+    if (receipt > queue->forgotten)
+        queue->forgotten = receipt;
+}
+
 void stele__queue_fail(stele_sessions *store, const stele__queued *item, const stele_error *why)
 {
     stele__queue *queue = store->queue;
@@ -79,11 +86,14 @@ void stele__queue_fail(stele_sessions *store, const stele__queued *item, const s
         *queue->end = failure;
         queue->end = &failure->next;
         queue->failure_count++;
+    } else {
+        forget(queue, item->receipt);
     }
     if (queue->failure_count > STELE__MOST_FAILURES) {
         stele__queue_failure *oldest = queue->failures;
         queue->failures = oldest->next;
         queue->failure_count--;
+        forget(queue, oldest->receipt);
         stele_free(oldest);
     }
     (void)pthread_mutex_unlock(&queue->lock);
@@ -115,9 +125,14 @@ static void tell(stele_sessions *store, stele__queued *const *items, const stele
 {
     stele_error why;
     uint64_t stored = 0;
+    uint64_t taken = 0;
     for (size_t i = 0; i < rows->count; i++)
         stored += rows->rows[i].status == 1 ? (uint64_t)rows->rows[i].stored : 0;
+    for (size_t i = 0; i < group->event_count; i++)
+        taken +=
+            (size_t)group->places[i] <= rows->count && rows->rows[group->places[i] - 1].status == 1;
     (void)atomic_fetch_add_explicit(&store->appended, stored, memory_order_relaxed);
+    (void)atomic_fetch_add_explicit(&store->duplicates, taken - stored, memory_order_relaxed);
     for (size_t i = 0; i < group->taken; i++) {
         size_t p = group->place_of[i];
         int32_t status = p < rows->count ? rows->rows[p].status : 0;
@@ -135,7 +150,7 @@ typedef enum verdict {
     VERDICT_FAILED
 } verdict;
 
-static verdict judge(const stele_sessions *store, stele_status st, const stele_error *why)
+static verdict judge(stele_status st, bool repeatable, const stele_error *why)
 {
     switch (st) {
     case STELE_OK:
@@ -148,9 +163,9 @@ static verdict judge(const stele_sessions *store, stele_status st, const stele_e
     case STELE_E_LOCKED:
     case STELE_E_CANCELED:
     case STELE_E_READ_ONLY:
-        return why->outcome_unknown && !store->idempotent ? VERDICT_FAILED : VERDICT_AGAIN;
+        return why->outcome_unknown && !repeatable ? VERDICT_FAILED : VERDICT_AGAIN;
     case STELE_E_UNKNOWN:
-        return store->idempotent ? VERDICT_AGAIN : VERDICT_FAILED;
+        return repeatable ? VERDICT_AGAIN : VERDICT_FAILED;
     case STELE_E_NOMEM:
     case STELE_E_CLOSED:
     case STELE_E_FORKED:
@@ -163,8 +178,8 @@ static verdict judge(const stele_sessions *store, stele_status st, const stele_e
 }
 
 /* Stores the first of them once. What it answers is told by the caller, but for single sessions. */
-static stele_status try_once(stele_sessions *store, stele__queued *const *items, size_t count,
-                             size_t *ret_taken, stele_error *err)
+static verdict try_once(stele_sessions *store, stele__queued *const *items, size_t count,
+                        size_t *ret_taken, stele_error *err)
 {
     stele__group group;
     stele_conn *conn = NULL;
@@ -183,9 +198,10 @@ static stele_status try_once(stele_sessions *store, stele__queued *const *items,
         learn(store, &group, rows);
         tell(store, items, &group, rows);
     }
+    verdict v = judge(st, store->idempotent && group.repeatable, err);
     sessions_append_group_rows_free(rows);
     stele__group_release(&group);
-    return st;
+    return v;
 }
 
 static int64_t now_ms(void)
@@ -203,9 +219,13 @@ static void store_items(stele_sessions *store, stele__queued *const *items, size
     for (;;) {
         size_t taken = 0;
         stele_error_clear(&why);
-        verdict v = judge(store, try_once(store, items, count, &taken, &why), &why);
+        verdict v = try_once(store, items, count, &taken, &why);
         if (v == VERDICT_STORED && taken == count)
             return;
+        if (v == VERDICT_FAILED && taken < count && taken > 0) {
+            fail_all(store, items, taken, &why); /* those behind were not sent */
+            v = VERDICT_STORED;
+        }
         if (v == VERDICT_STORED) {
             items += taken;
             count -= taken;

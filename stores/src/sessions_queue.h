@@ -14,6 +14,7 @@ typedef struct stele__queued {
     stele_str event;
     stele_str delta;
     bool stored;        /* the event is, not only its state */
+    bool has_id;        /* by which it is not stored again; of idempotent stores */
     stele_opt_ts meant; /* when the session that it is meant for began, if that is known */
     uint64_t receipt;
 } stele__queued;
@@ -36,10 +37,11 @@ struct stele__queue {
     stele__queue_failure *failures; /* oldest first */
     stele__queue_failure **end;     /* where the next one goes */
     size_t failure_count;
-    uint64_t untold; /* failures that nobody asked for, those no longer kept included */
+    uint64_t untold;    /* failures that nobody asked for, those no longer kept included */
+    uint64_t forgotten; /* the last receipt among these; 0: all are kept */
 };
 
-/* More failures than that are told to on_error only. */
+/* Of more failures than that the first are told to on_error only. */
 #define STELE__MOST_FAILURES 10000
 
 /* Fails an append: kept for who asks, and told to on_error. */
@@ -63,6 +65,7 @@ typedef struct stele__group {
     size_t event_count;
     size_t *place_of; /* of each item, from 0 */
     size_t taken;     /* items in it, from the first on */
+    bool repeatable;  /* all of them may be stored again, and are not there twice then */
 } stele__group;
 
 /*

@@ -246,6 +246,32 @@ static void test_failures_are_told(void **state)
     close_store(s);
 }
 
+/* More failures than are kept: nobody is told that one of them is stored. */
+static void test_failures_that_were_forgotten(void **state)
+{
+    (void)state;
+    stele_session_key gone = key_of("gone");
+    stele_session_key fine = key_of("fine");
+    stele_session_appended first = {0};
+    stele_session_appended later = {0};
+    stele_sessions *s = open_async(NULL, NULL);
+    const char *json = event_json("e", "user", "x");
+    create_session("fine");
+    assert_ok(append(s, "gone", json, &first));
+    for (int i = 0; i < 10100; i++)
+        assert_ok(append(s, "gone", json, &later));
+    assert_status(stele_sessions_wait(s, &gone, later.receipt, 60000, &err), STELE_E_NOT_FOUND);
+    assert_status(stele_sessions_wait(s, &gone, first.receipt, 10000, &err), STELE_E_UNKNOWN);
+    assert_ok(append(s, "fine", json, &later));
+    assert_ok(stele_sessions_wait(s, &fine, later.receipt, 10000, &err)); /* it came afterwards */
+    assert_status(stele_sessions_flush(s, &fine, 10000, &err), STELE_E_UNKNOWN);
+    assert_status(stele_sessions_flush(s, NULL, 10000, &err), STELE_E_NOT_FOUND);
+    assert_ok(stele_sessions_flush(s, &fine, 10000, &err));
+    uint64_t lost = 0;
+    assert_ok(stele_sessions_close(s, 10000, &lost, &err));
+    assert_in_range(lost, 90, 110); /* those that no flush has told */
+}
+
 /* State of many events in one go: the last value of a key counts, none is lost. */
 static void test_states_are_merged_in_order(void **state)
 {
@@ -283,6 +309,58 @@ static void test_idempotent(void **state)
         assert_ok(append(s, "s", event_json(i % 2 == 0 ? "even" : "odd", "user", "x"), NULL));
     assert_ok(stele_sessions_flush(s, NULL, 10000, &err));
     assert_int_equal(number("SELECT count(*) FROM {session_events}"), 2);
+    stele_sessions_stats stats;
+    stele_sessions_get_stats(s, &stats);
+    assert_int_equal(stats.appended, 2);
+    assert_int_equal(stats.duplicates, 28);
+    close_store(s);
+}
+
+/* What has no id cannot be there already: neither kind of store takes two of them for one. */
+static void test_events_without_an_id(void **state)
+{
+    (void)state;
+    static const char *const ids[] = {"", "\"id\": \"\", ", "\"id\": null, ", "\"id\": 7, "};
+    char json[256];
+    create_session("s");
+    for (int queued = 0; queued < 2; queued++) {
+        stele_sessions_options options = world_options();
+        options.async_persist = queued != 0;
+        options.idempotent_events = true;
+        stele_sessions *s = open_store(&options);
+        peer("TRUNCATE {session_events}");
+        for (size_t i = 0; i < 8; i++) {
+            snprintf(json, sizeof json, "{%s\"choices\": [{\"message\": {\"content\": \"%zu\"}}]}",
+                     ids[i % 4], i);
+            assert_ok(append(s, "s", json, NULL));
+        }
+        assert_ok(stele_sessions_flush(s, NULL, 10000, &err));
+        assert_int_equal(number("SELECT count(*) FROM {session_events}"), 8);
+        close_store(s);
+    }
+}
+
+/* What goes to the application's state, too, comes behind what was queued before. */
+static void test_strict_ones_are_stored_at_once(void **state)
+{
+    (void)state;
+    stele_session_appended appended = {0};
+    stele_sessions_options options = world_options();
+    options.async_persist = true;
+    options.strict = true;
+    stele_sessions *s = open_store(&options);
+    create_session("s");
+    assert_ok(append(s, "s", event_json("e-1", "user", "x"), &appended));
+    assert_true(appended.queued);
+    assert_ok(append(s, "s",
+                     "{\"id\": \"e-2\", \"stateDelta\": {\"app:k\": \"dg==\"}, \"choices\":"
+                     " [{\"message\": {\"content\": \"x\"}}]}",
+                     &appended));
+    assert_false(appended.queued);
+    assert_true(appended.row_id > 0);
+    assert_string_equal(answer("SELECT string_agg(event ->> 'id', ' ' ORDER BY created_at)"
+                               " FROM {session_events}"),
+                        "e-1 e-2");
     close_store(s);
 }
 
@@ -359,8 +437,11 @@ int main(void)
         STORED(test_nothing_enters_a_session_created_anew_elsewhere),
         STORED(test_sessions_that_were_forgotten),
         STORED(test_failures_are_told),
+        STORED(test_failures_that_were_forgotten),
         STORED(test_states_are_merged_in_order),
         STORED(test_idempotent),
+        STORED(test_events_without_an_id),
+        STORED(test_strict_ones_are_stored_at_once),
         STORED(test_closing),
         STORED(test_closing_without_time),
     };
