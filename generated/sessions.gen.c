@@ -15465,7 +15465,16 @@ static const stele_gen_part sessions_restore_session_parts[] = {
     STELE_PARAM(1),
     STELE_SQL(" AND y.session_id = "),
     STELE_PARAM(2),
-    STELE_SQL("\n      AND y.deleted_at = t.deleted_at RETURNING y.id\n"
+    STELE_SQL("\n      AND y.deleted_at = t.deleted_at\n"
+              "      AND NOT EXISTS ( -- one that a peer stored meanwhile, which does not look for "
+              "the session\n"
+              "          SELECT FROM "),
+    STELE_TABLE("session_summaries"),
+    STELE_SQL(" AS p\n"
+              "          WHERE p.app_name = y.app_name AND p.user_id = y.user_id AND p.session_id "
+              "= y.session_id\n"
+              "            AND p.filter_key = y.filter_key AND p.deleted_at IS NULL)\n"
+              "    RETURNING y.id\n"
               ")\n"
               "SELECT t.id, (SELECT count(*) FROM e), (SELECT count(*) FROM r), (SELECT count(*) "
               "FROM y) FROM t"),

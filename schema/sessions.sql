@@ -1023,7 +1023,12 @@ WITH d AS MATERIALIZED (
 ), y AS (
     UPDATE {session_summaries y} SET deleted_at = NULL FROM t
     WHERE y.app_name = :app_name AND y.user_id = :user_id AND y.session_id = :session_id
-      AND y.deleted_at = t.deleted_at RETURNING y.id
+      AND y.deleted_at = t.deleted_at
+      AND NOT EXISTS ( -- one that a peer stored meanwhile, which does not look for the session
+          SELECT FROM {session_summaries p}
+          WHERE p.app_name = y.app_name AND p.user_id = y.user_id AND p.session_id = y.session_id
+            AND p.filter_key = y.filter_key AND {not_deleted p})
+    RETURNING y.id
 )
 SELECT t.id, (SELECT count(*) FROM e), (SELECT count(*) FROM r), (SELECT count(*) FROM y) FROM t;
 

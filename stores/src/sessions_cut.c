@@ -2,18 +2,22 @@
 
 #include "banned.h"
 
+typedef enum cut_kind { CUT_AFTER, CUT_FROM, CUT_ALL } cut_kind;
+
 /* Which events go, as all statements of the pipeline must be told. */
 typedef struct cut {
     const stele_session_key *key;
-    stele_str event_id;
-    bool including;
+    stele_str event_id; /* "" for all */
+    cut_kind kind;
     bool indexed;
 } cut;
 
 #define CUT_PARAMS(c, NAME)                                                                        \
     STELE__KEY(*(c)->key), .event_id = stele_text_of((c)->event_id),                               \
                            .find = (c)->indexed ? NAME##_FIND_INDEX : NAME##_FIND_SCAN,            \
-                           .cut = (c)->including ? NAME##_CUT_FROM : NAME##_CUT_AFTER
+                           .cut = (c)->kind == CUT_ALL    ? NAME##_CUT_ALL                         \
+                                  : (c)->kind == CUT_FROM ? NAME##_CUT_FROM                        \
+                                                          : NAME##_CUT_AFTER
 
 static stele_status queue_soft(const cut *c, stele_pipeline *p, uint64_t *ret_count,
                                stele_error *err)
@@ -61,22 +65,35 @@ static stele_status run_cut(const stele_sessions *store, stele_conn *conn, const
     return STELE_OK;
 }
 
+static stele_status truncate(stele_sessions *store, const cut *c, uint64_t *ret_count,
+                             stele_error *err)
+{
+    stele_conn *conn = NULL;
+    uint64_t count = 0;
+    stele_status st = stele__sessions_begin_after(store, c->key, &conn, err);
+    if (st != STELE_OK)
+        return st;
+    st = stele__sessions_end(store, conn, run_cut(store, conn, c, &count, err));
+    if (st == STELE_OK && ret_count != NULL)
+        *ret_count = count;
+    return st;
+}
+
 stele_status stele_sessions_truncate_after(stele_sessions *store, const stele_session_key *key,
                                            stele_str event_id, bool including, uint64_t *ret_count,
                                            stele_error *err)
 {
-    stele_conn *conn = NULL;
-    uint64_t count = 0;
-    cut c = {key, event_id, including, store->event_id_index};
+    cut c = {key, event_id, including ? CUT_FROM : CUT_AFTER, store->event_id_index};
     stele_status st = stele__sessions_check_key(key, err);
     if (st == STELE_OK && event_id.len == 0)
         st = stele__store_fail(err, STELE_E_INPUT, "event id is required");
-    if (st == STELE_OK)
-        st = stele__sessions_begin_after(store, key, &conn, err);
-    if (st != STELE_OK)
-        return st;
-    st = stele__sessions_end(store, conn, run_cut(store, conn, &c, &count, err));
-    if (st == STELE_OK && ret_count != NULL)
-        *ret_count = count;
-    return st;
+    return st == STELE_OK ? truncate(store, &c, ret_count, err) : st;
+}
+
+stele_status stele_sessions_truncate(stele_sessions *store, const stele_session_key *key,
+                                     uint64_t *ret_count, stele_error *err)
+{
+    cut c = {key, stele_s(""), CUT_ALL, store->event_id_index};
+    stele_status st = stele__sessions_check_key(key, err);
+    return st == STELE_OK ? truncate(store, &c, ret_count, err) : st;
 }

@@ -77,7 +77,8 @@ static stele_status read_delta(stele__json *j, stele_str *ret_delta, stele_error
         stele_str value = stele__json_value(j);
         if (j->bad || stele__json_is(value, "null"))
             continue;
-        if (value.data[0] != '"' || !stele__store_is_base64(value.data + 1, value.len - 2))
+        stele_str text = {value.data + 1, value.len - 2};
+        if (value.data[0] != '"' || stele__json_base64(text, NULL) == SIZE_MAX)
             return stele__store_fail(err, STELE_E_INPUT,
                                      "value of \"%.*s\" in the event's stateDelta is no base64",
                                      (int)(key.len < 100 ? key.len : 100), key.data);

@@ -17,7 +17,7 @@ typedef struct stele__event_facts {
 /* Reads an event: STELE_E_INPUT for what is none. */
 stele_status stele__event_read(stele_str json, stele__event_facts *ret_facts, stele_error *err);
 
-/* Writes one: STELE_E_INPUT for parts that are no JSON, STELE_E_NOMEM. */
+/* Writes one: STELE_E_INPUT for parts that are no JSON or no time, STELE_E_NOMEM. */
 stele_status stele__event_write(const stele_event *event, stele__store_text *text,
                                 stele_error *err);
 

@@ -60,13 +60,15 @@ static stele_status check_track(const stele_session_key *key, stele_str track, s
 
 /*
  * Whether an error came of decoding the list of tracks that the session has. What we send is JSON, so
- * that it cannot be meant when it is UTF-8.
+ * that it cannot be meant when it is UTF-8, and has no half of a surrogate pair.
  */
 static bool is_of_the_list(const stele_error *why, const sessions_append_track_event_params *params)
 {
     if (strcmp(why->sqlstate, "22021") == 0)
         return stele__store_is_utf8(params->track.v) && stele__store_is_utf8(params->event.v);
-    return strcmp(why->sqlstate, "22023") == 0 || strcmp(why->sqlstate, "22P02") == 0;
+    if (strcmp(why->sqlstate, "22P02") == 0)
+        return !stele__json_has_half(params->event.v);
+    return strcmp(why->sqlstate, "22023") == 0;
 }
 
 static stele_status run_track(stele_sessions *store, stele_conn *conn,

@@ -166,8 +166,11 @@ stele_status stele_get_next(stele_get_call *call, stele_error *err)
 {
     get_chain *chain = (get_chain *)call;
     const stele_sessions *store = call->store;
-    if (chain->next == store->get_hook_count)
+    if (chain->next == store->get_hook_count) {
+        stele_session_free(*call->ret_session); /* of a try before */
+        *call->ret_session = NULL;
         return get_now(call->store, call->key, call->options, call->ret_session, err);
+    }
     const stele_get_hook *hook = &store->get_hooks[chain->next++];
     const stele_session_get_options *options = call->options;
     stele_status st = hook->fn(call, hook->user, err);

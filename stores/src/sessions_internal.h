@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "stele/pipeline.h"
 #include "stele/sessions.h"
@@ -14,11 +15,13 @@
 
 typedef struct stele__summaries stele__summaries; /* of the files that make summaries */
 typedef struct stele__seen stele__seen;           /* of sessions_seen.c */
+typedef struct stele__patrol stele__patrol;       /* of sessions_cleanup.c */
 typedef struct stele__queue stele__queue; /* of appends that return before they are stored */
 
 struct stele_sessions {
     stele_db *db; /* a handle of the store's own: its names, its soft delete */
     stele_sweeper *sweeper;
+    stele__patrol *patrol;       /* of the sweeper's thread */
     stele__summaries *summaries; /* NULL without a summarizer */
     stele__queue *queue;         /* NULL without async_persist */
     stele__seen *seen;           /* likewise */
@@ -40,6 +43,8 @@ struct stele_sessions {
     size_t get_hook_count;
     void (*on_error)(const stele_session_key *key, const stele_error *err, void *user);
     void *on_error_user;
+    pid_t pid;              /* of the process that opened it */
+    pthread_mutex_t ending; /* held while it is shut down: once, whoever comes first */
     /* Calls under way, which closing waits for. */
     pthread_mutex_t lock;
     pthread_cond_t idle;
@@ -62,7 +67,13 @@ stele_status stele__sessions_check_key(const stele_session_key *key, stele_error
 
 /* ---- operations ------------------------------------------------------------------------------ */
 
-/* Around calls that use the store outside of _begin and _end: STELE_E_CLOSED once it is closing. */
+/* STELE_E_FORKED in a child process, which has neither the threads nor the connections. */
+stele_status stele__sessions_check_fork(const stele_sessions *store, stele_error *err);
+
+/*
+ * Around calls that use the store outside of _begin and _end: STELE_E_CLOSED once it is closing,
+ * STELE_E_FORKED.
+ */
 stele_status stele__sessions_enter(stele_sessions *store, stele_error *err);
 void stele__sessions_leave(stele_sessions *store);
 
@@ -97,6 +108,11 @@ void stele__seen_free(stele_sessions *store);
 void stele__seen_note(stele_sessions *store, const stele_session_key *key, stele_ts created_at);
 void stele__seen_forget(stele_sessions *store, const stele_session_key *key);
 stele_opt_ts stele__seen_when(stele_sessions *store, const stele_session_key *key);
+
+/* After each sweep of the store's own: repairs some more of what a peer's cleanup has left. */
+stele_status stele__patrol_open(stele_sessions *store, stele_error *err);
+void stele__patrol_on(stele_sessions *store);
+void stele__patrol_free(stele_sessions *store);
 
 /* What statements take for a TTL: NULL for none. */
 stele_in_interval_n stele__sessions_ttl(int64_t ttl_ms);

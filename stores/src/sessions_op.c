@@ -1,10 +1,22 @@
+#include <unistd.h>
+
 #include "sessions_queue.h"
 #include "summaries.h"
 
 #include "banned.h"
 
+stele_status stele__sessions_check_fork(const stele_sessions *store, stele_error *err)
+{
+    if (store->pid == getpid())
+        return STELE_OK;
+    return stele__store_fail(err, STELE_E_FORKED, "the store was opened before a fork");
+}
+
 stele_status stele__sessions_enter(stele_sessions *store, stele_error *err)
 {
+    stele_status st = stele__sessions_check_fork(store, err);
+    if (st != STELE_OK)
+        return st; /* another thread of the parent may hold the lock for ever */
     (void)pthread_mutex_lock(&store->lock);
     bool closed = store->closed;
     store->under_way += !closed;

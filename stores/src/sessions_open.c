@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <unistd.h>
 
 #include "sessions.gen.h"
 #include "sessions_internal.h"
@@ -189,6 +190,12 @@ static void tell_cleanup(const stele_sweep_place *place, const stele_error *err,
         store->on_error(NULL, err, store->on_error_user);
 }
 
+static void repair_more(const stele_sweep_report *report, void *user)
+{
+    (void)report;
+    stele__patrol_on(user);
+}
+
 static stele_status open_sweeper(stele_sessions *store, const stele_sessions_options *options,
                                  stele_error *err)
 {
@@ -203,8 +210,10 @@ static stele_status open_sweeper(stele_sessions *store, const stele_sessions_opt
                                   ? options->cleanup_rows_per_second
                                   : DEFAULT_CLEANUP_ROWS;
     sweeper.on_error = tell_cleanup;
+    sweeper.on_swept = repair_more;
     sweeper.user = store;
-    return stele_sweeper_open(store->db, &sweeper, &store->sweeper, err);
+    stele_status st = stele__patrol_open(store, err);
+    return st == STELE_OK ? stele_sweeper_open(store->db, &sweeper, &store->sweeper, err) : st;
 }
 
 /* Which optional indexes of schema/sessions.yaml are wanted. */
@@ -246,8 +255,10 @@ static void release(stele_sessions *store, uint32_t drain_ms)
         stele_db_close_wait(store->db, drain_ms);
     (void)pthread_cond_destroy(&store->idle);
     (void)pthread_mutex_destroy(&store->lock);
+    (void)pthread_mutex_destroy(&store->ending);
     stele__summaries_free(store);
     stele__queue_free(store);
+    stele__patrol_free(store);
     stele_free(store->append_hooks);
     stele_free(store->get_hooks);
     stele_free(store);
@@ -278,7 +289,9 @@ stele_status stele_sessions_open(const stele_sessions_options *given_options,
     if (store == NULL)
         return stele__store_no_memory(err);
     memset(store, 0, sizeof *store);
-    (void)pthread_mutex_init(&store->lock, NULL); /* neither fails on Linux */
+    store->pid = getpid();
+    (void)pthread_mutex_init(&store->lock, NULL); /* none of these fails on Linux */
+    (void)pthread_mutex_init(&store->ending, NULL);
     (void)pthread_cond_init(&store->idle, NULL);
     st = fill(store, &options, err);
     if (st == STELE_OK)
@@ -305,37 +318,60 @@ stele_status stele_sessions_open(const stele_sessions_options *given_options,
 
 /* ---- closing --------------------------------------------------------------------------------- */
 
-stele_status stele_sessions_shutdown(stele_sessions *store, uint32_t deadline_ms,
-                                     uint64_t *ret_lost, stele_error *err)
+/* What is left of a deadline, for the next of those who share it. */
+static uint32_t left_of(int64_t until_ns)
 {
-    if (ret_lost != NULL)
-        *ret_lost = 0;
+    int64_t left = (until_ns - stele__summary_now_ns()) / 1000000;
+    return left > 0 ? (uint32_t)left : 0;
+}
+
+static int64_t until_of(uint32_t deadline_ms)
+{
+    return stele__summary_now_ns() + (int64_t)deadline_ms * 1000000;
+}
+
+/* The first failure is told; who is behind gets what time is left. */
+static stele_status shut_down(stele_sessions *store, int64_t until_ns, uint64_t *ret_lost,
+                              stele_error *err)
+{
     if (store->sweeper == NULL)
         return STELE_OK; /* not for the first time */
     stele__sessions_shut(store);
-    stele_status st = stele__queue_close(store, deadline_ms, ret_lost, err);
-    if (st == STELE_E_FORKED)
-        return st;
+    stele_status st = stele__queue_close(store, left_of(until_ns), ret_lost, err);
     stele_status next =
-        stele_sweeper_close(store->sweeper, deadline_ms, st == STELE_OK ? err : NULL);
-    if (next == STELE_E_FORKED)
-        return next;
+        stele_sweeper_close(store->sweeper, left_of(until_ns), st == STELE_OK ? err : NULL);
     store->sweeper = NULL;
     st = st == STELE_OK ? next : st;
-    next = stele__summaries_stop(store, deadline_ms, st == STELE_OK ? err : NULL);
+    next = stele__summaries_stop(store, left_of(until_ns), st == STELE_OK ? err : NULL);
     return st == STELE_OK ? next : st;
+}
+
+stele_status stele_sessions_shutdown(stele_sessions *store, uint32_t deadline_ms,
+                                     uint64_t *ret_lost, stele_error *err)
+{
+    int64_t until_ns = until_of(deadline_ms);
+    if (ret_lost != NULL)
+        *ret_lost = 0;
+    stele_status st = stele__sessions_check_fork(store, err);
+    if (st != STELE_OK)
+        return st;
+    (void)pthread_mutex_lock(&store->ending);
+    st = shut_down(store, until_ns, ret_lost, err);
+    (void)pthread_mutex_unlock(&store->ending);
+    return st;
 }
 
 stele_status stele_sessions_close(stele_sessions *store, uint32_t deadline_ms, uint64_t *ret_lost,
                                   stele_error *err)
 {
+    int64_t until_ns = until_of(deadline_ms);
     if (ret_lost != NULL)
         *ret_lost = 0;
     if (store == NULL)
         return STELE_OK;
     stele_status st = stele_sessions_shutdown(store, deadline_ms, ret_lost, err);
     if (st != STELE_E_FORKED) /* the parent's: its memory is left alone */
-        release(store, deadline_ms);
+        release(store, left_of(until_ns));
     return st;
 }
 

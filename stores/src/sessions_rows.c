@@ -120,30 +120,37 @@ static bool is_wanted(const stele__wanted_tracks *wanted, stele_str name)
     return false;
 }
 
-/* Names of a JSON array of texts; NULL for what is none, or when memory is out. */
-static stele_str *list_names(stele__store_arena *arena, stele_bytes value, size_t *ret_count)
+/* Names of a JSON array of texts; NULL for what is none. */
+static stele_status list_names(stele__store_arena *arena, stele_bytes value, stele_str **ret_names,
+                               size_t *ret_count, stele_error *err)
 {
     stele_str text = {(const char *)value.data, value.len};
     size_t commas = 1;
+    size_t count = 0;
     for (size_t i = 0; i < text.len; i++)
         commas += text.data[i] == ',';
     stele_str *names = stele__store_take(arena, commas * sizeof *names);
+    if (names == NULL)
+        return stele__store_no_memory(err);
     stele__json j = stele__json_of(text);
-    size_t count = 0;
-    if (names == NULL || stele__json_peek(&j) != '[')
-        return NULL;
+    *ret_names = NULL;
+    if (stele__json_peek(&j) != '[')
+        return STELE_OK;
     for (bool first = stele__json_enter(&j, '['); stele__json_item(&j, &first);) {
         stele_str raw = stele__json_string(&j);
-        char *name = j.bad ? NULL : stele__store_take(arena, raw.len + 1);
-        size_t len = name != NULL ? stele__json_unescape(raw, name) : SIZE_MAX;
+        char *name = stele__store_take(arena, raw.len + 1);
+        if (name == NULL)
+            return stele__store_no_memory(err);
+        size_t len = j.bad ? SIZE_MAX : stele__json_unescape(raw, name);
         if (len == SIZE_MAX)
-            return NULL;
+            return STELE_OK;
         name[len] = '\0';
         names[count].data = name;
         names[count++].len = len;
     }
     *ret_count = count;
-    return stele__json_done(&j) ? names : NULL;
+    *ret_names = stele__json_done(&j) ? names : NULL;
+    return STELE_OK;
 }
 
 /* A list of tracks that cannot be read hides nothing: then there are those that have events. */
@@ -162,10 +169,13 @@ static stele_status add_tracks(stele__gathering *g, const stele__wanted_tracks *
                                stele_error *err)
 {
     const stele_session_value *list = stele_session_find(g->session, "tracks");
+    stele_str *names = NULL;
     size_t count = 0;
     if (list == NULL || list->value.data == NULL || list->value.len == 0)
         return STELE_OK;
-    stele_str *names = list_names(g->arena, list->value, &count);
+    stele_status st = list_names(g->arena, list->value, &names, &count, err);
+    if (st != STELE_OK)
+        return st;
     if (names == NULL)
         names = names_of_rows(g, &count);
     stele_session_track *tracks = stele__store_take(g->arena, (count + 1) * sizeof *tracks);

@@ -34,7 +34,7 @@ static stele_status take_value(routing *r, stele_str key, stele_str json,
     if (bytes == NULL)
         return stele__store_no_memory(err);
     value->value.data = bytes;
-    value->value.len = stele__store_base64_decode(json.data + 1, json.len - 2, bytes);
+    value->value.len = stele__json_base64((stele_str){json.data + 1, json.len - 2}, bytes);
     return STELE_OK;
 }
 

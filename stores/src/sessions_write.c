@@ -86,6 +86,16 @@ static stele_status check_json(stele_str json, char open, const char *what, stel
                                            : "");
 }
 
+/* What peers read as a time: years of four digits. */
+static stele_status check_time(stele_ts ts, stele_error *err)
+{
+    const stele_ts first = INT64_C(-62135596800000000);
+    const stele_ts end = INT64_C(253402300800000000);
+    if (ts >= first && ts < end)
+        return STELE_OK;
+    return stele__store_fail(err, STELE_E_INPUT, "the timestamp is not within the years 1 to 9999");
+}
+
 static void add_message(const stele_event *event, stele__store_text *text)
 {
     stele_str role = event->role;
@@ -130,6 +140,9 @@ stele_status stele__event_write(const stele_event *event, stele__store_text *tex
     stele_status st = check_json(event->tool_calls, '[', "tool_calls", err);
     if (st == STELE_OK)
         st = check_json(event->extensions, '{', "extensions", err);
+    stele_ts timestamp = event->timestamp.has ? event->timestamp.v : stele__event_now();
+    if (st == STELE_OK)
+        st = check_time(timestamp, err);
     if (st != STELE_OK)
         return st;
     if (id.len == 0) {
@@ -139,7 +152,6 @@ stele_status stele__event_write(const stele_event *event, stele__store_text *tex
             return stele__store_fail(err, st, "no random numbers for an event id");
         id = stele_s(stele_uuid_format(uuid, made));
     }
-    stele_ts timestamp = event->timestamp.has ? event->timestamp.v : stele__event_now();
     stele__store_adds(text, "{");
     add_response(event, id, timestamp, text);
     add_text(text, "id", id);
@@ -163,6 +175,8 @@ stele_status stele__track_write(stele_str track, stele_str payload, stele_ts tim
                                 stele__store_text *text, stele_error *err)
 {
     stele_status st = check_json(payload, '\0', "the payload", err);
+    if (st == STELE_OK)
+        st = check_time(timestamp, err);
     if (st != STELE_OK)
         return st;
     stele__store_adds(text, "{");

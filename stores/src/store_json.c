@@ -260,6 +260,61 @@ size_t stele__json_unescape(stele_str raw, char *out)
     return len;
 }
 
+/* The next character, which must be one of ASCII; '\0' for others. */
+static char next_ascii(const char **at)
+{
+    const char *c = *at;
+    *at += *c != '\\' ? 1 : c[1] == 'u' ? 6 : 2;
+    if (*c != '\\')
+        return *c;
+    if (c[1] == 'u')
+        return hex4(c + 2) < 0x80 ? (char)hex4(c + 2) : '\0';
+    return c[1] == '/' ? '/' : '\0';
+}
+
+size_t stele__json_base64(stele_str raw, uint8_t *out)
+{
+    char four[4];
+    uint8_t bytes[3];
+    size_t count = 0;
+    size_t done = 0;
+    bool ended = false;
+    for (const char *at = raw.data; at < raw.data + raw.len;) {
+        if (ended)
+            return SIZE_MAX;
+        four[count++] = next_ascii(&at);
+        if (count < 4)
+            continue;
+        count = 0;
+        size_t len = stele__store_base64_decode(four, 4, bytes);
+        if (len == SIZE_MAX)
+            return SIZE_MAX;
+        if (out != NULL)
+            memcpy(out + done, bytes, len);
+        done += len;
+        ended = four[3] == '=';
+    }
+    return count == 0 ? done : SIZE_MAX;
+}
+
+bool stele__json_has_half(stele_str json)
+{
+    const char *end = json.data + json.len;
+    for (const char *at = json.data; at < end; at++) {
+        uint32_t c = 0;
+        if (*at != '\\')
+            continue;
+        at++;
+        if (*at != 'u')
+            continue;
+        size_t used = code_point(at + 1, end, &c);
+        if (used == SIZE_MAX)
+            return true;
+        at += used;
+    }
+    return false;
+}
+
 /* Bytes of the character at `at`; 0 for what is none. */
 static size_t utf8_length(const unsigned char *at, size_t left)
 {

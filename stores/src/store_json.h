@@ -61,6 +61,15 @@ static inline bool stele__json_is(stele_str raw, const char *s)
  */
 size_t stele__json_unescape(stele_str raw, char *out);
 
+/*
+ * A raw string that is base64, escaped or not, into `out` (3/4 of raw.len bytes suffice; NULL: it is only
+ * looked at). Gives the length; SIZE_MAX for what is none.
+ */
+size_t stele__json_base64(stele_str raw, uint8_t *out);
+
+/* Whether a text that is JSON has half a surrogate pair somewhere, which the server does not take. */
+bool stele__json_has_half(stele_str json);
+
 /* Whether a text is UTF-8 as PostgreSQL takes it, NUL excluded. */
 bool stele__store_is_utf8(stele_str text);
 

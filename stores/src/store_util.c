@@ -245,16 +245,6 @@ size_t stele__store_base64_decode(const char *text, size_t len, uint8_t *out)
     return done;
 }
 
-bool stele__store_is_base64(const char *text, size_t len)
-{
-    uint8_t out[3];
-    for (size_t i = 0; i < len; i += 4)
-        if (len - i < 4 || stele__store_base64_decode(text + i, 4, out) == SIZE_MAX ||
-            (i + 4 < len && text[i + 3] == '='))
-            return false;
-    return true;
-}
-
 int stele__store_compare(stele_str a, stele_str b)
 {
     size_t len = a.len < b.len ? a.len : b.len;

@@ -61,8 +61,6 @@ void stele__store_text_free(stele__store_text *text);
 /* Standard base64 with padding into `out` (3/4 of `len` bytes suffice); SIZE_MAX for what is none. */
 size_t stele__store_base64_decode(const char *text, size_t len, uint8_t *out);
 
-bool stele__store_is_base64(const char *text, size_t len);
-
 /* By bytes, a prefix before what it begins. */
 int stele__store_compare(stele_str a, stele_str b);
 

@@ -52,6 +52,34 @@ static void test_state_delta(void **state)
     assert_int_equal(number("SELECT count(*) FROM {app_states}"), 0);
 }
 
+/* Writers of JSON may escape what base64 has: it is the same text. */
+static void test_escapes_in_a_delta(void **state)
+{
+    (void)state;
+    static const char json[] =
+        "{\"id\": \"e-1\", \"stateDelta\": {\"a\": \"\\/\\/8=\", \"app:b\": \"P\\u003D\\u003d=\","
+        " \"user:c\": \"YS9\\u0069\"}}";
+    static const char fine[] =
+        "{\"id\": \"e-1\", \"stateDelta\": {\"a\": \"\\/\\/8=\", \"app:b\": \"Pw\\u003D\\u003d\","
+        " \"user:c\": \"YS9\\u0069\"}}";
+    stele_session_key key = key_of("s");
+    create_session("s");
+    assert_status(append("s", json, NULL), STELE_E_INPUT);
+    assert_ok(append("s", fine, NULL));
+    flush_store();
+    STELE_AUTO(stele_session) session = get_session("s", NULL);
+    assert_string_equal(state_of(session, "a"), "\xff\xff");
+    assert_string_equal(state_of(session, "app:b"), "?");
+    assert_string_equal(state_of(session, "user:c"), "a/b");
+    stele_sessions_options options = world_options();
+    options.strict = true;
+    stele_sessions *strict = open_store(&options);
+    assert_ok(stele_sessions_append(strict, &key, stele_s(fine), NULL, &err));
+    close_store(strict);
+    assert_string_equal(answer("SELECT value FROM {app_states} WHERE key = 'b'"), "?");
+    assert_string_equal(answer("SELECT value FROM {user_states} WHERE key = 'c'"), "a/b");
+}
+
 static void test_expired_session(void **state)
 {
     (void)state;
@@ -313,12 +341,19 @@ static void test_strict_mode(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORED(test_sync_mode),         STORED(test_state_delta),
-        STORED(test_expired_session),   STORED(test_partial_event),
-        STORED(test_what_is_stored),    STORED(test_skip_insert_when_response_missing),
-        STORED(test_session_not_found), STORED(test_what_is_no_event),
-        STORED(test_built_event),       STORED(test_ttl_exact_and_lazy),
-        STORED(test_idempotent_events), STORED(test_strict_mode),
+        STORED(test_sync_mode),
+        STORED(test_state_delta),
+        STORED(test_escapes_in_a_delta),
+        STORED(test_expired_session),
+        STORED(test_partial_event),
+        STORED(test_what_is_stored),
+        STORED(test_skip_insert_when_response_missing),
+        STORED(test_session_not_found),
+        STORED(test_what_is_no_event),
+        STORED(test_built_event),
+        STORED(test_ttl_exact_and_lazy),
+        STORED(test_idempotent_events),
+        STORED(test_strict_mode),
     };
     dbtest_require_server();
     return RUN_STORED(tests);

@@ -74,9 +74,35 @@ static void test_nul(void **state)
         stele_sessions_append(store, &key, stele_s(event_json("e", "user", "\\ud800")), NULL, &err),
         STELE_E_VALUE);
     assert_int_equal(number("SELECT count(*) FROM {session_events}"), 0);
-    assert_status(stele_sessions_append_track(store, &key, text_of("t"), text_of("\"\\u0000\""),
-                                              (stele_opt_ts){0}, NULL, &err),
-                  STELE_E_VALUE);
+    static const char *const payloads[] = {"\"\\u0000\"", "\"\\ud800\"", "{\"\\udc00\": 1}",
+                                           "[\"\\ud800\\n\"]"};
+    for (size_t i = 0; i < sizeof payloads / sizeof *payloads; i++)
+        assert_status(stele_sessions_append_track(store, &key, text_of("t"), text_of(payloads[i]),
+                                                  (stele_opt_ts){0}, NULL, &err),
+                      STELE_E_VALUE);
+}
+
+/* What peers cannot read as a time would hide the whole session from them. */
+static void test_times_of_no_year(void **state)
+{
+    (void)state;
+    static const int64_t times[] = {STELE_TS_INFINITY, STELE_TS_NEG_INFINITY,
+                                    INT64_C(-62135596800000001), INT64_C(253402300800000000)};
+    stele_session_key key = key_of("s");
+    stele_event event = STELE_EVENT_INIT;
+    event.content = text_of("x");
+    create_session("s");
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        stele_opt_ts at = {true, times[i]};
+        event.timestamp = at;
+        assert_status(stele_sessions_append_event(store, &key, &event, NULL, &err), STELE_E_INPUT);
+        assert_said("years 1 to 9999");
+        assert_status(
+            stele_sessions_append_track(store, &key, text_of("t"), text_of("1"), at, NULL, &err),
+            STELE_E_INPUT);
+    }
+    event.timestamp.v = times[3] - 1;
+    assert_ok(stele_sessions_append_event(store, &key, &event, NULL, &err));
 }
 
 /* A list of tracks that is none: reads go on, with the tracks that there are. */
@@ -181,8 +207,13 @@ static void test_large(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORED(test_long_keys),       STORED(test_invalid_utf8),        STORED(test_nul),
-        STORED(test_poisoned_tracks), STORED(test_malformed_envelopes), STORED(test_large),
+        STORED(test_long_keys),
+        STORED(test_invalid_utf8),
+        STORED(test_nul),
+        STORED(test_times_of_no_year),
+        STORED(test_poisoned_tracks),
+        STORED(test_malformed_envelopes),
+        STORED(test_large),
     };
     dbtest_require_server();
     return RUN_STORED(tests);

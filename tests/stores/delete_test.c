@@ -79,6 +79,14 @@ static void test_restore(void **state)
     assert_string_equal(EVENT_IDS(session), "s-1 s-2");
     assert_int_equal(session->track_count, 1);
     assert_int_equal(session->summary_count, 1);
+    /* A peer may store a summary after that, of what is no longer there: that one stays. */
+    assert_ok(stele_sessions_delete(store, &key, &err));
+    peer("INSERT INTO {session_summaries} (app_name, user_id, session_id, summary, updated_at)"
+         " VALUES ('desk', 'u-1', 's', '{\"summary\": \"late\"}', now() AT TIME ZONE 'UTC')");
+    assert_ok(stele_sessions_restore(store, &key, &err));
+    STELE_AUTO(stele_session) late = get_session("s", NULL);
+    assert_int_equal(late->summary_count, 1);
+    assert_non_null(strstr(late->summaries[0].json.data, "late"));
     /* Of two deletions the last is taken back, without what went before. */
     assert_ok(stele_sessions_delete(store, &key, &err));
     create_session("s");
@@ -119,7 +127,18 @@ static void test_truncate_after(void **state)
     assert_status(stele_sessions_truncate_after(store, &key, text_of("s-5"), false, &count, &err),
                   STELE_E_NOT_FOUND);
     assert_string_equal(err.message, "anchor event not found");
+    append_text("s", "s-6", "user", "and now");
+    before = trips();
+    assert_ok(stele_sessions_truncate(store, &key, &count, &err));
+    assert_int_equal(trips() - before, world_is_async() ? 2 : 1); /* one for what was queued */
+    assert_int_equal(count, 2);
+    STELE_AUTO(stele_session) none = get_session("s", NULL);
+    assert_int_equal(none->event_count, 0);
+    assert_int_equal(none->track_count, 1);
+    assert_int_equal(all("session_events"), world_is_soft() ? 6 : 0);
     key = key_of("nobody");
+    assert_status(stele_sessions_truncate(store, &key, NULL, &err), STELE_E_NOT_FOUND);
+    assert_string_equal(err.message, "session not found");
     assert_status(stele_sessions_truncate_after(store, &key, text_of("s-5"), false, NULL, &err),
                   STELE_E_NOT_FOUND);
     assert_string_equal(err.message, "session not found");
@@ -161,6 +180,24 @@ static void test_cleanup_takes_all_of_a_session(void **state)
     assert_int_equal(all("session_states"), world_is_soft() ? 2 : 1);
 }
 
+/* What the cleanup removed softly comes back as what was deleted does. */
+static void test_restore_after_cleanup(void **state)
+{
+    (void)state;
+    stele_session_key key = key_of("s");
+    if (!world_is_soft())
+        return;
+    fill("s");
+    expire("session_states", "session_id = 's'");
+    assert_ok(stele_sessions_cleanup(store, 10000, NULL, &err));
+    assert_int_equal(live("session_events", "s"), 0);
+    assert_ok(stele_sessions_restore(store, &key, &err));
+    STELE_AUTO(stele_session) session = get_session("s", NULL);
+    assert_string_equal(EVENT_IDS(session), "s-1 s-2");
+    assert_int_equal(session->track_count, 1);
+    assert_int_equal(session->summary_count, 1);
+}
+
 static void test_cleanup_purges_after_retention(void **state)
 {
     (void)state;
@@ -194,6 +231,17 @@ static void test_cleanup_runs_periodically(void **state)
     expire("session_states", "true");
     stele_sessions *cleaning = open_store(&options);
     assert_true(wait_until("SELECT count(*) = 0 FROM {session_events} WHERE deleted_at IS NULL"));
+    /* And it repairs, table after table, as in test_cleanup_repairs(). */
+    fill("other");
+    fill("kept");
+    peer("DELETE FROM {session_states} WHERE session_id = 'other'");
+    assert_true(wait_until("SELECT count(*) = 0 FROM (SELECT session_id, deleted_at FROM"
+                           " {session_events} UNION ALL SELECT session_id, deleted_at FROM"
+                           " {session_track_events} UNION ALL SELECT session_id, deleted_at FROM"
+                           " {session_summaries}) t WHERE session_id = 'other' AND deleted_at IS"
+                           " NULL"));
+    for (int i = 0; i < 3; i++)
+        assert_true(live(children[i], "kept") > 0);
     close_store(cleaning);
 }
 
@@ -220,6 +268,7 @@ int main(void)
         STORED(test_restore),
         STORED(test_truncate_after),
         STORED(test_cleanup_takes_all_of_a_session),
+        STORED(test_restore_after_cleanup),
         STORED(test_cleanup_purges_after_retention),
         STORED(test_cleanup_runs_periodically),
         STORED(test_cleanup_repairs),

@@ -98,6 +98,14 @@ static stele_status counted(stele_get_call *call, void *user, stele_error *e)
     return st;
 }
 
+/* What the first try gave is not lost. */
+static stele_status twice(stele_get_call *call, void *user, stele_error *e)
+{
+    (void)user;
+    stele_status st = stele_get_next(call, e);
+    return st == STELE_OK ? stele_get_next(call, e) : st;
+}
+
 static stele_status nothing(stele_get_call *call, void *user, stele_error *e)
 {
     (void)call;
@@ -134,6 +142,10 @@ static void test_get_session_hook(void **state)
     assert_string_equal(order, "counted fewer ");
     assert_int_equal(seen, 1);
     assert_string_equal(EVENT_IDS(session), "e-2");
+    STELE_AUTO(stele_session) again = NULL;
+    assert_ok(get_with(twice, counted, &seen, &again));
+    assert_string_equal(order, "counted counted ");
+    assert_string_equal(EVENT_IDS(again), "e-1 e-2");
     stele_session *none = NULL;
     assert_status(get_with(counted, nothing, &seen, &none), STELE_E_NOT_FOUND);
     assert_null(none);

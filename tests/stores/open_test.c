@@ -1,4 +1,9 @@
 /* Opening a store: where the database is, names, and tables that are not what they should be. */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "sessions_internal.h"
 #include "store_lab.h"
 
@@ -183,6 +188,98 @@ static void test_close_multiple(void **state)
     assert_ok(stele_sessions_close(NULL, 1000, NULL, &err));
 }
 
+static void *shut_down(void *arg)
+{
+    return (void *)(intptr_t)stele_sessions_shutdown(arg, 10000, NULL, NULL);
+}
+
+/* Whoever comes second waits for the first. */
+static void test_shutdown_by_many(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 4; round++) {
+        pthread_t threads[4];
+        stele_sessions_options options = world_options();
+        options.async_persist = round % 2 != 0;
+        stele_sessions *s = open_store(&options);
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(pthread_create(&threads[i], NULL, shut_down, s), 0);
+        for (int i = 0; i < 4; i++) {
+            void *st = NULL;
+            assert_int_equal(pthread_join(threads[i], &st), 0);
+            assert_int_equal((intptr_t)st, STELE_OK);
+        }
+        assert_ok(stele_sessions_close(s, 1000, NULL, &err));
+    }
+}
+
+/* ---- children -------------------------------------------------------------------------------- */
+
+static pthread_barrier_t inside;
+
+/* Stays in the store while the process forks. */
+static stele_status stay(stele_append_call *call, void *user, stele_error *e)
+{
+    (void)user;
+    (void)pthread_barrier_wait(&inside);
+    (void)pthread_barrier_wait(&inside);
+    return stele_append_next(call, e);
+}
+
+static void *append_one(void *arg)
+{
+    stele_session_key key = key_of("s");
+    const char *json = event_json("e-1", "user", "x");
+    return (void *)(intptr_t)stele_sessions_append(arg, &key, stele_s(json), NULL, NULL);
+}
+
+/* In the child, which must neither wait for threads that it does not have nor touch the connections. */
+static int use_in_child(stele_sessions *s)
+{
+    stele_session_key key = key_of("s");
+    stele_session *session = NULL;
+    stele_sessions_stats stats;
+    int wrong = 0;
+    (void)alarm(20);
+    wrong += stele_sessions_get(s, &key, NULL, &session, &err) != STELE_E_FORKED;
+    wrong += stele_sessions_append(s, &key, stele_s("{}"), NULL, &err) != STELE_E_FORKED;
+    wrong += stele_sessions_flush(s, NULL, 0, &err) != STELE_E_FORKED;
+    wrong += stele_sessions_cleanup(s, 0, NULL, &err) != STELE_E_FORKED;
+    stele_sessions_get_stats(s, &stats);
+    wrong += stele_sessions_shutdown(s, 100, NULL, &err) != STELE_E_FORKED;
+    wrong += stele_sessions_close(s, 100, NULL, &err) != STELE_E_FORKED;
+    return wrong;
+}
+
+static void test_child_process(void **state)
+{
+    (void)state;
+    stele_append_hook hook = {stay, NULL};
+    stele_sessions_options options = world_options();
+    options.append_hooks = &hook;
+    options.append_hook_count = 1;
+    stele_sessions *s = open_store(&options);
+    pthread_t thread;
+    void *st = NULL;
+    int status = -1;
+    create_session("s");
+    assert_int_equal(pthread_barrier_init(&inside, NULL, 2), 0);
+    assert_int_equal(pthread_create(&thread, NULL, append_one, s), 0);
+    (void)pthread_barrier_wait(&inside);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(use_in_child(s));
+    (void)pthread_barrier_wait(&inside);
+    assert_int_equal(pthread_join(thread, &st), 0);
+    assert_int_equal((intptr_t)st, STELE_OK);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    close_store(s);
+    assert_int_equal(number("SELECT count(*) FROM {session_events}"), 1);
+    (void)pthread_barrier_destroy(&inside);
+}
+
 /* ---- verifying ------------------------------------------------------------------------------- */
 
 static const char *index_name(const char *of)
@@ -306,6 +403,8 @@ int main(void)
         STORED(test_default_cleanup_interval),
         STORED(test_options_of_another_version),
         STORED(test_close_multiple),
+        STORED(test_shutdown_by_many),
+        STORED(test_child_process),
         STORED(test_missing_unique_index),
         STORED(test_unique_index_not_unique),
         STORED(test_unique_index_wrong_definition),

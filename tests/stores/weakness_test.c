@@ -3,6 +3,7 @@
  * full reads, N+1 tracks (get), races of creators and deadlocks (crowd), loss and closing (async_append),
  * doubles (append), tombstones (delete), NUL and poison (bad_input), partial updates (state).
  */
+#include <libpq-fe.h>
 #include <pthread.h>
 
 #include "store_lab.h"
@@ -102,6 +103,7 @@ static void test_any_number_expires_in_one_pass(void **state)
     assert_int_equal(number("SELECT count(*) FROM {session_states} WHERE deleted_at IS NULL"), 0);
     assert_int_equal(number("SELECT count(*) FROM {session_events} WHERE deleted_at IS NULL"), 0);
     close_store(s);
+    assert_true(3 * 22000 > UINT16_MAX); /* the control: the peer sends each part of each key */
 }
 
 /* Whatever the TTL was and is: an expired id can be created, and shows nothing of before. */
@@ -118,6 +120,12 @@ static void test_changing_the_ttl(void **state)
         close_store(before);
         peer("UPDATE {session_states} SET expires_at = (now() AT TIME ZONE 'UTC') - interval '1 "
              "ms'");
+        /* The control: what is left when only events older than the TTL are cleared, as the peer does. */
+        if (ttls[i] > 1000)
+            assert_int_equal(
+                number("SELECT count(*) FROM {session_events} WHERE updated_at > (now()"
+                       " AT TIME ZONE 'UTC') - interval '1 day'"),
+                1);
         stele_sessions *after = open_with_ttl(ttls[i]);
         STELE_AUTO(stele_session) session = NULL;
         assert_ok(stele_sessions_create(after, &key, NULL, 0, NULL, &err));
@@ -214,6 +222,27 @@ static void test_many_start_at_once(void **state)
     }
 }
 
+/* The control: IF NOT EXISTS alone, as the peer has it, fails for who comes second. */
+static void test_starting_naively_fails(void **state)
+{
+    (void)state;
+    static const char table[] = "CREATE TABLE IF NOT EXISTS started_naively (id int)";
+    PGconn *first = PQconnectdb(dsn);
+    PGconn *second = PQconnectdb(dsn);
+    PQclear(PQexec(first, "BEGIN"));
+    PQclear(PQexec(first, table));
+    assert_int_equal(PQsendQuery(second, table), 1);
+    assert_true(wait_until("SELECT count(*) = 1 FROM pg_stat_activity WHERE datname ="
+                           " current_database() AND wait_event_type = 'Lock'"));
+    PQclear(PQexec(first, "COMMIT"));
+    PGresult *answered = PQgetResult(second);
+    assert_string_equal(PQresultErrorField(answered, PG_DIAG_SQLSTATE), "23505");
+    PQclear(answered);
+    PQfinish(first);
+    PQfinish(second);
+    peer("DROP TABLE started_naively");
+}
+
 /* Names that are cut off are refused at once; mixed case and another search_path are fine. */
 static void test_names(void **state)
 {
@@ -254,6 +283,7 @@ int main(void)
         STORED(test_odd_times),
         STORED(test_clocks_of_clients),
         STORED(test_many_start_at_once),
+        STORED(test_starting_naively_fails),
         STORED(test_names),
     };
     dbtest_require_server();

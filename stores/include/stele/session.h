@@ -109,7 +109,8 @@ typedef struct stele_session_get_options {
                           the limit of each track [all] */
     stele_in_ts
         event_time; /* from the first event of that time on, by the time in the event [session's
-                               TTL ago]. Tracks: those after it */
+                               TTL ago]; that is not looked at in events stored over five minutes
+                               earlier or later. Tracks: those after it */
     /* A page instead of event_num and event_time, of exactly the events in it: `page_limit` events,
      * newest first, after leaving out `page_offset` or those from `before` on; told oldest first. */
     uint32_t page_limit;
@@ -200,8 +201,10 @@ typedef struct stele_event {
     stele_str tool_calls; /* JSON array, as the model gave it */
     stele_str tool_id;    /* with role "tool": what this is the answer to */
     stele_str tool_name;
-    stele_opt_ts timestamp; /* [now, by this machine's clock: for people, not for order] */
-    bool partial;           /* a piece of an answer: its state is kept, the event is not */
+    stele_opt_ts
+        timestamp; /* [now, by this machine's clock: for people, not for order] of the years
+                               1 to 9999 */
+    bool partial;  /* a piece of an answer: its state is kept, the event is not */
     bool done;
     const stele_session_value *state_delta;
     size_t state_delta_count;

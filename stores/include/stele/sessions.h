@@ -13,7 +13,8 @@
  * Texts that go in are UTF-8 without NUL; keys have at most 255 characters (STELE_E_VALUE beyond).
  * What comes out is one block, freed by one call; its texts point into what the server sent.
  *
- * All functions but stele_sessions_close() may be called by any thread at any time. Those that touch the
+ * All functions but stele_sessions_close() may be called by any thread at any time, also by hooks; those
+ * that open and close a store may not. Those that touch the
  * database also answer what stele_db_acquire() and generated functions do: STELE_E_TIMEOUT,
  * STELE_E_CONNECT, STELE_E_LOST, STELE_E_UNKNOWN, STELE_E_VALUE, STELE_E_SCHEMA, STELE_E_PERMISSION,
  * STELE_E_READ_ONLY, STELE_E_NOMEM, and STELE_E_FORKED in a child process.
@@ -22,6 +23,7 @@
 #define STELE_SESSIONS_H
 
 #include "stele/db.h"
+#include "stele/mem.h"
 #include "stele/session.h"
 
 STELE_BEGIN_DECLS
@@ -48,7 +50,7 @@ typedef struct stele_append_call {
     stele_session_appended *ret_appended;
 } stele_append_call;
 
-/** Carries on with the next hook, and after the last one with the database. */
+/** Carries on with the next hook, and after the last one with the database: each call appends once. */
 STELE_API STELE_MUST_CHECK stele_status stele_append_next(stele_append_call *call,
                                                           stele_error *err);
 
@@ -63,6 +65,7 @@ typedef struct stele_get_call {
     stele_session **ret_session;
 } stele_get_call;
 
+/** The same for a get. A session that an earlier call put into `*ret_session` is freed. */
 STELE_API STELE_MUST_CHECK stele_status stele_get_next(stele_get_call *call, stele_error *err);
 
 /** Called around each stele_sessions_get(); what it answers without _next is the caller's result. */
@@ -159,12 +162,14 @@ typedef struct stele_sessions_options {
                                user's state, and its "temp:" values nowhere; the peer keeps all of them
                                in the session */
     bool
-        idempotent_events; /* an event whose id is there is not stored again; needs event_id_index to
-                               be quick */
+        idempotent_events; /* an event whose id is there is not stored again; brings event_id_index.
+                              One without an id, or whose id is no text, is stored each time */
 
     /* Appends return once they are queued, and are stored many at a time. What reads or changes the same
      * session waits for those before it. What fails is told by stele_sessions_flush() and on_error; so is
-     * what was meant for a session that this store has seen, and that was created anew meanwhile. */
+     * what was meant for a session that this store has seen, and that was created anew meanwhile. An append
+     * waits for room once 10000 others, or 64 MiB of them, wait in its lane. With `strict`, one that sets
+     * keys of "app:" or "user:" is stored at once, behind what its session has queued. */
     bool async_persist;
     uint32_t lanes; /* [10] */
 
@@ -188,7 +193,8 @@ typedef struct stele_sessions_options {
     stele_switch
         summary_cascade; /* [STELE_ON] a branch's summary brings that of the whole session */
     /* Told what no caller can be: failures of queued appends, of summaries and of the cleanup (`key`
-     * NULL). Called by threads of the store, maybe several at once; it must not close the store. */
+     * NULL). Called by threads of the store, maybe several at once; it must neither close the store nor
+     * wait for what is queued (STELE_E_MISUSE). */
     void (*on_error)(const stele_session_key *key, const stele_error *err, void *user);
     void *on_error_user;
 } stele_sessions_options;
@@ -227,7 +233,8 @@ STELE_API STELE_MUST_CHECK stele_status stele_sessions_open(const stele_sessions
  * Ends a store: what is queued is written, running summaries end, for at most `deadline_ms`; calls of
  * other threads are waited for. From here on every call answers STELE_E_CLOSED, until stele_sessions_close().
  *
- * `ret_lost` (may be NULL) is the number of appends that were queued and are not known to be durable.
+ * `ret_lost` (may be NULL) is the number of appends that were queued and are not known to be durable,
+ * without those whose failure was told to who asked. Who shuts down beside another waits for that one.
  *
  * Errors: STELE_E_TIMEOUT when something had to be given up. STELE_E_FORKED in a child process.
  */
@@ -386,7 +393,7 @@ STELE_API STELE_MUST_CHECK stele_status stele_sessions_append_event(
 /**
  * Appends to a track, such as a tool's own log, and names the track in the session's state.
  *
- * `payload` is any JSON. `timestamp` unset: now, by this machine's clock.
+ * `payload` is any JSON. `timestamp` unset: now, by this machine's clock; of the years 1 to 9999.
  * Errors: as stele_sessions_append(); STELE_E_INPUT "track name is required".
  */
 STELE_API STELE_MUST_CHECK stele_status stele_sessions_append_track(
@@ -427,6 +434,16 @@ STELE_API STELE_MUST_CHECK stele_status stele_sessions_truncate_after(
     stele_sessions *store, const stele_session_key *key, stele_str event_id, bool including,
     uint64_t *ret_count, stele_error *err);
 
+/**
+ * Deletes all events of a session and its summaries. The session itself stays, with its state and tracks.
+ *
+ * `ret_count` (may be NULL): events that went. Errors: STELE_E_NOT_FOUND "session not found".
+ */
+STELE_API STELE_MUST_CHECK stele_status stele_sessions_truncate(stele_sessions *store,
+                                                                const stele_session_key *key,
+                                                                uint64_t *ret_count,
+                                                                stele_error *err);
+
 /* ---- durability and numbers ------------------------------------------------------------------ */
 
 /**
@@ -443,7 +460,8 @@ STELE_API STELE_MUST_CHECK stele_status stele_sessions_flush(stele_sessions *sto
 
 /**
  * The same for one append: `receipt` of stele_session_appended, and its session's key. STELE_OK when it is
- * durable, and when its failure was told before.
+ * durable, and when its failure was told before. STELE_E_UNKNOWN also once more than 10000 failures that
+ * nobody asked for were put by: until all are flushed.
  */
 STELE_API STELE_MUST_CHECK stele_status stele_sessions_wait(stele_sessions *store,
                                                             const stele_session_key *key,
@@ -458,7 +476,12 @@ typedef struct stele_sessions_cleanup_report {
     uint64_t repaired; /* rows without a session, that another program's cleanup had left */
 } stele_sessions_cleanup_report;
 
-/** Cleans up now, in the caller's thread. `ret_report` may be NULL; `deadline_ms` 0: none. */
+/**
+ * Cleans up now, in the caller's thread, and looks through all sessions for what is to be repaired, of which
+ * the cleanup at intervals looks at some thousands each time.
+ *
+ * `ret_report` (may be NULL) is also written on errors. `deadline_ms` 0: none.
+ */
 STELE_API STELE_MUST_CHECK stele_status
 stele_sessions_cleanup(stele_sessions *store, uint32_t deadline_ms,
                        stele_sessions_cleanup_report *ret_report, stele_error *err);
@@ -469,9 +492,9 @@ typedef struct stele_sessions_stats {
     uint64_t failures;    /* of these */
     uint64_t round_trips; /* of all of them */
     uint64_t appended;    /* events that are durable */
-    uint64_t duplicates;
-    uint64_t queued;    /* with async_persist: not durable yet, now */
-    uint64_t summaries; /* written */
+    uint64_t duplicates;  /* events that were there already, with idempotent_events */
+    uint64_t queued;      /* with async_persist: not durable yet, now */
+    uint64_t summaries;   /* written */
     uint64_t summary_failures;
     uint64_t summary_queued;   /* jobs that wait, now */
     uint64_t summary_run_here; /* jobs that ran in a caller, as their queue was full */
