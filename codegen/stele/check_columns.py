@@ -8,7 +8,7 @@ from typing import Final
 from stele.grammar import ROLES
 from stele.model import Column, Identity, parts_by_ttl
 from stele.names import SQL_SYSTEM_COLUMNS, words
-from stele.sqltext import not_null_columns, tokens
+from stele.sqltext import not_null_columns, tokens, uses_word
 from stele.types import INTEGERS, STRINGS, TIMESTAMPS, is_unknown, text_of
 from stele.view import View, sql_of
 
@@ -92,6 +92,14 @@ def _check_column(view: View, column: Column) -> None:
             f'"{word}" is not immutable, but a generated column must be',
             "use 'default', or compute it when reading",
         )
+    for other in view.table.columns:
+        if column.generated and other.generated and uses_word(column.generated, other.name):
+            view.diags.error(
+                column.span,
+                "S037",
+                f'column "{column.name}" is generated from "{other.name}", which is generated too',
+                "repeat the expression: the server has no order among them",
+            )
 
 
 def _check_renames(view: View) -> None:

@@ -77,7 +77,7 @@ def _check_columns(view: View, follows: Follows, own: list[Column | None], targe
         view.diags.error(
             span,
             "S042",
-            f"'follows' has {len(own)} columns here and {len(others)} there",
+            f"'follows' pairs no columns: {len(own)} here, {len(others)} there",
             f"name as many on both sides, at most {KEYS_MAX}",
         )
         return

@@ -69,8 +69,12 @@ def _check_comparable(view: View, column: Column, span: Span, use: str) -> None:
 
 
 def _check_index(view: View, index: Index) -> None:
-    for item in index.items:
+    for at, item in enumerate(index.items):
         _check_item(view, index, item)
+        same = [one for one in index.items[:at] if item.column and item.column == one.column]
+        if same and (index.unique or item.opclass in [one.opclass for one in same]):
+            message = f'"{item.column}" stands in this list twice'
+            view.diags.error(item.span, "S025", message, "remove one")
     part = "unique" if index.unique else "indexes"
     for at, name in enumerate(index.include):
         view.column(name, view.at(part, index.key, "include", at))

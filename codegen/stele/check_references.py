@@ -68,7 +68,7 @@ def _check_target(view: View, key: ForeignKey, columns: list[Column | None], tar
         view.diags.error(
             span,
             "S042",
-            f'foreign key "{key.key}" has {len(columns)} columns here and {len(others)} there',
+            f'foreign key "{key.key}" pairs no columns: {len(columns)} here, {len(others)} there',
             "name as many on both sides, in the same order",
         )
         return

@@ -215,7 +215,7 @@ def _add_ddl(commands: _Commands) -> None:
         "Print the SQL that creates the tables, types and indexes.",
         "  stele ddl schema/shop.yaml | psql -1\n"
         "  stele ddl --schema tenant_a --prefix app1_ schema/shop.yaml\n"
-        "  stele ddl --psql schema/shop.yaml >shop.psql; psql -v schema=tenant_a -f shop.psql",
+        "  stele ddl --psql schema/shop.yaml >shop.psql; psql -1 -v schema=tenant_a -f shop.psql",
     )
     parser.add_argument("--schema", default="", help="the schema to create in [the search_path's]")
     parser.add_argument("--prefix", default="", help="what names begin with [nothing]")

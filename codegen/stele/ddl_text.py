@@ -174,7 +174,7 @@ class _Psql(_Writer):
         super()._header()
         schema = self.options.schema
         self.lines += [
-            "-- Run with: psql -v schema=SCHEMA -v prefix=PREFIX -f FILE; both may be left out.",
+            "-- Run with: psql -1 -v schema=SCHEMA -v prefix=PREFIX -f FILE; both may be left out.",
             "\\set ON_ERROR_STOP on",
             "\\if :{?schema}",
             "    \\set schema_ :schema '_'",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 COLUMNS: Final = 100
 INDENT: Final = "    "
+LITERAL_MAX: Final = 4000  # bytes; compilers need not take a literal of more than 4,095
 
 
 def c_string(text: str) -> str:
@@ -174,20 +175,25 @@ def _cut(text: str, room: int) -> int:
     return best
 
 
-def fields(lines: Sequence[tuple[str, str, str]]) -> str:
+def fields(lines: Sequence[tuple[str, str, str]], enums: frozenset[str] = frozenset()) -> str:
     """Members of a struct: (comment above, declaration, comment behind); '' for none.
 
-    Comments behind adjacent lines are aligned.
+    Comments behind adjacent lines are aligned; where one does not fit, all of them stand above.
     """
     out: list[str] = []
     run: list[tuple[str, str]] = []
 
     def flush() -> None:
         width = max((_width(text) for text, _ in run), default=0)
-        out.extend(f"{text}{' ' * (width - _width(text))} /* {note} */" for text, note in run)
+        behind = [f"{text}{' ' * (width - _width(text))} /* {note} */" for text, note in run]
+        if all(_width(line) <= COLUMNS for line in behind):
+            out.extend(behind)
+        else:
+            for text, note in run:
+                out.extend((comment(note, INDENT), text))
         run.clear()
 
-    for above, text, note in lines:
+    for above, text, note in _elaborated(lines, enums):
         line = INDENT + text
         if above:
             flush()
@@ -199,3 +205,15 @@ def fields(lines: Sequence[tuple[str, str, str]]) -> str:
             out.append(line)
     flush()
     return "\n".join(out)
+
+
+def _elaborated(
+    lines: Sequence[tuple[str, str, str]], enums: frozenset[str]
+) -> Iterator[tuple[str, str, str]]:
+    """In C++ a member hides a type of its name from its struct, unless that says what it is."""
+    names = {text[:-1].rpartition(" ")[2] for _, text, _ in lines if text.endswith(";")}
+    for above, text, note in lines:
+        kind = text.partition(" ")[0]
+        if text.endswith(";") and kind in names:
+            text = f"{'enum' if kind in enums else 'struct'} {text}"
+        yield above, text, note

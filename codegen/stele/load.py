@@ -11,6 +11,7 @@ import yaml
 
 from stele.diag import Diagnostics
 from stele.model import Span
+from stele.names import TURNS_TEXT
 from stele.nodes import Broken, Entry, Mapping, Node, Scalar, Sequence, Style
 
 # libyaml's parser where PyYAML has it: the same events, several times faster.
@@ -19,7 +20,7 @@ _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DEPTH_MAX: Final = 24  # the language needs 7
 _LINE_BREAK: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _UNPRINTABLE: Final = re.compile(
-    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|" + TURNS_TEXT
 )
 _STYLES: Final = {"'": Style.SINGLE, '"': Style.DOUBLE, "|": Style.BLOCK, ">": Style.BLOCK}
 _QUOTE: Final = "put the value in double quotes"

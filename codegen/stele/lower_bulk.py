@@ -35,7 +35,6 @@ from stele.sql import (
     if_unset,
     item,
     merge,
-    shared,
     sql,
     table,
 )
@@ -73,7 +72,7 @@ class _Column:
 
 def insert_many(stmts: Statements, module: str) -> BulkStmt:
     columns, _ = _columns(stmts, stmts.inputs, len(stmts.inputs))
-    returning = [if_flag("RETURNING"), sql("\nRETURNING "), _select(stmts), END]
+    returning = [if_flag("RETURNING"), sql("\nRETURNING "), stmts.select(), END]
     skip = [if_flag("BULK_SKIP"), sql("\nON CONFLICT DO NOTHING"), END]
     parts = _or_copy(stmts, columns, [*_insert(stmts, module, columns), *skip, *returning])
     return _bulk(stmts, "insert_many", "insert", stmts.inputs, columns, parts)
@@ -98,7 +97,7 @@ def upsert_many(
         parts = [if_no_flag("RETURNING"), sql("WITH w AS (\n"), END, *parts]
     parts += [sql(f"\nON CONFLICT ({target}){condition} DO UPDATE SET "), LIST]
     parts += _sets(stmts, columns, start, keys, index)
-    parts += [if_flag("RETURNING"), sql("\nRETURNING "), _select(stmts)]
+    parts += [if_flag("RETURNING"), sql("\nRETURNING "), stmts.select()]
     if stmts.tells_inserted:
         parts += [
             sql(", (t.xmax = 0) AS inserted"),
@@ -232,11 +231,6 @@ def _unless_set(columns: Sequence[_Column], name: str, body: list[Part]) -> list
 
 
 # ---- SQL ----
-
-
-def _select(stmts: Statements) -> Part:
-    stmts.used.add("select")
-    return shared(f"{stmts.base}_select")
 
 
 def _stamps(stmts: Statements, columns: Sequence[_Column]) -> list[tuple[Column, str]]:

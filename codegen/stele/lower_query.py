@@ -231,7 +231,8 @@ class QueryLowering:
         if not lines:
             return None
         doc = doc_comment(f"Parameters of {self.base}().")
-        return StructView(f"{self.base}_params", doc, fields(lines))
+        enums = frozenset(f"{self.base}_{choice.name}" for choice in query.choices)
+        return StructView(f"{self.base}_params", doc, fields(lines, enums))
 
     def enums(self) -> tuple[StructView, ...]:
         out = []
@@ -281,6 +282,7 @@ class QueryLowering:
         if not self.query.returns or self.whole:
             return None
         lines = []
+        enums = set()
         for one in self.query.returns:
             member = c_ident(one.name)
             if one.table:
@@ -292,8 +294,9 @@ class QueryLowering:
             kind = ctype.optional if one.nullable else ctype.value
             col = Column(one.span, one.name, one.type, one.nullable)
             lines.append(("", f"{kind} {member};", row_note(col)))
+            enums.add(ctype.enum)
         doc = doc_comment(f"A row of {self.base}().")
-        return StructView(f"{self.base}_row", doc, fields(lines))
+        return StructView(f"{self.base}_row", doc, fields(lines, frozenset(enums)))
 
     def column_rows(self) -> list[tuple[str, ...]]:
         out: list[tuple[str, ...]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from stele.layout import c_string, literal_lines
+from stele.layout import LITERAL_MAX, c_string, literal_lines
 from stele.lower_list import ListPlan, keyset, ordering, plans
 from stele.lower_types import CType, modifier, select_item
 from stele.lower_view import ArrayView, parts_array, rows_array
@@ -124,7 +124,11 @@ class Statements:
 
     # -- shared texts --
 
-    def _select(self) -> Part:
+    def select(self) -> Part:
+        """The columns of a row."""
+        text = ", ".join(select_item(col) for col in self.table.columns)
+        if len(text) > LITERAL_MAX:
+            return sql(text)
         self.used.add("select")
         return shared(f"{self.base}_select")
 
@@ -261,26 +265,26 @@ class Statements:
         return out
 
     def _returning(self, more: str = "") -> list[Part]:
-        out = [if_flag("RETURNING"), sql("\nRETURNING "), self._select()]
+        out = [if_flag("RETURNING"), sql("\nRETURNING "), self.select()]
         return [*out, *([sql(more)] if more else []), END]
 
     # -- finding --
 
     def find(self, key: Key) -> Stmt:
-        parts = [sql("SELECT "), self._select(), *self._from(), *self._where_key(key.columns)]
+        parts = [sql("SELECT "), self.select(), *self._from(), *self._where_key(key.columns)]
         parts += self._live()
         params = self._key_params(key)
         return self._stmt("find", parts, params, len(params), "row", ["READ"])
 
     def find_for_update(self, key: Key, verb: str, clause: str) -> Stmt:
-        parts = [sql("SELECT "), self._select(), *self._from(), *self._where_key(key.columns)]
+        parts = [sql("SELECT "), self.select(), *self._from(), *self._where_key(key.columns)]
         parts += [*self._live(), sql(f"\nFOR UPDATE{clause}")]
         params = self._key_params(key)
         properties = ["LOCKS_NOWAIT"] if "NOWAIT" in clause else []
         return self._stmt(verb, parts, params, len(params), "row", properties)
 
     def find_by(self, key: Key, index: Index) -> Stmt:
-        parts = [sql("SELECT "), self._select(), *self._from(), *self._where_key(key.columns)]
+        parts = [sql("SELECT "), self.select(), *self._from(), *self._where_key(key.columns)]
         # `live` repeats the policy's share of the index predicate; the rest is the author's.
         own = self.policy.index_predicate(index.predicate, "t")
         rest = [term for term in own if term not in self.policy.live()]
@@ -335,7 +339,7 @@ class Statements:
 
         after = keyset(plan.order, resume)
         fixed = self.policy.index_predicate(plan.where, "t")
-        parts: list[Part] = [sql("SELECT "), self._select(), *self._from()]
+        parts: list[Part] = [sql("SELECT "), self.select(), *self._from()]
         if key:
             parts += [*self._where_key(key.columns), sql(and_all(fixed))]
         elif fixed:
@@ -364,7 +368,7 @@ class Statements:
         return [*parts, *self._filter_parts(0)]
 
     def iter(self) -> Stmt:
-        parts = [sql("SELECT "), self._select(), *self._filtered()]
+        parts = [sql("SELECT "), self.select(), *self._filtered()]
         keys = ", ".join(column(name) for name in self.table.primary_key)
         parts.append(sql(f"\nORDER BY {keys}"))
         return self._stmt("iter", parts, self._input_params(self.filters, 0), 0, "row", ["READ"])
@@ -547,4 +551,8 @@ def _constant(name: str, text: str) -> str:
     if len(whole) <= 100 and text.count("\n") <= 1 and not text.rstrip("\n").count("\n") > 1:
         return whole
     lines = literal_lines(text, 96, 1)
+    between = "\n" + " " * (len(head) + 1)
+    aligned = f"{head} {between.join(lines)};"
+    if all(len(line) <= 100 for line in aligned.split("\n")):
+        return aligned
     return head + "".join(f"\n    {line}" for line in lines) + ";"

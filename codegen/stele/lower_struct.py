@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 from stele.layout import COLUMNS, comment, comment_text, doc_comment, fields, prototype
 from stele.lower_stmt import Input, Key
-from stele.lower_types import CType, c_type, has_equality, has_range, row_note
+from stele.lower_types import CType, c_type, enum_name, has_equality, has_range, row_note
 from stele.lower_view import StructView
-from stele.model import Column, Identity, Scalar, Table
+from stele.model import Column, Identity, Module, Scalar, Table
 from stele.names import c_global, c_ident
 
 _TIMES = {Scalar.DATE, Scalar.TIME, Scalar.TIMESTAMP, Scalar.TIMESTAMPTZ}
@@ -22,12 +22,14 @@ def is_inserted(col: Column) -> bool:
 class Structs:
     """Makes the structs of a table; keys are collected as functions ask for them."""
 
-    def __init__(self, table: Table, base: str, c_prefixes: dict[str, str]) -> None:
+    def __init__(self, table: Table, module: Module, c_prefixes: dict[str, str]) -> None:
         self.table = table
-        self.base = base
+        self.base = module.c_prefix + table.name
         self.types: dict[str, CType] = {
             col.name: c_type(col.type, c_prefixes) for col in table.columns
         }
+        self.enums = frozenset(enum_name(module.c_prefix, one.name) for one in module.enums)
+        self.enums |= {one.enum for one in self.types.values() if one.enum}
         self.keys: list[StructView] = []
 
     def inputs(self) -> tuple[Input, ...]:
@@ -72,6 +74,8 @@ class Structs:
         if len(columns) == 1:
             ctype = self.types[columns[0]]
             param = c_global(columns[0])
+            if param in self.enums:  # would hide the type
+                param += "_"
             return Key(tuple(columns), f"{ctype.value} {param}", f"&{param}", ("0",))
         struct = f"{self.base}_{name}_key" if name else f"{self.base}_key"
         members = tuple(c_ident(column) for column in columns)
@@ -80,7 +84,7 @@ class Structs:
                 ("", f"{self.types[column].value} {member};", "")
                 for column, member in zip(columns, members, strict=True)
             ]
-            self.keys.append(StructView(struct, doc_comment(doc), fields(lines)))
+            self.keys.append(StructView(struct, doc_comment(doc), fields(lines, self.enums)))
         return Key(
             tuple(columns),
             f"const {struct} *key",
@@ -95,7 +99,7 @@ class Structs:
             kind = ctype.optional if col.nullable else ctype.value
             lines.append((col.doc, f"{kind} {c_ident(col.name)};", row_note(col)))
         doc = doc_comment(f"A row of {self.table.name}.")
-        return StructView(f"{self.base}_row", doc, fields(lines))
+        return StructView(f"{self.base}_row", doc, fields(lines, self.enums))
 
     def _wrapper(self, item: Input) -> str:
         return self.types[item.column.name].input + ("_n" if item.nullable else "")
@@ -115,7 +119,7 @@ class Structs:
         doc = f"What {takers}. Unset columns get their default" + (
             "; required ones are marked." if has_required else "."
         )
-        return StructView(f"{self.base}_input", doc_comment(doc), fields(lines))
+        return StructView(f"{self.base}_input", doc_comment(doc), fields(lines, self.enums))
 
     def patch_struct(self, patch: Sequence[Input]) -> StructView:
         lines = [
@@ -130,7 +134,7 @@ class Structs:
             note = "only if the row still has this version"
             lines.append(("", "stele_in_i64 if_version;", note))
         doc = doc_comment("What update changes. Unset columns stay as they are.")
-        return StructView(f"{self.base}_patch", doc, fields(lines))
+        return StructView(f"{self.base}_patch", doc, fields(lines, self.enums))
 
     def filter(self, filters: Sequence[Input], scopes: Sequence[str]) -> StructView:
         notes = {"GE": "at or after", "LT": "before"}
@@ -142,7 +146,7 @@ class Structs:
             lines.append(("", f"{self._wrapper(item)} {item.member};", note))
         lines += [("", f"stele_scope {scope};", "") for scope in scopes]
         doc = doc_comment("Restricts list, count and exists. Unset members do not restrict.")
-        return StructView(f"{self.base}_filter", doc, fields(lines))
+        return StructView(f"{self.base}_filter", doc, fields(lines, self.enums))
 
     def page(self) -> StructView:
         body = fields(

@@ -54,7 +54,7 @@ class TableLowering:
         self.module_name = module.name
         self.row = f"{self.base}_row"
         self.columns = {col.name: col for col in table.columns}
-        self.structs = Structs(table, self.base, c_prefixes)
+        self.structs = Structs(table, module, c_prefixes)
         self.inputs = self.structs.inputs()
         self.patch = self.structs.patch()
         self.filters = self.structs.filters()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stele.layout import COLUMNS, c_string, literal_lines, row
+from stele.layout import COLUMNS, LITERAL_MAX, c_string, literal_lines, row
 from stele.sql import Part
 
 
@@ -168,8 +168,16 @@ def part_row(part: Part) -> str:
     if arguments:
         return f"{macro}({', '.join([*arguments, c_string(part.text)])}),"
     lead = f"{macro}("
-    lines = literal_lines(part.text, COLUMNS - len(lead), 2)
-    return lead + f"\n{' ' * len(lead)}".join(lines) + "),"
+    pieces: list[list[str]] = [[]]
+    size = 0
+    for line in literal_lines(part.text, COLUMNS - len(lead), 2):
+        size += len(line.encode())
+        if size > LITERAL_MAX:
+            pieces.append([])
+            size = len(line.encode())
+        pieces[-1].append(line)
+    between = f"\n{' ' * len(lead)}"
+    return "\n".join(f"{lead}{between.join(lines)})," for lines in pieces)
 
 
 def parts_array(name: str, parts: tuple[Part, ...]) -> ArrayView:

@@ -35,6 +35,9 @@ CPP_KEYWORDS: Final[frozenset[str]] = words(
     """
 )
 
+# Words that C++20 takes for directives where they begin a line, as a type of a function does.
+CPP_DIRECTIVES: Final[frozenset[str]] = words("import module")
+
 # Object-like macros in lower case, predefined or from headers that a program may include; and the
 # typedefs that generated structs use (a member of such a name breaks the struct in C++).
 C_MACROS: Final[frozenset[str]] = words(
@@ -116,11 +119,14 @@ SQL_SYSTEM_COLUMNS: Final[frozenset[str]] = words("cmax cmin ctid tableoid xmax 
 
 SQL_NAME_MAX: Final[int] = 63  # bytes; the server cuts longer names silently
 
+# Characters that show text in another order than a compiler reads it; gcc warns of them.
+TURNS_TEXT: Final[str] = "[\u202a-\u202e\u2066-\u2069]"
+
 IDENTIFIER: Final[re.Pattern[str]] = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN_SQL: Final[re.Pattern[str]] = re.compile(r"[a-z_][a-z0-9_]*")
 _ESCAPED_FIELD: Final[frozenset[str]] = C_KEYWORDS | CPP_KEYWORDS | C_MACROS
 # A parameter must not shadow a global, nor be another parameter.
-_ESCAPED_GLOBAL: Final[frozenset[str]] = _ESCAPED_FIELD | C_LIBRARY | C_PARAMETERS
+_ESCAPED_GLOBAL: Final[frozenset[str]] = _ESCAPED_FIELD | C_LIBRARY | C_PARAMETERS | CPP_DIRECTIVES
 
 
 def is_identifier(name: str) -> bool:
@@ -129,8 +135,11 @@ def is_identifier(name: str) -> bool:
 
 
 def c_ident(name: str) -> str:
-    """A name as a struct member or local variable: keywords and macros get an underscore."""
-    return f"{name}_" if name in _ESCAPED_FIELD else name
+    """A name as a struct member or local variable: keywords and macros get an underscore.
+
+    So do names of our own types, which the struct may use.
+    """
+    return f"{name}_" if name in _ESCAPED_FIELD or name.startswith("stele_") else name
 
 
 def c_global(name: str) -> str:
@@ -157,6 +166,11 @@ def quote_literal(text: str) -> str:
     """An SQL string literal that means the same whatever standard_conforming_strings says."""
     quoted = "'" + text.replace("'", "''") + "'"
     return "E" + quoted.replace("\\", "\\\\") if "\\" in text else quoted
+
+
+def too_long(what: str, name: str) -> tuple[str, str]:
+    """What to say of a name that the server never sees, and what to do."""
+    return f"the name of this {what} is {len(name)} bytes long", f"use at most {SQL_NAME_MAX}"
 
 
 def byte_length(name: str) -> int:

@@ -46,6 +46,7 @@ _ITEM: Final = re.compile(
     r"(?:\s+nulls\s+(?P<nulls>first|last))?",
     re.IGNORECASE,
 )
+_OPCLASS: Final = re.compile(r'(?:(?:\w+|"[^"]+")\s*\.\s*)?(?:\w+|"[^"]+")(?:\s*\([^()]*\))?')
 _REFERENCE: Final = re.compile(
     r"(?:(?P<module>[A-Za-z_]\w*)\.)?(?P<table>[A-Za-z_]\w*)\s*"
     r"\(\s*(?P<columns>[A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)*)\s*\)",
@@ -99,7 +100,7 @@ class PartsReader:
             if index:
                 parts.indexes.append(index)
         for entry in self._named(fields, "checks", "checks", 'key: "a > 0"'):
-            sql = self.reader.sql(entry.node)
+            sql = self.reader.expression(entry.node)
             if sql:
                 parts.checks.append(Check(entry.span, entry.text, sql))
         for entry in self._named(fields, "foreign_keys", "foreign keys", "key: {columns: …}"):
@@ -143,7 +144,7 @@ class PartsReader:
             nullable,
             identity=self._identity(fields, serial),
             default=self._default(name, fields, type_, serial),
-            generated=self._sql(fields, "generated"),
+            generated=self._expression(fields, "generated"),
             collation=self._text(fields, "collation"),
             doc=self._text(fields, "doc"),
             renamed_from=self._name(
@@ -153,7 +154,7 @@ class PartsReader:
 
     def _column_constraints(self, name: str, fields: dict[str, Node], parts: Parts) -> None:
         if "check" in fields:
-            sql = self.reader.sql(fields["check"])
+            sql = self.reader.expression(fields["check"])
             if sql:
                 parts.checks.append(Check(fields["check"].span, f"{name}_check", sql))
         if "references" in fields:
@@ -248,7 +249,7 @@ class PartsReader:
                 "keep one",
             )
         if "default" in fields:
-            return self.reader.sql(fields["default"]) or ""
+            return self._expression(fields, "default")
         if "value" in fields and not types.is_unknown(type_):
             return self._literal(fields["value"], type_)
         return ""
@@ -362,8 +363,8 @@ class PartsReader:
         return IndexItem(
             node.span,
             column.text if column else "",
-            self._sql(fields, "expression"),
-            self._sql(fields, "opclass"),
+            self._expression(fields, "expression"),
+            self._opclass(fields),
             self._text(fields, "collation"),
             Order(order),
             Nulls(self._choice(fields, "nulls", NULLS) or ""),
@@ -453,6 +454,18 @@ class PartsReader:
 
     def _text(self, fields: dict[str, Node], key: str) -> str:
         return (self.reader.text(fields[key]) or "") if key in fields else ""
+
+    def _opclass(self, fields: dict[str, Node]) -> str:
+        sql = self._sql(fields, "opclass")
+        if sql and not _OPCLASS.fullmatch(sql):
+            message = f'"{sql}" is no operator class'
+            hint = "write its name, as in jsonb_path_ops or gist_trgm_ops(siglen=32)"
+            self.reader.diags.error(fields["opclass"].span, "S038", message, hint)
+            return ""
+        return sql
+
+    def _expression(self, fields: dict[str, Node], key: str) -> str:
+        return (self.reader.expression(fields[key]) or "") if key in fields else ""
 
     def _sql(self, fields: dict[str, Node], key: str) -> str:
         return (self.reader.sql(fields[key]) or "") if key in fields else ""

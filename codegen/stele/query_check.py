@@ -12,8 +12,9 @@ from stele.query_body import Body, BodyReader
 from stele.query_clause import IfClause, Tree
 from stele.query_load import RawQuery
 from stele.query_result import Item, comparisons, limits, result, stored
-from stele.query_scan import Kind, Token
+from stele.query_scan import SILENT, Kind, Token
 from stele.query_types import Scope
+from stele.sqltext import TRANSACTION_WORDS
 from stele.suggest import remedy
 from stele.types import INTEGERS, STRINGS, TIMESTAMPS, text_of
 
@@ -21,6 +22,14 @@ SHAPES_MAX: Final = 4096
 
 _NUMBERS: Final = INTEGERS | {Scalar.FLOAT4, Scalar.FLOAT8, Scalar.NUMERIC}
 _TIMES: Final = TIMESTAMPS | {Scalar.DATE}
+_PREPARED: Final = "the runtime prepares statements itself"
+_OF_THE_RUNTIME: Final = {
+    "COPY": "use insert_many, or an iterator",
+    "PREPARE": _PREPARED,
+    "EXECUTE": _PREPARED,
+    "DEALLOCATE": _PREPARED,
+    "DISCARD": _PREPARED,
+}
 _ROWS: Final = (QueryKind.ONE, QueryKind.MAYBE, QueryKind.MANY, QueryKind.ITER)
 
 
@@ -34,6 +43,17 @@ class QueryChecker:
 
     def error(self, at: int, code: str, message: str, hint: str) -> None:
         self.scope.diags.error(self.raw.source.span(at), code, message, hint)
+
+    def verb(self) -> None:
+        """Statements that are the runtime's to send."""
+        token = next((one for one in self.raw.body if one.kind not in SILENT), None)
+        word = token.text.upper() if token and token.kind is Kind.WORD else ""
+        if token and word in TRANSACTION_WORDS:
+            hint = "use stele_tx_run(), stele_tx_begin() or stele_tx_savepoint()"
+            self.error(token.at, "S094", f"{word} is no query: it controls a transaction", hint)
+        elif token and word in _OF_THE_RUNTIME:
+            hint = _OF_THE_RUNTIME[word]
+            self.error(token.at, "S094", f"{word} is no query of an application", hint)
 
     # ---- parameters ----
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from stele.diag import Diagnostics
 from stele.model import QueryKind, Span
-from stele.names import is_identifier
+from stele.names import SQL_NAME_MAX, TURNS_TEXT, is_identifier, too_long
 from stele.query_scan import SILENT, Kind, ScanProblem, Source, Token, scan
 from stele.suggest import remedy
 
@@ -31,7 +31,7 @@ _ALMOST: Final = re.compile(
     r"[ \t]+[A-Za-z_][\w, \t]*:[ \t]*[A-Za-z]",
     re.IGNORECASE,
 )
-_UNPRINTABLE: Final = re.compile("[^\t\n\r\x0c\x20-\x7e\x80-\ud7ff\ue000-\U0010ffff]")
+_UNPRINTABLE: Final = re.compile("[^\t\n\r\x0c\x20-\x7e\x80-\ud7ff\ue000-\U0010ffff]|" + TURNS_TEXT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +197,8 @@ class _Loader:
         if not is_identifier(name):
             hint = "use letters of ASCII, digits and underscores, not a digit first"
             self.error(name_at, "S021", f'"{name}" cannot be a name', hint)
+        elif len(name) > SQL_NAME_MAX:
+            self.error(name_at, "S055", *too_long("query", name))
         elif kind not in kinds:
             self.error(kind_at, "S070", f'unknown kind ":{kind}"', remedy(kind, kinds, "kind"))
         else:
@@ -251,6 +253,10 @@ class _Loader:
         for i, (name, at) in enumerate(names):
             text, type_at = types[i if len(types) > 1 else 0]
             span = self.source.span(at)
+            if len(name) > SQL_NAME_MAX:
+                what = "parameter" if word == "param" else "column"
+                self.error(at, "S055", *too_long(what, name))
+                query.broken = True
             if any(other.name == name for other in into):
                 self.error(span, "S077", f'{word} "{name}" is declared twice', "remove one")
                 continue

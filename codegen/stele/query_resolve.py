@@ -77,6 +77,7 @@ def read_query(raw: RawQuery, scope: Scope) -> Query | None:
         reads=reads_only(raw.body),
     )
     checker = QueryChecker(scope, raw, reader)
+    checker.verb()
     checker.names(body)
     if not clauses.broken:
         checker.parameters(body)

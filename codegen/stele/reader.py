@@ -12,7 +12,7 @@ from stele.diag import Diagnostics
 from stele.grammar import FLAGS, KEYS, OBJECTS
 from stele.model import Predicate, Span
 from stele.nodes import Broken, Entry, Mapping, Node, Scalar, Sequence, Style
-from stele.sqltext import SqlProblem, has_top_level_or, tokens, uses_word
+from stele.sqltext import SqlProblem, has_top_level_comma, has_top_level_or, tokens, uses_word
 from stele.suggest import remedy
 
 _PLAIN_SQL: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
@@ -156,8 +156,17 @@ class Reader:
             return None
         return int(node.text)
 
+    def expression(self, node: Node) -> str | None:
+        """SQL that is one expression."""
+        sql = self.sql(node)
+        if sql and has_top_level_comma(sql):
+            message = "broken SQL: a comma, where one expression is wanted"
+            self.diags.error(node.span, "S015", message, "correct the SQL")
+            return None
+        return sql
+
     def sql(self, node: Node, statements: bool = False) -> str | None:
-        """SQL: an expression, or whole statements."""
+        """SQL, or whole statements."""
         if not isinstance(node, Scalar):
             self.wrong(node, "SQL", "put the SQL in double quotes or in a block ('|')")
             return None
@@ -197,7 +206,7 @@ class Reader:
 
     def predicate(self, node: Node) -> Predicate | None:
         """A condition that may begin with the policy's `not_deleted`."""
-        sql = self.sql(node)
+        sql = self.expression(node)
         if sql is None:
             return None
         policy = _NOT_DELETED.fullmatch(sql)

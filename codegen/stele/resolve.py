@@ -24,11 +24,12 @@ from stele.model import (
     Span,
     Table,
 )
-from stele.names import SQL_NAME_MAX, byte_length
+from stele.names import SQL_NAME_MAX, byte_length, too_long
 from stele.nodes import Broken, Entry, Mapping, Node, Scalar
 from stele.nodes import Sequence as Items
 from stele.parts import Enums, Parts, PartsReader
 from stele.reader import Reader, Word
+from stele.sqltext import transaction_word
 from stele.suggest import remedy
 
 INDEX_NAME: Final = "{prefix}{table}_{key}"
@@ -77,6 +78,8 @@ class _Resolver:
             word = (
                 self.reader.identifier(fields["module"], "module") if "module" in fields else None
             )
+            if word is not None and len(word.text) > SQL_NAME_MAX:
+                self.reader.diags.error(word.span, "S055", *too_long("module", word.text))
             if word is None:
                 self.gaps.files = True
                 word = Word(f"\0{at}", mapping.span)
@@ -349,7 +352,15 @@ class _Resolver:
         for entry in self.reader.entries(fields["objects"], "objects", "name: {create: |"):
             keys = self.reader.fields(entry.value, "object", f'object "{entry.key.text}"') or {}
             sql = self.reader.sql(keys["create"], statements=True) if "create" in keys else None
-            if sql:
+            word = transaction_word(sql) if sql else ""
+            if word:
+                self.reader.diags.error(
+                    keys["create"].span,
+                    "S094",
+                    f"{word} would end the transaction in which tables are created",
+                    "remove it",
+                )
+            elif sql:
                 yield RawObject(entry.key.span, entry.key.text, sql)
 
     # ---- traits into tables ----

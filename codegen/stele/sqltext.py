@@ -107,6 +107,29 @@ def _count(mark: str, open_marks: list[str], statements: bool) -> None:
         raise SqlProblem("';' ends a statement, but this is an expression")
 
 
+# What would end, begin or change the transaction that a statement is part of.
+TRANSACTION_WORDS: Final = frozenset(
+    "ABORT BEGIN COMMIT END RELEASE ROLLBACK SAVEPOINT START".split()
+)
+
+
+def transaction_word(sql: str) -> str:
+    """The first word by which one of the statements controls the transaction."""
+    first = True
+    found = tokens(sql, statements=True)
+    body = any(token.text.upper() == "ATOMIC" for token in found)  # BEGIN ATOMIC …; END
+    for token in found:
+        word = token.text.upper() if token.kind == "word" else ""
+        if first and word in TRANSACTION_WORDS and not (body and word == "END"):
+            return word
+        first = token.text == ";" and token.depth == 0
+    return ""
+
+
+def has_top_level_comma(sql: str) -> bool:
+    return any(token.text == "," and token.depth == 0 for token in tokens(sql))
+
+
 def conjuncts(sql: str) -> list[list[Token]]:
     """The parts of a condition that AND joins at its top; one part when there is an OR."""
     parts: list[list[Token]] = [[]]

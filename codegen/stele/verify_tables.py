@@ -20,6 +20,7 @@ from stele.verify_session import Session
 
 _COLUMN: Final = re.compile(
     r'\{(?P<name>"\w+"),\s+(?P<kind>STELE_GEN_[\w |]+),\s+(?P<null>true|false),'
+    r"\s+(?P<row>offsetof\((?!stele_gen_))?"
 )
 _INTERVAL: Final = Type(Scalar.INTERVAL)
 _SCALARS: Final = {one.name: one for one in Scalar} | {"BPCHAR": Scalar.CHAR}
@@ -144,11 +145,13 @@ class TableVerifier:
 
     def _column(self, match: re.Match[str], span: Span) -> DeclaredColumn:
         name = match["name"].strip('"')
-        known = self.columns.get(name)
-        kind = self._type((match["name"], match["kind"]))
+        known = self.columns.get(name) if match["row"] else None
         nullable = match["null"] == "true"
         if known is None:  # made by the generator, which knows what its conditions leave
+            row = (match["name"], match["kind"])
+            kind = Type(_SCALARS[kind_of(row)], "ARRAY" in match["kind"])
             return DeclaredColumn(span, name, kind, nullable, asserted=True)
+        kind = self._type((match["name"], match["kind"]))
         return DeclaredColumn(known.span, name, kind, nullable)
 
 

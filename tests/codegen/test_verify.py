@@ -73,6 +73,32 @@ def test_a_schema_that_uses_the_whole_language(database: Database) -> None:
     assert all("warning[V008]" in one and "query" in one for one in found), found
 
 
+def test_columns_named_as_what_the_generator_makes(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(
+        """\
+module: own
+tables:
+  things:
+    columns:
+      id: bigserial
+      count: text
+      exists: "text[]"
+      limit: "text[]"
+      at: timestamptz
+      gone: timestamptz?
+      high: timestamptz?
+      leader: int4
+      claimed: bool
+      age_ms: uuid?
+    primary_key: id
+    soft_delete: gone
+    ttl: high
+    indexes: {high: [high]}
+"""
+    )
+    assert not findings(tmp_path, database)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_golden(case: str, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     if case == "joins":

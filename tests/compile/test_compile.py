@@ -234,8 +234,66 @@ def test_types_named_as_parameters_do_not_shadow(tmp_path: Path) -> None:
         f"tables:\n  things:\n    columns:\n      id: int8\n{columns}    primary_key: id\n"
     )
     assert main(["generate", "--out", str(tmp_path), str(tmp_path / "words.yaml")]) == 0
+    compile_strictly(C["gcc"], tmp_path / "words.gen.c")
+
+
+MEMBERS = """\
+module: members
+enums: {mood: [calm, wild], import: [a], module: [b]}
+tables:
+  people:
+    columns:
+      id: bigserial
+      mood: mood
+      name: text
+      mood_opt: mood?
+      was: mood
+      mood_array: "mood[]"
+      stele_str: text
+      class: text
+    primary_key: [mood, id]
+    unique: {mood: [mood], both: [mood, name]}
+"""
+MEMBERS_QUERY = """\
+-- name: found :many
+-- param mood: mood
+-- param mood_in: mood
+-- return mood: mood
+-- return was: people.was
+-- return people_row: people.*
+SELECT p.mood, p.was, {people_row.*}
+FROM {people people_row} JOIN {people p} ON p.id = people_row.id
+WHERE p.mood = :mood AND p.was = :mood_in
+"""
+
+
+@pytest.mark.parametrize("compiler", LANGUAGES)
+def test_members_named_as_types_and_keywords(compiler: str, tmp_path: Path) -> None:
+    (tmp_path / "members.yaml").write_text(MEMBERS)
+    (tmp_path / "members.sql").write_text(MEMBERS_QUERY)
+    assert main(["generate", "--out", str(tmp_path), str(tmp_path / "members.yaml")]) == 0
+    source = tmp_path / "members.gen.c"
+    if compiler in CXX:
+        source = tmp_path / "members.cc"
+        source.write_text('#include "members.gen.h"\n')
+    compile_strictly(LANGUAGES[compiler], source)
+
+
+@pytest.mark.parametrize("compiler", C)
+def test_long_statements_are_short_literals(compiler: str, tmp_path: Path) -> None:
+    """Compilers warn of literals of more than 4,095 bytes, as a list of many columns would be."""
+    columns = "".join(f"      column_{'x' * 50}_{i}: text?\n" for i in range(90))
+    (tmp_path / "wide.yaml").write_text(
+        "module: wide\ntables:\n  wide:\n    columns:\n      id: bigserial\n"
+        f"{columns}    primary_key: id\n"
+    )
+    assert main(["generate", "--out", str(tmp_path), str(tmp_path / "wide.yaml")]) == 0
+    compile_strictly(C[compiler], tmp_path / "wide.gen.c")
+
+
+def compile_strictly(compiler: list[str], source: Path) -> None:
     done = subprocess.run(
-        [*C["gcc"], *STRICT, "-fsyntax-only", f"-I{INCLUDE}", tmp_path / "words.gen.c"],
+        [*compiler, *STRICT, "-fsyntax-only", f"-I{INCLUDE}", source],
         capture_output=True,
         text=True,
     )

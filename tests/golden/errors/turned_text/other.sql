@@ -1,0 +1,3 @@
+-- name: a :exec
+-- ⁦
+SELECT 1;
