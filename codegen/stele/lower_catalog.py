@@ -102,6 +102,32 @@ def _column_rows(table: Table) -> list[tuple[str, ...]]:
     ]
 
 
+def _table(module: Module, table: Table, sweeps: tuple[tuple[str, str], ...]) -> BlockView:
+    """A table's descriptor."""
+    base = module.c_prefix + table.name
+    columns = rows_array("catalog_column", f"{base}_catalog", _column_rows(table))
+    members = [
+        ("name", c_string(table.name)),
+        ("columns", columns.name),
+        ("column_count", f"STELE_COUNT({columns.name})"),
+        *sweeps,
+    ]
+    arrays: tuple[ArrayView, ...] = (columns,)
+    if followers(module, table):
+        rows = tuple(
+            f"    &{module.c_prefix}{one.name}_follow_stmt," for one in followers(module, table)
+        )
+        kept = ArrayView("stele_gen_stmt *const", f"{base}_followers", rows)
+        arrays = (columns, kept)
+        members.append(("followers", kept.name))
+        members.append(("follower_count", f"STELE_COUNT({kept.name})"))
+    if table.soft_delete:
+        members.append(("has_tombstones", "true"))
+    if any(is_inserted(col) for col in table.columns):
+        members.append(("insert_many", f"&{base}_insert_many_bulk"))
+    return _block(arrays, (StmtView("table", f"{base}_table", tuple(members)),))
+
+
 def lower_catalog(
     module: Module, sweeps: dict[str, tuple[tuple[str, str], ...]]
 ) -> tuple[list[BlockView], tuple[tuple[str, str], ...]]:
@@ -112,30 +138,8 @@ def lower_catalog(
     blocks: list[BlockView] = []
     table_rows = []
     for table in module.tables:
-        base = module.c_prefix + table.name
-        columns = rows_array("catalog_column", f"{base}_catalog", _column_rows(table))
-        members = [
-            ("name", c_string(table.name)),
-            ("columns", columns.name),
-            ("column_count", f"STELE_COUNT({columns.name})"),
-            *sweeps[table.name],
-        ]
-        arrays: tuple[ArrayView, ...] = (columns,)
-        if followers(module, table):
-            rows = tuple(
-                f"    &{module.c_prefix}{one.name}_follow_stmt," for one in followers(module, table)
-            )
-            kept = ArrayView("stele_gen_stmt *const", f"{base}_followers", rows)
-            arrays = (columns, kept)
-            members.append(("followers", kept.name))
-            members.append(("follower_count", f"STELE_COUNT({kept.name})"))
-        if table.soft_delete:
-            members.append(("has_tombstones", "true"))
-        if any(is_inserted(col) for col in table.columns):
-            members.append(("insert_many", f"&{base}_insert_many_bulk"))
-        stmt = StmtView("table", f"{base}_table", tuple(members))
-        blocks.append(_block(arrays, (stmt,)))
-        table_rows.append(f"    &{base}_table,")
+        blocks.append(_table(module, table, sweeps[table.name]))
+        table_rows.append(f"    &{module.c_prefix}{table.name}_table,")
 
     name = c_ident(module.c_prefix + module.name)
     object_rows = []
