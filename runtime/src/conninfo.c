@@ -19,7 +19,8 @@
 #define MAX_KEYS 96
 #define MAX_CONNECT_TIMEOUT_S 100000u
 
-const char *stele__conninfo_get(const stele__conninfo *info, const char *key)
+/* Value of a key, NULL if it is not set. */
+static const char *value_of(const stele__conninfo *info, const char *key)
 {
     for (size_t i = 0; i < info->count; i++)
         if (strcmp(info->keys[i], key) == 0)
@@ -74,7 +75,7 @@ static stele_status no_memory(stele_error *err)
 /* Adds a key unless it is there. NULL and "" say nothing. */
 static bool add(stele__conninfo *info, const char *key, const char *value)
 {
-    if (value == NULL || value[0] == '\0' || stele__conninfo_get(info, key) != NULL)
+    if (value == NULL || value[0] == '\0' || value_of(info, key) != NULL)
         return true;
     if (info->count + 1 >= MAX_KEYS)
         return false;
@@ -234,8 +235,8 @@ static size_t list_length(const char *list)
 
 static size_t count_hosts(const stele__conninfo *info)
 {
-    const char *addr = stele__conninfo_get(info, "hostaddr");
-    return list_length(addr != NULL ? addr : stele__conninfo_get(info, "host"));
+    const char *addr = value_of(info, "hostaddr");
+    return list_length(addr != NULL ? addr : value_of(info, "host"));
 }
 
 /* "a,b,c" turned by 1 is "b,c,a". */
@@ -311,7 +312,7 @@ static bool force_utf8(stele__conninfo *info)
 /* The seconds of connect_timeout; libpq's own timer does not run when it is polled. */
 static uint32_t timeout_of(const stele__conninfo *info)
 {
-    const char *text = stele__conninfo_get(info, "connect_timeout");
+    const char *text = value_of(info, "connect_timeout");
     uint32_t seconds = 0;
     if (text == NULL)
         return 0;

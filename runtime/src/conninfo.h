@@ -47,7 +47,4 @@ stele_status stele__conninfo_build(const stele__conninfo_input *input, stele__co
 /** Frees it; the values are overwritten first. */
 void stele__conninfo_release(stele__conninfo *info);
 
-/** Value of a key, NULL if it is not set. */
-const char *stele__conninfo_get(const stele__conninfo *info, const char *key);
-
 #endif

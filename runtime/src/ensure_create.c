@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ensure_internal.h"
+#include "names.h"
 #include "run.h"
 #include "status_internal.h"
 #include "stele/tx.h"
@@ -21,22 +22,6 @@
 /* A build reads the whole table, and waits for every transaction older than itself. */
 #define BUILD_BUDGET_MS 3600000u
 #define BUILD_BUDGET_SQL "SET statement_timeout = 3600000"
-
-static const char *object_kind(const stele_gen_object *object)
-{
-    switch (object->kind) {
-    case STELE_GEN_OBJECT_ENUM:
-        return "enum";
-    case STELE_GEN_OBJECT_TABLE:
-        return "table";
-    case STELE_GEN_OBJECT_INDEX:
-        return "index";
-    case STELE_GEN_OBJECT_FOREIGN_KEY:
-        return "foreign key";
-    default:
-        return "object of";
-    }
-}
 
 /* ---- races ---- */
 
@@ -179,6 +164,7 @@ static stele_status explain(const stele__ensure *e, const stele__wanted *wanted,
                             stele_error *err)
 {
     stele__buf text = {0};
+    stele_gen_object_kind kind = wanted->object->kind;
     if (strcmp(err->sqlstate, "55P03") == 0)
         err->status = st = STELE_E_TIMEOUT;
     if (is_too_old(e, wanted->object, err)) {
@@ -187,8 +173,9 @@ static stele_status explain(const stele__ensure *e, const stele__wanted *wanted,
                           stele_conn_server_version(e->conn) / 10000);
     }
     add_remedy(e, wanted, err);
-    stele__buf_addf(&text, "module %s: cannot create %s \"%s\": %s", e->target.module->name,
-                    object_kind(wanted->object), wanted->name, err->message);
+    stele__buf_addf(&text, "module %s: cannot create %s%s \"%s\": %s", e->target.module->name,
+                    stele__kind_text(kind), kind == STELE_GEN_OBJECT_OTHER ? " of" : "",
+                    wanted->name, err->message);
     if (!text.failed)
         (void)stele__copy_text(err->message, sizeof err->message, stele__buf_text(&text));
     stele__buf_release(&text);

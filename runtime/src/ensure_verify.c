@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ensure_internal.h"
+#include "names.h"
 #include "status_internal.h"
 #include "stele/tx.h"
 #include "text_internal.h"
@@ -184,33 +185,19 @@ static stele_status has_rows(stele__ensure *e, const stele__cat_table *table, bo
     return st;
 }
 
-static const char *kind_of(const stele_gen_object *object)
-{
-    switch (object->kind) {
-    case STELE_GEN_OBJECT_ENUM:
-        return "enum";
-    case STELE_GEN_OBJECT_TABLE:
-        return "table";
-    case STELE_GEN_OBJECT_INDEX:
-        return object->unique ? "unique index" : "index";
-    case STELE_GEN_OBJECT_FOREIGN_KEY:
-        return "foreign key";
-    default:
-        return "object";
-    }
-}
-
 static void report_missing(stele__ensure *e, size_t object, bool rows)
 {
     const stele__wanted *wanted = &e->target.wanted[object];
-    const char *kind = kind_of(wanted->object);
-    if (is_same(kind, "enum") || is_same(kind, "table"))
+    const stele_gen_object *gen = wanted->object;
+    const char *kind = stele__kind_text(gen->kind);
+    if (gen->kind == STELE_GEN_OBJECT_ENUM || gen->kind == STELE_GEN_OBJECT_TABLE)
         stele__ensure_differ(e, false, wanted->name, wanted->name, "%s \"%s\" does not exist", kind,
                              wanted->name);
     else
         stele__ensure_differ(e, false, wanted->table, wanted->name,
-                             "table \"%s\": %s \"%s\" does not exist%s", wanted->table, kind,
-                             wanted->name, rows ? ", and the table has rows" : "");
+                             "table \"%s\": %s%s \"%s\" does not exist%s", wanted->table,
+                             gen->unique ? "unique " : "", kind, wanted->name,
+                             rows ? ", and the table has rows" : "");
 }
 
 /*

@@ -97,7 +97,7 @@ stele_status stele__names_pin(const stele_pin *pin, stele__pinned *ret_pinned, s
 
 /* ---- length of what modules make of them ---- */
 
-static const char *kind_text(stele_gen_object_kind kind)
+const char *stele__kind_text(stele_gen_object_kind kind)
 {
     switch (kind) {
     case STELE_GEN_OBJECT_ENUM:
@@ -138,8 +138,8 @@ static stele_status check_objects(const stele_module *module, const stele__names
         stele__buf_reset(name);
         stele__render_name(object->name, object->name_count, module, names, name);
         if (name->len > NAME_MAX_BYTES)
-            return too_long(kind_text(object->kind), stele__buf_text(name), object->table, schema,
-                            prefix, err);
+            return too_long(stele__kind_text(object->kind), stele__buf_text(name), object->table,
+                            schema, prefix, err);
     }
     for (size_t i = 0; i < module->table_count; i++) {
         const char *table = module->tables[i]->name;

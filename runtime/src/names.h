@@ -8,6 +8,10 @@
 
 #include "pool.h"
 #include "stele/db.h"
+#include "stele/gen/gen.h"
+
+/** "table", "index", …; "object" for what has no kind of its own. For messages. */
+const char *stele__kind_text(stele_gen_object_kind kind);
 
 /** What a set of names is made of. */
 typedef struct stele__names_input {
@@ -27,7 +31,7 @@ stele_status stele__names_pin(const stele_pin *pin, stele__pinned *ret_pinned, s
  *
  * A module that folds among others that do not gets a pin of its own where folding matters; those
  * stand after the `pin_count` pins of the input.
- * Owns: the caller, with one reference: stele__pool_drop_names(), or stele__free() before a pool
+ * Owns: the caller, with one reference: stele__pool_detach(), or stele__free() before a pool
  * knows them. Errors: STELE_E_NAME, STELE_E_NOMEM.
  */
 stele_status stele__names_new(const stele__names_input *input, stele__names_box **ret_box,

@@ -73,8 +73,6 @@ void stele__pool_nudge(stele_conn *conn);
 stele_status stele__pool_use(stele__pool *pool, stele_conn *conn, stele__names_box *names,
                              stele_error *err);
 
-void stele__pool_drop_names(stele__pool *pool, stele__names_box *names);
-
 /** Replaces all links: idle ones now, leased ones when they return. */
 void stele__pool_reset(stele__pool *pool);
 

@@ -512,13 +512,6 @@ stele_status stele__pool_use(stele__pool *pool, stele_conn *conn, stele__names_b
     return STELE_OK;
 }
 
-void stele__pool_drop_names(stele__pool *pool, stele__names_box *names)
-{
-    stele__pool_lock(pool);
-    names_drop_locked(names);
-    stele__pool_unlock(pool);
-}
-
 void stele__pool_set_ops(stele__pool *pool)
 {
     pool->ops = (stele__conn_ops){

@@ -95,21 +95,15 @@ static void write_text(char *dst, size_t size, const char *fmt, va_list args)
         dst[whole_characters(dst, size - 1)] = '\0';
 }
 
-stele_status stele__vfail(stele_error *err, stele_status status, const char *fmt, va_list args)
-{
-    if (err != NULL) {
-        stele_error_clear(err);
-        err->status = status;
-        write_text(err->message, sizeof err->message, fmt, args);
-    }
-    return status;
-}
-
 stele_status stele__fail(stele_error *err, stele_status status, const char *fmt, ...)
 {
+    if (err == NULL)
+        return status;
     va_list args;
+    stele_error_clear(err);
+    err->status = status;
     va_start(args, fmt);
-    (void)stele__vfail(err, status, fmt, args); /* answers `status` */
+    write_text(err->message, sizeof err->message, fmt, args);
     va_end(args);
     return status;
 }

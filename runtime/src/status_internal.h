@@ -18,8 +18,6 @@
  */
 stele_status stele__fail(stele_error *err, stele_status status, const char *fmt, ...)
     STELE_PRINTF(3, 4);
-stele_status stele__vfail(stele_error *err, stele_status status, const char *fmt, va_list args)
-    STELE_PRINTF(3, 0);
 
 /* Say more about a failure that stele__fail has described. NULL leaves a member as it is. */
 void stele__error_hint(stele_error *err, const char *fmt, ...) STELE_PRINTF(2, 3);

@@ -180,8 +180,3 @@ void stele__entry_unpin(stele__entry *entry)
     if (--entry->pins == 0 && entry->dropped)
         free_entry(entry);
 }
-
-uint32_t stele__cache_count(const stele__cache *cache)
-{
-    return cache->prepared.count;
-}

@@ -150,7 +150,4 @@ static inline void stele__entry_pin(stele__entry *entry)
 }
 void stele__entry_unpin(stele__entry *entry);
 
-/** Entries that are prepared now. */
-uint32_t stele__cache_count(const stele__cache *cache);
-
 #endif

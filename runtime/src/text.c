@@ -79,13 +79,6 @@ void stele__buf_add_uint(stele__buf *buf, uint64_t n)
     stele__buf_add(buf, digits + at, sizeof digits - at);
 }
 
-void stele__buf_add_int(stele__buf *buf, int64_t n)
-{
-    if (n < 0)
-        stele__buf_add_char(buf, '-');
-    stele__buf_add_uint(buf, n < 0 ? 0 - (uint64_t)n : (uint64_t)n);
-}
-
 void stele__buf_vaddf(stele__buf *buf, const char *fmt, va_list args)
 {
     if (buf->failed)

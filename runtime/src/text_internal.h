@@ -38,7 +38,6 @@ void stele__buf_add(stele__buf *buf, const char *data, size_t len);
 void stele__buf_add_text(stele__buf *buf, const char *s); /* NULL adds nothing */
 void stele__buf_add_char(stele__buf *buf, char c);
 void stele__buf_add_uint(stele__buf *buf, uint64_t n);
-void stele__buf_add_int(stele__buf *buf, int64_t n);
 void stele__buf_addf(stele__buf *buf, const char *fmt, ...) STELE_PRINTF(2, 3);
 void stele__buf_vaddf(stele__buf *buf, const char *fmt, va_list args) STELE_PRINTF(2, 0);
 

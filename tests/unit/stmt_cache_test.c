@@ -73,7 +73,7 @@ static void the_newest_prepared_ones_stay(void **state)
         bool expected = last[i] >= 0 && newer < CAPACITY;
         assert_int_equal(use(cache, i, true), expected);
         last[i] = now;
-        assert_true(stele__cache_count(cache) <= CAPACITY);
+        assert_true(cache->prepared.count <= CAPACITY);
         if (!expected)
             assert_true(use(cache, i, true));
     }
@@ -87,7 +87,7 @@ static void seen_ones_are_bounded_too(void **state)
     int found = 0;
     for (int i = 0; i < 1000; i++)
         (void)use(cache, i, false);
-    assert_int_equal(stele__cache_count(cache), 0);
+    assert_int_equal(cache->prepared.count, 0);
     for (int i = 0; i < 1000; i++) {
         stele__key key = key_of(i);
         found += stele__cache_find(cache, &key) != NULL;
@@ -144,7 +144,7 @@ static void what_the_server_lost_is_forgotten(void **state)
         (void)use(cache, i, false);
         (void)use(cache, i, true);
     }
-    assert_int_equal(stele__cache_count(cache), 4);
+    assert_int_equal(cache->prepared.count, 4);
     stele__key key = key_of(2);
     stele__entry *kept = stele__cache_find(cache, &key);
     assert_null(kept->sql); /* a prepared one needs none */
@@ -155,7 +155,7 @@ static void what_the_server_lost_is_forgotten(void **state)
     assert_false(kept->checked);
     stele__cache_unprepared(cache, kept); /* once is enough */
     stele__cache_clear(cache, kept);
-    assert_int_equal(stele__cache_count(cache), 0);
+    assert_int_equal(cache->prepared.count, 0);
     assert_ptr_equal(stele__cache_find(cache, &key), kept);
     assert_true(use(cache, 2, true) == false);
     assert_true(use(cache, 2, true));

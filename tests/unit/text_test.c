@@ -13,10 +13,8 @@ static void builders_grow(void **state)
     stele__buf_add_char(&buf, '-');
     stele__buf_add_uint(&buf, 0);
     stele__buf_add_uint(&buf, UINT64_MAX);
-    stele__buf_add_int(&buf, INT64_MIN);
     stele__buf_addf(&buf, "[%s %d]", "x", 7);
-    assert_string_equal(stele__buf_text(&buf),
-                        "abc-018446744073709551615-9223372036854775808[x 7]");
+    assert_string_equal(stele__buf_text(&buf), "abc-018446744073709551615[x 7]");
     stele__buf_reset(&buf);
     assert_string_equal(stele__buf_text(&buf), "");
     char expected[3001];

@@ -31,7 +31,8 @@ typedef enum stele_access {
     STELE_READ_ONLY
 } stele_access;
 
-/** Returns the lease to its pool. An open transaction is rolled back (and counted as dirty). */
+/** Returns the lease to its pool, also in a forked child. An open transaction is rolled back (and
+ *  counted as dirty), a pipeline or stream given up. NULL is ignored. */
 STELE_API void stele_conn_release(stele_conn *conn);
 STELE_API void stele_conn_autofree(stele_conn **conn); /* for STELE_AUTO */
 
@@ -39,7 +40,11 @@ STELE_API void stele_conn_autofree(stele_conn **conn); /* for STELE_AUTO */
  * Runs one SQL statement with text parameters ($1, …; data NULL for SQL NULL), rows discarded.
  *
  * For what has no place in a schema: SET ROLE, set_config, utility commands. `sql` must not come
- * from users. `ret_rows` may be NULL.
+ * from users. `ret_rows` (may be NULL) gets the rows affected. The session is reset when the lease
+ * returns.
+ *
+ * Errors: those of the server; STELE_E_VALUE for a NUL byte; STELE_E_UNSUPPORTED for COPY;
+ *         STELE_E_MISUSE when the SQL began or ended a transaction; what it began is rolled back.
  */
 STELE_API STELE_MUST_CHECK stele_status stele_conn_exec(stele_conn *conn, const char *sql,
                                                         const stele_str *params, size_t param_count,
@@ -54,11 +59,15 @@ STELE_API void stele_conn_set_deadline(stele_conn *conn, uint32_t deadline_ms);
 
 /**
  * Asks the server to stop what this lease is running. The only call that another thread may make
- * while the lease is in use. The running call answers STELE_E_CANCELED if the request won.
+ * while the lease is in use. The running call answers STELE_E_CANCELED if the request won. It connects
+ * to the server on its own, and waits for that as long as the network does.
+ *
+ * Errors: STELE_E_CONNECT, STELE_E_MISUSE (the connection is lost), STELE_E_FORKED, STELE_E_NOMEM.
  */
 STELE_API STELE_MUST_CHECK stele_status stele_conn_cancel(stele_conn *conn, stele_error *err);
 
-/** Uses the names and policies of `db` (same pool) from here on, also inside a transaction. */
+/** Uses the names and policies of `db` (same pool) from here on, also inside a transaction.
+ *  Errors: STELE_E_MISUSE for a handle of another pool, STELE_E_INPUT, STELE_E_FORKED. */
 STELE_API STELE_MUST_CHECK stele_status stele_conn_use(stele_conn *conn, stele_db *db,
                                                        stele_error *err);
 

@@ -55,13 +55,14 @@ typedef struct stele_db_options {
     size_t size; /* sizeof(stele_db_options); set by STELE_DB_OPTIONS_INIT */
 
     /* Where the server is. dsn wins, then host and its companions, then a named instance, then the
-     * environment as libpq reads it. */
+     * environment as libpq reads it. Texts are copied. A service that dsn names says what is left open
+     * by all of these and by the defaults here. */
     const char *dsn; /* connection string or URI; several hosts allowed */
     const char *host;
     const char *port;
     const char *user;
     const char *password;
-    const char *dbname;
+    const char *dbname; /* a name, never read as a connection string */
     const char *sslmode;
     const stele_registry *registry; /* borrowed until open returns */
     const char *instance;           /* a name in `registry` */
@@ -121,13 +122,20 @@ extern "C" {
 /**
  * Opens a handle. Connects once, so that a wrong address, password or version is told at once.
  *
+ * Owns:    the caller: stele_db_close().
+ * Threads: a handle may be used by any number at once, also to derive, acquire and reset. After a fork
+ *          only the parent may use it (STELE_E_FORKED); the child may close its copy.
  * Errors: STELE_E_CONNECT, STELE_E_AUTH, STELE_E_UNSUPPORTED (server before 12), STELE_E_NAME,
  *         STELE_E_INPUT, STELE_E_TIMEOUT, STELE_E_NOMEM.
  */
 STELE_API STELE_MUST_CHECK stele_status stele_db_open(const stele_db_options *options,
                                                       stele_db **ret_db, stele_error *err);
 
-/** A handle on the same pool under other names (a tenant). Does no I/O. Close it on its own. */
+/**
+ * A handle on the same pool under other names (a tenant). Does no I/O. Close it on its own, before or
+ * after `db`. Errors of all three: STELE_E_NAME, STELE_E_INPUT, STELE_E_CLOSED, STELE_E_FORKED,
+ * STELE_E_NOMEM.
+ */
 STELE_API STELE_MUST_CHECK stele_status stele_db_derive(stele_db *db, const stele_names *names,
                                                         stele_db **ret_db, stele_error *err);
 
@@ -158,6 +166,7 @@ STELE_API void stele_db_autofree(stele_db **db); /* for STELE_AUTO */
 /**
  * Takes a connection. Waits in line, first come first served, at most the pool's acquire timeout.
  *
+ * Owns:   the caller: stele_conn_release(), also after the handle was closed.
  * Errors: STELE_E_TIMEOUT, STELE_E_BUSY, STELE_E_CONNECT, STELE_E_AUTH, STELE_E_CLOSED,
  *         STELE_E_FORKED, STELE_E_NOMEM, and what on_lease answers.
  */
@@ -184,6 +193,7 @@ STELE_API STELE_MUST_CHECK stele_status stele_registry_new(stele_registry **ret_
 STELE_API STELE_MUST_CHECK stele_status stele_registry_set(stele_registry *registry,
                                                            const char *name, const char *dsn,
                                                            stele_error *err);
+/** NULL is ignored; nobody may use it any more. Handles opened with it do not need it. */
 STELE_API void stele_registry_free(stele_registry *registry);
 
 STELE_END_DECLS

@@ -39,17 +39,27 @@ STELE_API STELE_MUST_CHECK stele_status stele_tx_begin(stele_conn *conn,
 /**
  * Commits. STELE_OK only when the server answered with the tag COMMIT.
  *
- * Errors: STELE_E_ABORTED when a statement had failed (the server rolled back); STELE_E_UNKNOWN when
- *         the connection was lost after COMMIT was sent: the work may be stored or not;
- *         STELE_E_SERIALIZATION, constraint errors of deferred constraints.
- *         A transaction in which no statement ran is committed without a wait.
+ * Whatever it answers but STELE_E_MISUSE and STELE_E_FORKED, the transaction is over. One in which no
+ * statement ran is committed without a wait.
+ *
+ * Errors: STELE_E_ABORTED when a statement had failed (the server rolled back); STELE_E_LOST when the
+ *         connection was lost before COMMIT was sent, so that nothing is stored; STELE_E_UNKNOWN when it
+ *         was lost, or the deadline passed, after that: the work may be stored or not;
+ *         STELE_E_SERIALIZATION, constraint errors of deferred constraints; STELE_E_MISUSE without a
+ *         transaction, or while a pipeline or stream has the connection.
  */
 STELE_API STELE_MUST_CHECK stele_status stele_tx_commit(stele_conn *conn, stele_error *err);
 
-/** Rolls back. Without a transaction it does nothing. */
+/** Rolls back, giving up an open pipeline or stream. Without a transaction it does nothing more. A lost
+ *  connection is no error: the server rolls back. Errors: STELE_E_FORKED. */
 STELE_API STELE_MUST_CHECK stele_status stele_tx_rollback(stele_conn *conn, stele_error *err);
 
-/** Sets a savepoint with the next statement. `name`: letters, digits, underscores; at most 63. */
+/**
+ * Sets a savepoint with the next statement, goes back to one, or gives it up; the last two wait for the
+ * server. `name`: letters, digits, underscores; at most 63.
+ *
+ * Errors: STELE_E_MISUSE without a transaction; STELE_E_NAME; those of the server.
+ */
 STELE_API STELE_MUST_CHECK stele_status stele_tx_savepoint(stele_conn *conn, const char *name,
                                                            stele_error *err);
 STELE_API STELE_MUST_CHECK stele_status stele_tx_rollback_to(stele_conn *conn, const char *name,
