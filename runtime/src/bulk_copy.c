@@ -1,7 +1,7 @@
 /**
  * Sending some rows of a group by COPY: into the table, or into a temporary one that INSERT reads.
  *
- * Rows are encoded into a buffer that leaves as it fills; long values pass it by.
+ * Rows are encoded into a buffer that leaves whenever it is full; long values pass it by.
  *
  * Floor: tx.
  */
@@ -16,10 +16,13 @@
 
 #include "banned.h"
 
-#define BUFFER_SIZE (64u << 10)
-#define SENDS 4                /* buffers that libpq may hold */
-#define LONG_VALUE (16u << 10) /* what goes without a copy into the buffer */
+#define BUFFER_SIZE STELE__COPY_PUT
+#define SLACK 64u              /* behind the buffer: for what is written in one piece */
 #define SCRATCH_SIZE 4096u     /* for one value at a time */
+#define SCRATCH_AT (65u << 10) /* behind the buffer, aligned */
+
+_Static_assert(BUFFER_SIZE + SLACK <= SCRATCH_AT, "the buffer ends before the scratch");
+
 #define STAGE "pg_temp.stele_bulk"
 
 /* How a column is encoded. */
@@ -43,7 +46,6 @@ typedef struct copier {
     bool counted; /* rows begin with their number */
     char *buffer;
     size_t used;
-    unsigned sends;
     stele_status status; /* the first failure; later calls do nothing */
     bool refused;        /* … was a value's, not the connection's */
     stele_error *err;
@@ -51,38 +53,54 @@ typedef struct copier {
 
 /* ---- the stream ---- */
 
-/* Waits until all is out only now and then: to wait each time would cost a system call more. */
 static void put(copier *c, const char *data, size_t len)
 {
-    bool settle = ++c->sends % SENDS == 0;
     if (c->status == STELE_OK)
-        c->status = stele__link_copy_put(c->b->conn->link, data, len, settle, c->deadline, c->err);
+        c->status = stele__link_copy_put(c->b->conn->link, data, len, c->deadline, c->err);
 }
 
-static void flush(copier *c)
+/* Sends a whole buffer; what is behind it becomes the beginning of the next. */
+static void spill(copier *c)
 {
-    put(c, c->buffer, c->used);
-    c->used = 0;
+    put(c, c->buffer, BUFFER_SIZE);
+    c->used -= BUFFER_SIZE;
+    memcpy(c->buffer, c->buffer + BUFFER_SIZE, c->used);
 }
 
-/* Room for a few bytes. */
+/* Room for a few bytes, SLACK at most. */
 static inline char *room(copier *c, size_t len)
 {
-    if (BUFFER_SIZE - c->used < len)
-        flush(c);
+    if (c->used >= BUFFER_SIZE)
+        spill(c);
     char *at = c->buffer + c->used;
     c->used += len;
     return at;
 }
 
+/* Bytes that do not fit. Whole buffers of them go as they lie. */
+static void add_long(copier *c, const char *data, size_t len)
+{
+    if (c->used >= BUFFER_SIZE)
+        spill(c);
+    size_t first = BUFFER_SIZE - c->used;
+    if (first < len) {
+        memcpy(c->buffer + c->used, data, first);
+        put(c, c->buffer, BUFFER_SIZE);
+        c->used = 0;
+        for (data += first, len -= first; len >= BUFFER_SIZE; len -= BUFFER_SIZE) {
+            put(c, data, BUFFER_SIZE);
+            data += BUFFER_SIZE;
+        }
+    }
+    memcpy(c->buffer + c->used, data, len);
+    c->used += len;
+}
+
 static inline void add_bytes(copier *c, const char *data, size_t len)
 {
-    if (BUFFER_SIZE - c->used < len) {
-        flush(c);
-        if (len >= LONG_VALUE) {
-            put(c, data, len);
-            return;
-        }
+    if (BUFFER_SIZE + SLACK - c->used < len) {
+        add_long(c, data, len);
+        return;
     }
     memcpy(c->buffer + c->used, data, len);
     c->used += len;
@@ -133,39 +151,50 @@ static void add_after(copier *c, const field *f, const char *input)
     (void)stele__write_fixed(STELE_GEN_INTERVAL, &after, at + 4, &len);
 }
 
-static inline void add_field(copier *c, const field *f, const char *input, size_t row)
+/* A text that does not fit, or is too long. */
+static void add_long_text(copier *c, const field *f, const stele_str *text, size_t row)
 {
-    const stele_tag *tag;
-    stele_str text;
-    memcpy(&tag, input + f->tag, sizeof tag);
-    if (f->way == WAY_AFTER) {
-        add_after(c, f, input);
-        return;
-    }
-    if (tag != &stele_tag_value) {
-        stele__put_be32(room(c, 4), UINT32_MAX);
-        return;
-    }
-    if (f->way == WAY_ANY) {
-        add_any(c, f, input + f->value, row);
-        return;
-    }
-    memcpy(&text, input + f->value, sizeof text);
     bool jsonb = f->way == WAY_JSONB;
-    if (text.len > STELE__VALUE_MAX - 1) {
+    if (text->len > STELE__VALUE_MAX - 1) {
         refuse(c, f, row, STELE__CODEC_TOO_LONG);
         return;
     }
-    size_t head = jsonb ? 5 : 4;
-    bool fits = BUFFER_SIZE - c->used >= head + text.len;
-    char *at = room(c, fits ? head + text.len : head);
-    stele__put_be32(at, (uint32_t)text.len + jsonb);
+    char *at = room(c, jsonb ? 5 : 4);
+    stele__put_be32(at, (uint32_t)text->len + jsonb);
     if (jsonb)
         at[4] = 1; /* version of the format */
-    if (fits)
-        memcpy(at + head, text.data, text.len);
+    add_bytes(c, text->data, text->len);
+}
+
+static inline void add_text(copier *c, const field *f, const char *value, size_t row)
+{
+    stele_str text;
+    size_t used = c->used;
+    size_t head = f->way == WAY_JSONB ? 5 : 4;
+    memcpy(&text, value, sizeof text);
+    if (__builtin_expect(text.len > BUFFER_SIZE || used + text.len > BUFFER_SIZE + SLACK - 5, 0)) {
+        add_long_text(c, f, &text, row);
+        return;
+    }
+    char *at = c->buffer + used;
+    c->used = used + head + text.len;
+    stele__put_be32(at, (uint32_t)(text.len + head - 4));
+    at[4] = 1; /* version of the format, or overwritten */
+    memcpy(at + head, text.data, text.len);
+}
+
+static inline void add_field(copier *c, const field *f, const char *input, size_t row)
+{
+    const stele_tag *tag;
+    memcpy(&tag, input + f->tag, sizeof tag);
+    if (f->way == WAY_AFTER)
+        add_after(c, f, input);
+    else if (tag != &stele_tag_value)
+        stele__put_be32(room(c, 4), UINT32_MAX);
+    else if (f->way == WAY_ANY)
+        add_any(c, f, input + f->value, row);
     else
-        add_bytes(c, text.data, text.len);
+        add_text(c, f, input + f->value, row);
 }
 
 static void add_rows(copier *c, const stele__slice *slice)
@@ -185,7 +214,7 @@ static void add_rows(copier *c, const stele__slice *slice)
             add_field(c, &c->fields[k], input, row);
     }
     stele__put_be16(room(c, 2), UINT16_MAX);
-    flush(c);
+    put(c, c->buffer, c->used);
 }
 
 /* ---- what is run ---- */
@@ -416,13 +445,13 @@ stele_status stele__bulk_copy(stele__bulk *b, const stele__group *group, const s
 {
     struct pg_result *result = NULL;
     stele_conn *conn = b->conn;
-    size_t fixed = BUFFER_SIZE + SCRATCH_SIZE;
+    size_t fixed = SCRATCH_AT + SCRATCH_SIZE;
     char *memory = stele__alloc(fixed + group->column_count * sizeof(field));
     if (memory == NULL)
         return stele__fail(err, STELE_E_NOMEM, "%s: out of memory for COPY", b->gen->many->name);
     field *fields = (field *)(void *)(memory + fixed);
     describe(b, group, fields);
-    stele__block_init(&b->block, memory + BUFFER_SIZE, SCRATCH_SIZE);
+    stele__block_init(&b->block, memory + SCRATCH_AT, SCRATCH_SIZE);
     copier c = {
         .b = b,
         .deadline = stele__conn_deadline(conn),

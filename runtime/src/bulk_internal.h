@@ -40,6 +40,7 @@ typedef struct stele__probe {
     const stele_tag *tag;
     uint32_t tag_offset;
     uint32_t data_offset;
+    uint16_t param;
 } stele__probe;
 
 /** Rows that set the same columns. */
@@ -47,11 +48,12 @@ typedef struct stele__group {
     struct stele__group *next;  /* in order of appearance */
     struct stele__group *chain; /* with the same hash */
     uint64_t hash;
-    stele__probe *probes; /* for each parameter of `single` */
+    stele__probe *probes; /* for each parameter of `single`: those that are unset come first */
     uint8_t *shape;       /* for each parameter of `single`: a stele__state */
     uint8_t *states;      /* for each parameter of `many`: the same */
     stele__bulk_column *columns;
     uint16_t column_count;
+    uint16_t unset_count;
     bool has_arrays; /* a column is an array: unnest would flatten it */
     bool is_direct;  /* COPY can put it into the table itself */
     size_t first;    /* without an index: the first row */

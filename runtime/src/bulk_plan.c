@@ -52,40 +52,57 @@ static bool read_shape(const stele_gen_stmt *single, const char *row, uint8_t *s
     return worst != WRONG;
 }
 
+static inline const stele_tag *tag_at(const char *row, uint32_t offset)
+{
+    const stele_tag *tag;
+    memcpy(&tag, row + offset, sizeof tag);
+    return tag;
+}
+
 /* True if a row has the shape of a group: the frequent case, when all rows are made alike. */
 static bool has_shape(const stele_gen_stmt *single, const char *row, const stele__group *group)
 {
     const stele__probe *probe = group->probes;
-    for (const stele__probe *end = probe + single->param_count; probe < end; probe++) {
-        const stele_tag *tag;
+    const stele__probe *end = probe + single->param_count;
+    for (const stele__probe *set = probe + group->unset_count; probe < set; probe++)
+        if (tag_at(row, probe->tag_offset) != NULL)
+            return false;
+    for (; probe < end; probe++) {
         const void *data;
-        memcpy(&tag, row + probe->tag_offset, sizeof tag);
-        if (tag == probe->tag) {
-            if (tag == NULL)
-                continue;
-            memcpy(&data, row + probe->data_offset, sizeof data);
-            if (data != NULL)
-                continue;
-        }
-        size_t i = (size_t)(probe - group->probes);
-        if (state_of(&single->params[i], row) != group->shape[i])
+        memcpy(&data, row + probe->data_offset, sizeof data);
+        if (tag_at(row, probe->tag_offset) == probe->tag && data != NULL)
+            continue;
+        if (state_of(&single->params[probe->param], row) != group->shape[probe->param])
             return false;
     }
     return true;
 }
 
+static stele__probe make_probe(const stele_gen_stmt *single, const char *row, uint16_t i)
+{
+    const stele_gen_param *param = &single->params[i];
+    const stele__layout *layout = stele__layout_of(param->type);
+    stele__probe probe = {
+        .tag = tag_at(row, param->offset),
+        .tag_offset = param->offset,
+        .data_offset = param->offset,
+        .param = i,
+    };
+    if (probe.tag == &stele_tag_value && layout->opt == 0)
+        probe.data_offset += layout->in;
+    return probe;
+}
+
 /* Notes the tags of a group's first row; pointers that must not be NULL are looked at as well. */
 static void make_probes(const stele_gen_stmt *single, const char *row, stele__group *group)
 {
-    for (int i = 0; i < single->param_count; i++) {
-        const stele_gen_param *param = &single->params[i];
-        const stele__layout *layout = stele__layout_of(param->type);
-        stele__probe *probe = &group->probes[i];
-        probe->tag_offset = param->offset;
-        probe->data_offset = param->offset;
-        memcpy(&probe->tag, row + param->offset, sizeof probe->tag);
-        if (probe->tag == &stele_tag_value && layout->opt == 0)
-            probe->data_offset += layout->in;
+    stele__probe *probe = group->probes;
+    for (int set = 0; set <= 1; set++) {
+        for (uint16_t i = 0; i < single->param_count; i++)
+            if ((group->shape[i] != STELE__UNSET) == (set != 0))
+                *probe++ = make_probe(single, row, i);
+        if (set == 0)
+            group->unset_count = (uint16_t)(probe - group->probes);
     }
 }
 

@@ -104,19 +104,16 @@ stele_status stele__link_copy_begin(stele__link *link, const char *sql, stele__d
     return settle(link, &got, st, err);
 }
 
-stele_status stele__link_copy_put(stele__link *link, const char *data, size_t len, bool settle,
+stele_status stele__link_copy_put(stele__link *link, const char *data, size_t len,
                                   stele__deadline deadline, stele_error *err)
 {
     while (len > 0) {
-        /* What libpq buffers at most, beside a piece that waits. */
+        /* What libpq holds at most. */
         int piece = len < (1u << 20) ? (int)len : 1 << 20;
         int put = PQputCopyData(link->pg, data, piece);
         if (put < 0)
             return stele__link_lost(link, err);
-        /* What did not fit waits for room; of more than one piece, each waits for the one before. */
-        bool wait = settle || put == 0 || (size_t)piece < len;
-        stele_status st =
-            wait ? stele__link_flush(link, PQflush(link->pg), deadline, err) : STELE_OK;
+        stele_status st = stele__link_flush(link, PQflush(link->pg), deadline, err);
         if (st != STELE_OK)
             return st;
         if (put == 0)

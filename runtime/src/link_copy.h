@@ -18,10 +18,16 @@ stele_status stele__link_copy_begin(stele__link *link, const char *sql, stele__d
                                     stele_error *err);
 
 /**
- * Sends some bytes, wherever they begin and end. `settle`: waits until libpq holds none of them. After
- * a failure the link is broken.
+ * libpq sends whole multiples of 8 kB, its own five bytes of each put among them. What is left costs
+ * a system call of its own.
  */
-stele_status stele__link_copy_put(stele__link *link, const char *data, size_t len, bool settle,
+#define STELE__COPY_PUT (65536u - 5u)
+
+/**
+ * Sends some bytes, wherever they begin and end; STELE__COPY_PUT of them go best. Afterwards libpq
+ * holds none of them. After a failure the link is broken.
+ */
+stele_status stele__link_copy_put(stele__link *link, const char *data, size_t len,
                                   stele__deadline deadline, stele_error *err);
 
 /**
