@@ -813,7 +813,7 @@ stele_status session_states_insert(stele_conn *conn, const session_states_input 
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &session_states_insert_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &session_states_insert_stmt, args, 0, err);
     st = stele_gen_one(conn, &session_states_insert_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -1009,7 +1009,7 @@ stele_status session_states_upsert_by_unique_active(stele_conn *conn,
     stele_status st;
 
     if (ret_row == NULL && ret_inserted == NULL)
-        return stele_gen_exec(conn, stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, stmt, args, 0, err);
     st = stele_gen_one(conn, stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st != STELE_OK)
         return st;
@@ -1205,7 +1205,7 @@ stele_status session_states_update(stele_conn *conn, int64_t id, const session_s
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &session_states_update_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &session_states_update_stmt, args, 0, err);
     st = stele_gen_one(conn, &session_states_update_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -1256,7 +1256,7 @@ static const stele_gen_stmt session_states_delete_stmt = {
 stele_status session_states_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &session_states_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &session_states_delete_stmt, args, 0, err);
 }
 
 stele_status session_states_delete_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
@@ -1293,7 +1293,7 @@ static const stele_gen_stmt session_states_restore_stmt = {
 stele_status session_states_restore(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &session_states_restore_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &session_states_restore_stmt, args, 0, err);
 }
 
 stele_status session_states_restore_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
@@ -1328,7 +1328,7 @@ static const stele_gen_stmt session_states_hard_delete_stmt = {
 stele_status session_states_hard_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &session_states_hard_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &session_states_hard_delete_stmt, args, 0, err);
 }
 
 stele_status session_states_hard_delete_queue(stele_pipeline *pipeline, int64_t id,
@@ -2606,7 +2606,7 @@ stele_status session_events_insert(stele_conn *conn, const session_events_input 
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &session_events_insert_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &session_events_insert_stmt, args, 0, err);
     st = stele_gen_one(conn, &session_events_insert_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -2795,7 +2795,7 @@ stele_status session_events_update(stele_conn *conn, int64_t id, const session_e
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &session_events_update_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &session_events_update_stmt, args, 0, err);
     st = stele_gen_one(conn, &session_events_update_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -2846,7 +2846,7 @@ static const stele_gen_stmt session_events_delete_stmt = {
 stele_status session_events_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &session_events_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &session_events_delete_stmt, args, 0, err);
 }
 
 stele_status session_events_delete_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
@@ -2883,7 +2883,7 @@ static const stele_gen_stmt session_events_restore_stmt = {
 stele_status session_events_restore(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &session_events_restore_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &session_events_restore_stmt, args, 0, err);
 }
 
 stele_status session_events_restore_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
@@ -2918,7 +2918,7 @@ static const stele_gen_stmt session_events_hard_delete_stmt = {
 stele_status session_events_hard_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &session_events_hard_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &session_events_hard_delete_stmt, args, 0, err);
 }
 
 stele_status session_events_hard_delete_queue(stele_pipeline *pipeline, int64_t id,
@@ -4097,7 +4097,7 @@ stele_status session_track_events_insert(stele_conn *conn, const session_track_e
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, stmt, args, 0, err);
     st = stele_gen_one(conn, stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -4293,7 +4293,7 @@ stele_status session_track_events_update(stele_conn *conn, int64_t id,
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, stmt, args, 0, err);
     st = stele_gen_one(conn, stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -4344,7 +4344,7 @@ static const stele_gen_stmt session_track_events_delete_stmt = {
 stele_status session_track_events_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &session_track_events_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &session_track_events_delete_stmt, args, 0, err);
 }
 
 stele_status session_track_events_delete_queue(stele_pipeline *pipeline, int64_t id,
@@ -4381,7 +4381,7 @@ static const stele_gen_stmt session_track_events_restore_stmt = {
 stele_status session_track_events_restore(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &session_track_events_restore_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &session_track_events_restore_stmt, args, 0, err);
 }
 
 stele_status session_track_events_restore_queue(stele_pipeline *pipeline, int64_t id,
@@ -4416,7 +4416,7 @@ static const stele_gen_stmt session_track_events_hard_delete_stmt = {
 stele_status session_track_events_hard_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &session_track_events_hard_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &session_track_events_hard_delete_stmt, args, 0, err);
 }
 
 stele_status session_track_events_hard_delete_queue(stele_pipeline *pipeline, int64_t id,
@@ -5630,7 +5630,7 @@ stele_status session_summaries_insert(stele_conn *conn, const session_summaries_
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &session_summaries_insert_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &session_summaries_insert_stmt, args, 0, err);
     st = stele_gen_one(conn, &session_summaries_insert_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -5822,7 +5822,7 @@ stele_status session_summaries_upsert_by_unique_active(stele_conn *conn,
     stele_status st;
 
     if (ret_row == NULL && ret_inserted == NULL)
-        return stele_gen_exec(conn, stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, stmt, args, 0, err);
     st = stele_gen_one(conn, stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st != STELE_OK)
         return st;
@@ -6017,7 +6017,7 @@ stele_status session_summaries_update(stele_conn *conn, int64_t id,
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &session_summaries_update_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &session_summaries_update_stmt, args, 0, err);
     st = stele_gen_one(conn, &session_summaries_update_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -6068,7 +6068,7 @@ static const stele_gen_stmt session_summaries_delete_stmt = {
 stele_status session_summaries_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &session_summaries_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &session_summaries_delete_stmt, args, 0, err);
 }
 
 stele_status session_summaries_delete_queue(stele_pipeline *pipeline, int64_t id,
@@ -6105,7 +6105,7 @@ static const stele_gen_stmt session_summaries_restore_stmt = {
 stele_status session_summaries_restore(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &session_summaries_restore_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &session_summaries_restore_stmt, args, 0, err);
 }
 
 stele_status session_summaries_restore_queue(stele_pipeline *pipeline, int64_t id,
@@ -6140,7 +6140,7 @@ static const stele_gen_stmt session_summaries_hard_delete_stmt = {
 stele_status session_summaries_hard_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &session_summaries_hard_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &session_summaries_hard_delete_stmt, args, 0, err);
 }
 
 stele_status session_summaries_hard_delete_queue(stele_pipeline *pipeline, int64_t id,
@@ -7323,7 +7323,7 @@ stele_status app_states_insert(stele_conn *conn, const app_states_input *input,
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &app_states_insert_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &app_states_insert_stmt, args, 0, err);
     st = stele_gen_one(conn, &app_states_insert_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -7509,7 +7509,7 @@ stele_status app_states_upsert_by_unique_active(stele_conn *conn, const app_stat
     stele_status st;
 
     if (ret_row == NULL && ret_inserted == NULL)
-        return stele_gen_exec(conn, stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, stmt, args, 0, err);
     st = stele_gen_one(conn, stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st != STELE_OK)
         return st;
@@ -7699,7 +7699,7 @@ stele_status app_states_update(stele_conn *conn, int64_t id, const app_states_pa
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &app_states_update_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &app_states_update_stmt, args, 0, err);
     st = stele_gen_one(conn, &app_states_update_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -7749,7 +7749,7 @@ static const stele_gen_stmt app_states_delete_stmt = {
 stele_status app_states_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &app_states_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &app_states_delete_stmt, args, 0, err);
 }
 
 stele_status app_states_delete_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
@@ -7786,7 +7786,7 @@ static const stele_gen_stmt app_states_restore_stmt = {
 stele_status app_states_restore(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &app_states_restore_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &app_states_restore_stmt, args, 0, err);
 }
 
 stele_status app_states_restore_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
@@ -7821,7 +7821,7 @@ static const stele_gen_stmt app_states_hard_delete_stmt = {
 stele_status app_states_hard_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &app_states_hard_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &app_states_hard_delete_stmt, args, 0, err);
 }
 
 stele_status app_states_hard_delete_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
@@ -8978,7 +8978,7 @@ stele_status user_states_insert(stele_conn *conn, const user_states_input *input
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &user_states_insert_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &user_states_insert_stmt, args, 0, err);
     st = stele_gen_one(conn, &user_states_insert_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -9169,7 +9169,7 @@ stele_status user_states_upsert_by_unique_active(stele_conn *conn, const user_st
     stele_status st;
 
     if (ret_row == NULL && ret_inserted == NULL)
-        return stele_gen_exec(conn, stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, stmt, args, 0, err);
     st = stele_gen_one(conn, stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st != STELE_OK)
         return st;
@@ -9363,7 +9363,7 @@ stele_status user_states_update(stele_conn *conn, int64_t id, const user_states_
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &user_states_update_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &user_states_update_stmt, args, 0, err);
     st = stele_gen_one(conn, &user_states_update_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -9413,7 +9413,7 @@ static const stele_gen_stmt user_states_delete_stmt = {
 stele_status user_states_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &user_states_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &user_states_delete_stmt, args, 0, err);
 }
 
 stele_status user_states_delete_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
@@ -9450,7 +9450,7 @@ static const stele_gen_stmt user_states_restore_stmt = {
 stele_status user_states_restore(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &user_states_restore_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &user_states_restore_stmt, args, 0, err);
 }
 
 stele_status user_states_restore_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
@@ -9485,7 +9485,7 @@ static const stele_gen_stmt user_states_hard_delete_stmt = {
 stele_status user_states_hard_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &user_states_hard_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &user_states_hard_delete_stmt, args, 0, err);
 }
 
 stele_status user_states_hard_delete_queue(stele_pipeline *pipeline, int64_t id,
@@ -10541,7 +10541,7 @@ stele_status session_summary_jobs_insert(stele_conn *conn, const session_summary
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, stmt, args, 0, err);
     st = stele_gen_one(conn, stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -10760,7 +10760,7 @@ stele_status session_summary_jobs_upsert_by_dedupe(stele_conn *conn,
     stele_status st;
 
     if (ret_row == NULL && ret_inserted == NULL)
-        return stele_gen_exec(conn, stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, stmt, args, 0, err);
     st = stele_gen_one(conn, stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st != STELE_OK)
         return st;
@@ -10958,7 +10958,7 @@ stele_status session_summary_jobs_update(stele_conn *conn, int64_t id,
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, stmt, args, 0, err);
     st = stele_gen_one(conn, stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -11001,7 +11001,7 @@ static const stele_gen_stmt session_summary_jobs_delete_stmt = {
 stele_status session_summary_jobs_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &session_summary_jobs_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &session_summary_jobs_delete_stmt, args, 0, err);
 }
 
 stele_status session_summary_jobs_delete_queue(stele_pipeline *pipeline, int64_t id,
@@ -11028,7 +11028,7 @@ static const stele_gen_stmt session_summary_jobs_hard_delete_stmt = {
 stele_status session_summary_jobs_hard_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &session_summary_jobs_hard_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &session_summary_jobs_hard_delete_stmt, args, 0, err);
 }
 
 stele_status session_summary_jobs_hard_delete_queue(stele_pipeline *pipeline, int64_t id,

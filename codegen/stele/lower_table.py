@@ -30,7 +30,7 @@ from stele.model import Identity, Index, Module, Table
 
 _CONN = "stele_conn *conn"
 _ERR = "stele_error *err"
-_RUN = "return stele_gen_exec(conn, {d}, args, 0, true, NULL, err);"
+_RUN = "return stele_gen_write(conn, {d}, args, 0, err);"
 _GIVE = "st = stele_gen_one(conn, {d}, args, STELE_FLAG_RETURNING, &row, err);"
 
 

@@ -209,16 +209,18 @@ static inline const stele_tag *stele__bind_tag_at(const char *input)
 static inline bool stele__bind_texts(const stele__text_plan *plan, int count,
                                      const void *const *args, stele__bound_texts *bound)
 {
-    const uint32_t *offset = plan->offsets;
+    const uint32_t *offsets = plan->offsets;
     const char *base = args[plan->arg];
     const bool tagged = plan->tagged;
     if (base == NULL)
         return false;
-    for (const uint32_t *end = offset + plan->unset; offset < end; offset++)
-        if (stele__bind_tag_at(base + *offset) != NULL)
+    for (long i = plan->unset; i > 0; i--)
+        if (stele__bind_tag_at(base + *offsets++) != NULL)
             return false;
-    for (long i = 0; i < count; i++) {
-        const char *value = base + offset[i];
+    long i = count;
+    do {
+        i--;
+        const char *value = base + offsets[i];
         if (tagged && stele__bind_tag_at(value - sizeof(stele_tag *)) != &stele_tag_value)
             return false;
         const stele_str *text = (const stele_str *)(const void *)value;
@@ -228,16 +230,17 @@ static inline bool stele__bind_texts(const stele__text_plan *plan, int count,
             return false;
         bound->values[i] = data;
         bound->lengths[i] = (int)len;
-    }
+    } while (i != 0);
     if (plan->jsonb == STELE__NO_JSONB)
         return true;
-    size_t len = (size_t)bound->lengths[plan->jsonb];
+    const char **value = &bound->values[plan->jsonb];
+    size_t len = (size_t)bound->lengths[plan->jsonb]++;
+    const char *data = *value;
     if (len >= sizeof bound->space)
         return false;
+    *value = bound->space;
     bound->space[0] = 1;
-    memcpy(bound->space + 1, bound->values[plan->jsonb], len);
-    bound->values[plan->jsonb] = bound->space;
-    bound->lengths[plan->jsonb] = (int)len + 1;
+    memcpy(bound->space + 1, data, len);
     return true;
 }
 

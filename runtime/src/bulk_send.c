@@ -242,10 +242,9 @@ static stele_status send_arrays(stele__bulk *b, const stele__group *group,
             return st;
     }
     const void *args[] = {columns};
-    stele__call call = {many, args, flags_of(b)};
-    struct pg_result *result;
-    stele_status st = stele__run(b->conn, &call, &result, err);
-    return st == STELE_OK ? stele__bulk_count(b, result, slice->count, ret_outcome, err) : st;
+    stele_status st;
+    struct pg_result *result = stele__run(b->conn, many, args, flags_of(b), &st, err);
+    return result != NULL ? stele__bulk_count(b, result, slice->count, ret_outcome, err) : st;
 }
 
 /* ---- VALUES ---- */
@@ -377,12 +376,10 @@ static stele_status send_single(stele__bulk *b, const stele__slice *slice,
 {
     const void *args[] = {stele__bulk_input(b, stele__slice_row(slice, 0))};
     bool asks = b->wants_rows || b->gen->tells_inserted;
-    stele__call call = {b->gen->single, args, asks ? STELE_FLAG_RETURNING : 0};
-    struct pg_result *result;
-    stele_status st = stele__run(b->conn, &call, &result, err);
-    if (st != STELE_OK)
-        return st;
-    return stele__bulk_count(b, result, 1, ret_outcome, err);
+    stele_status st;
+    struct pg_result *result =
+        stele__run(b->conn, b->gen->single, args, asks ? STELE_FLAG_RETURNING : 0, &st, err);
+    return result != NULL ? stele__bulk_count(b, result, 1, ret_outcome, err) : st;
 }
 
 /* What does not run as other statements do tells the hooks itself. */

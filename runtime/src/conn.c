@@ -14,8 +14,8 @@
 
 stele__deadline stele__conn_deadline(const stele_conn *conn)
 {
-    stele__deadline call = stele__deadline_in(conn->call_timeout_ms);
-    return call < conn->deadline ? call : conn->deadline;
+    stele__deadline call = stele__deadline_in(conn->limits.timeout_ms);
+    return call < conn->limits.deadline ? call : conn->limits.deadline;
 }
 
 void stele__conn_heed(stele_conn *conn, const bool *given_up)
@@ -72,7 +72,7 @@ void stele_conn_autofree(stele_conn **conn)
 
 void stele_conn_set_deadline(stele_conn *conn, uint32_t deadline_ms)
 {
-    conn->deadline = deadline_ms > 0 ? stele__deadline_in(deadline_ms) : STELE__NEVER;
+    conn->limits.deadline = deadline_ms > 0 ? stele__deadline_in(deadline_ms) : STELE__NEVER;
 }
 
 stele_status stele_conn_cancel(stele_conn *conn, stele_error *err)

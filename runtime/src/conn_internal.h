@@ -90,9 +90,8 @@ struct stele_conn {
     stele__link *link; /* never NULL while leased, but may be broken */
     const stele__names *names;
     const stele__conn_ops *ops;
-    stele__holder *held;      /* NULL: free for any call */
-    stele__deadline deadline; /* of the lease; STELE__NEVER when none was set */
-    uint32_t call_timeout_ms;
+    stele__holder *held;       /* NULL: free for any call */
+    stele__limits limits;      /* the deadline is the lease's, the timeout each call's */
     const bool *given_up;      /* of its links, see stele__link; NULL: none */
     bool observed;             /* there are hooks, or a trace: the one thing that a call looks at */
     bool sampled;              /* statements carry the trace */

@@ -248,7 +248,9 @@ static stele_status open_pool(stele_db_options *options, stele__pool **ret_pool,
         st = join_settings(options, &config.conninfo.settings, err);
     if (st == STELE_OK) {
         config.rules = options->pool;
-        config.call_timeout_ms = options->call_timeout_ms;
+        /* What poll() takes: 24 days. */
+        config.call_timeout_ms =
+            options->call_timeout_ms < INT32_MAX ? options->call_timeout_ms : INT32_MAX;
         config.statement_cache = options->statement_cache;
         config.tenant_affinity = options->tenant_affinity;
         st = stele__pool_open(&config, ret_pool, err);

@@ -329,19 +329,19 @@ static stele_status prepare_session(stele__ensure *e, stele_error *err)
 
 stele_status stele__ensure_build(stele__ensure *e, stele_error *err)
 {
-    uint32_t call_timeout_ms = e->conn->call_timeout_ms;
+    uint32_t call_timeout_ms = e->conn->limits.timeout_ms;
     const char *unlocked;
     char key[KEY_SIZE];
     stele_error ignored;
     stele_status st = take_lock(e, "pg_try_advisory_lock", key, err);
     if (st != STELE_OK)
         return st;
-    if (call_timeout_ms < BUILD_BUDGET_MS + call_timeout_ms)
-        e->conn->call_timeout_ms = BUILD_BUDGET_MS + call_timeout_ms;
+    if (call_timeout_ms < INT32_MAX - BUILD_BUDGET_MS)
+        e->conn->limits.timeout_ms = BUILD_BUDGET_MS + call_timeout_ms;
     st = prepare_session(e, err);
     if (st == STELE_OK)
         st = build_all(e, err);
-    e->conn->call_timeout_ms = call_timeout_ms;
+    e->conn->limits.timeout_ms = call_timeout_ms;
     if (!e->conn->link->broken)
         (void)stele__ensure_value(e, "SELECT pg_catalog.pg_advisory_unlock($1::pg_catalog.int8)",
                                   key, &unlocked, &ignored);

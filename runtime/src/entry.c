@@ -246,7 +246,7 @@ bool stele__entry_renew(stele_conn *conn, stele__entry *entry, stele_error *err)
     if (entry->sql == NULL && !render_entry(conn, &call, entry->states, entry, &st, &ignored))
         return false;
     entry->stale_runs++;
-    entry->checked = false;
+    entry->checked = STELE__UNCHECKED;
     if (strcmp(err->sqlstate, "26000") == 0) {
         /* What lost one statement lost all: DISCARD ALL, or another backend behind a pooler. */
         stele__cache_unprepared(cache, entry);
@@ -273,7 +273,7 @@ bool stele__entry_revive(stele_conn *conn, stele__entry *entry)
         return false;
     if (entry->sql == NULL && !render_entry(conn, &call, entry->states, entry, &st, &ignored))
         return false;
-    entry->checked = false;
+    entry->checked = STELE__UNCHECKED;
     stele__cache_add(conn->link->cache, entry);
     return true;
 }

@@ -21,19 +21,18 @@ static stele__row_shape shape_of(const stele_gen_stmt *stmt)
 stele_status stele_gen_one(stele_conn *conn, const stele_gen_stmt *stmt, const void *const *args,
                            uint32_t flags, void **ret_row, stele_error *err)
 {
-    stele__call call = {stmt, args, flags};
-    struct pg_result *result;
-    stele_status st = stele__run(conn, &call, &result, err);
-    if (st != STELE_OK)
+    stele_status st;
+    struct pg_result *result = stele__run(conn, stmt, args, flags, &st, err);
+    if (result == NULL)
         return st;
     stele__row_shape shape = shape_of(stmt);
     stele__rows *rows;
     st = stele__result_rows(result, &shape, 0, &rows, err);
     if (st != STELE_OK)
-        return stele__undelivered(conn, &call, st, err);
+        return stele__undelivered(conn, &(stele__call){stmt, args, flags}, st, err);
     if (rows->count == 0) {
         stele__rows_free(rows);
-        return stele__no_row(&call, err);
+        return stele__no_row(&(stele__call){stmt, args, flags}, err);
     }
     *ret_row = rows + 1;
     return STELE_OK;
@@ -42,10 +41,9 @@ stele_status stele_gen_one(stele_conn *conn, const stele_gen_stmt *stmt, const v
 stele_status stele_gen_maybe(stele_conn *conn, const stele_gen_stmt *stmt, const void *const *args,
                              uint32_t flags, void **ret_row, stele_error *err)
 {
-    stele__call call = {stmt, args, flags};
-    struct pg_result *result;
-    stele_status st = stele__run(conn, &call, &result, err);
-    if (st != STELE_OK)
+    stele_status st;
+    struct pg_result *result = stele__run(conn, stmt, args, flags, &st, err);
+    if (result == NULL)
         return st;
     if (stele__result_count(result) == 0) {
         stele__result_clear(result);
@@ -56,7 +54,7 @@ stele_status stele_gen_maybe(stele_conn *conn, const stele_gen_stmt *stmt, const
     stele__rows *rows;
     st = stele__result_rows(result, &shape, 0, &rows, err);
     if (st != STELE_OK)
-        return stele__undelivered(conn, &call, st, err);
+        return stele__undelivered(conn, &(stele__call){stmt, args, flags}, st, err);
     *ret_row = rows + 1;
     return STELE_OK;
 }
@@ -68,16 +66,15 @@ _Static_assert(sizeof(stele_gen_rowset) <= ROWSET_SIZE, "a rowset fits before it
 stele_status stele_gen_rows(stele_conn *conn, const stele_gen_stmt *stmt, const void *const *args,
                             uint32_t flags, void **ret_rowset, stele_error *err)
 {
-    stele__call call = {stmt, args, flags};
-    struct pg_result *result;
-    stele_status st = stele__run(conn, &call, &result, err);
-    if (st != STELE_OK)
+    stele_status st;
+    struct pg_result *result = stele__run(conn, stmt, args, flags, &st, err);
+    if (result == NULL)
         return st;
     stele__row_shape shape = shape_of(stmt);
     stele__rows *rows;
     st = stele__result_rows(result, &shape, ROWSET_SIZE, &rows, err);
     if (st != STELE_OK)
-        return stele__undelivered(conn, &call, st, err);
+        return stele__undelivered(conn, &(stele__call){stmt, args, flags}, st, err);
     stele_gen_rowset *rowset = (stele_gen_rowset *)(void *)(rows + 1);
     rowset->rows = (const char *)rowset + ROWSET_SIZE;
     rowset->count = rows->count;
@@ -112,16 +109,15 @@ stele_status stele_gen_flags(const stele_gen_stmt *stmt, const void *params, uin
 stele_status stele_gen_many(stele_conn *conn, const stele_gen_stmt *stmt, const void *const *args,
                             uint32_t flags, void **ret_rows, size_t *ret_count, stele_error *err)
 {
-    stele__call call = {stmt, args, flags};
-    struct pg_result *result;
-    stele_status st = stele__run(conn, &call, &result, err);
-    if (st != STELE_OK)
+    stele_status st;
+    struct pg_result *result = stele__run(conn, stmt, args, flags, &st, err);
+    if (result == NULL)
         return st;
     stele__row_shape shape = shape_of(stmt);
     stele__rows *rows;
     st = stele__result_rows(result, &shape, 0, &rows, err);
     if (st != STELE_OK)
-        return stele__undelivered(conn, &call, st, err);
+        return stele__undelivered(conn, &(stele__call){stmt, args, flags}, st, err);
     *ret_rows = rows + 1;
     *ret_count = rows->count;
     return STELE_OK;
@@ -130,36 +126,54 @@ stele_status stele_gen_many(stele_conn *conn, const stele_gen_stmt *stmt, const 
 stele_status stele_gen_value(stele_conn *conn, const stele_gen_stmt *stmt, const void *const *args,
                              uint32_t flags, void *ret_value, stele_error *err)
 {
-    stele__call call = {stmt, args, flags};
-    struct pg_result *result;
-    stele_status st = stele__run(conn, &call, &result, err);
-    if (st != STELE_OK)
+    stele_status st;
+    struct pg_result *result = stele__run(conn, stmt, args, flags, &st, err);
+    if (result == NULL)
         return st;
     stele__row_shape shape = shape_of(stmt);
     if (stele__result_count(result) == 0) {
-        st = stele__no_row(&call, err);
+        st = stele__no_row(&(stele__call){stmt, args, flags}, err);
     } else {
         st = stele__result_row(result, &shape, ret_value, err);
         if (st != STELE_OK)
-            st = stele__undelivered(conn, &call, st, err);
+            st = stele__undelivered(conn, &(stele__call){stmt, args, flags}, st, err);
     }
     stele__result_clear(result);
     return st;
 }
 
+static stele_status no_row(struct pg_result *result, const stele_gen_stmt *stmt,
+                           const void *const *args, stele_error *err)
+{
+    stele__result_clear(result);
+    return stele__no_row(&(stele__call){stmt, args, 0}, err);
+}
+
+stele_status stele_gen_write(stele_conn *conn, const stele_gen_stmt *stmt, const void *const *args,
+                             uint32_t flags, stele_error *err)
+{
+    stele_status st;
+    struct pg_result *result = stele__run(conn, stmt, args, flags, &st, err);
+    if (result == NULL)
+        return st;
+    if (stele__result_changed_nothing(result))
+        return no_row(result, stmt, args, err);
+    stele__result_clear(result);
+    return STELE_OK;
+}
+
 stele_status stele_gen_exec(stele_conn *conn, const stele_gen_stmt *stmt, const void *const *args,
                             uint32_t flags, bool need_row, uint64_t *ret_count, stele_error *err)
 {
-    stele__call call = {stmt, args, flags};
-    struct pg_result *result;
-    stele_status st = stele__run(conn, &call, &result, err);
-    if (st != STELE_OK)
+    stele_status st;
+    struct pg_result *result = stele__run(conn, stmt, args, flags, &st, err);
+    if (result == NULL)
         return st;
     bool missing = need_row && stele__result_changed_nothing(result);
     if (ret_count != NULL && !missing)
         *ret_count = stele__result_affected(result);
     stele__result_clear(result);
-    return missing ? stele__no_row(&call, err) : STELE_OK;
+    return missing ? stele__no_row(&(stele__call){stmt, args, flags}, err) : STELE_OK;
 }
 
 void stele_gen_free(void *rows)

@@ -21,7 +21,7 @@
 #define MIN_SERVER_VERSION 120000
 #define MAX_SIMPLE 8 /* statements that run_simple() takes */
 
-volatile uint32_t stele__fork_epoch;
+uint32_t stele__fork_epoch;
 
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 

@@ -23,6 +23,12 @@ typedef uint64_t stele__deadline;
 /** Now plus milliseconds. */
 stele__deadline stele__deadline_in(uint32_t ms);
 
+/** A call must have ended by the one, and within the other. */
+typedef struct stele__limits {
+    stele__deadline deadline; /* STELE__NEVER when none was set */
+    uint32_t timeout_ms;      /* INT32_MAX at most */
+} stele__limits;
+
 typedef enum stele__tx_status {
     STELE__TX_IDLE,
     STELE__TX_ACTIVE, /* a command is under way, or its result was not read */
@@ -72,14 +78,14 @@ typedef struct stele__link {
 } stele__link;
 
 /** Number of forks this process descends from since the library was loaded; cheap to read. */
-extern volatile uint32_t stele__fork_epoch;
+extern uint32_t stele__fork_epoch;
 
 /** Starts counting forks; call it before the first link is opened. Thread-safe, idempotent. */
 void stele__fork_watch(void);
 
 static inline bool stele__link_is_foreign(const stele__link *link)
 {
-    return link->fork_epoch != stele__fork_epoch;
+    return link->fork_epoch != __atomic_load_n(&stele__fork_epoch, __ATOMIC_RELAXED);
 }
 
 /**
@@ -180,19 +186,16 @@ stele_status stele__link_exchange(stele__link *link, const stele__step *steps, i
                                   stele__deadline deadline, struct pg_result **ret_result,
                                   int *ret_failed_step, stele_error *err);
 
-/** An execution of a prepared statement, results in binary. */
-typedef struct stele__execution {
-    const char *name;
-    int count;
-    const char *const *values;
-    const int *lengths;
-    const int *formats;
-} stele__execution;
-
-/** That alone: as stele__link_exchange(). `now_ns` is the time, which the caller has just looked at. */
-stele_status stele__link_execute(stele__link *link, const stele__execution *what, uint64_t now_ns,
-                                 stele__deadline deadline, struct pg_result **ret_result,
-                                 stele_error *err);
+/**
+ * One prepared statement alone, its parameters as PQsendQueryPrepared() takes them, its results in
+ * binary. The link must not be broken.
+ *
+ * Returns NULL on a failure, which `err` tells as after stele__link_exchange().
+ */
+struct pg_result *stele__link_execute(stele__link *link, const char *name, int count,
+                                      const char *const *values, const int *lengths,
+                                      const int *formats, const stele__limits *limits,
+                                      stele_error *err);
 
 void stele__result_clear(struct pg_result *result);
 

@@ -12,6 +12,9 @@
 
 #include "banned.h"
 
+#define likely(condition) __builtin_expect(condition, 1)
+#define unlikely(condition) __builtin_expect(condition, 0)
+
 static bool is_error(ExecStatusType status)
 {
     switch (status) {
@@ -183,70 +186,129 @@ static stele_status read_one(stele__link *link, stele__deadline deadline, readin
     }
 }
 
-/* Reads on after `first`, which may be NULL. */
-static stele_status read_rest(stele__link *link, PGresult *first, stele__deadline deadline,
-                              PGresult **ret_result, stele_error *err)
+/* Reads on after `first`, which may be NULL. NULL after a failure. */
+static PGresult *read_rest(stele__link *link, PGresult *first, stele__deadline deadline,
+                           stele_error *err)
 {
+    PGresult *result = NULL;
     reading got = {.status = STELE_OK};
     stele_status st = first != NULL ? take_result(link, first, &got, err) : STELE_OK;
     if (st == STELE_OK)
         st = read_one(link, deadline, &got, err);
-    if (st == STELE_OK && got.ready)
-        return finish(link, &got, ret_result, NULL, err);
+    if (st == STELE_OK && got.ready) {
+        err->status = finish(link, &got, &result, NULL, err);
+        return result;
+    }
     PQclear(got.result);
-    return st == STELE_OK ? lost_reading(link, &got, err) : give_up(link, &got, st, err);
+    err->status = st == STELE_OK ? lost_reading(link, &got, err) : give_up(link, &got, st, err);
+    return NULL;
 }
 
-/* The frequent case: one result that is no error, and the server is ready. Else what it read. */
-static inline bool read_all_at_once(stele__link *link, PGresult **ret_first)
+/* Sends what libpq has `left`, and reads the answer. */
+static PGresult *send_rest(stele__link *link, int left, stele__deadline deadline, stele_error *err)
 {
-    *ret_first = NULL;
-    if (PQisBusy(link->pg))
-        return false;
+    err->status = stele__link_flush(link, left, deadline, err);
+    if (err->status != STELE_OK)
+        return NULL;
+    link->round_trips++;
+    return read_rest(link, NULL, deadline, err);
+}
+
+/* The exchange of one statement ends without an answer to it. */
+static PGresult *unanswered(stele__link *link, stele_status st, stele_error *err)
+{
+    err->status = give_up(link, &(reading){.status = STELE_OK}, st, err);
+    return NULL;
+}
+
+/* The socket was not ready in the first wait. */
+static PGresult *wait_on(stele__link *link, stele__deadline deadline, stele_error *err)
+{
+    stele_status st = stele__link_take_input(link, stele__link_wait(link, POLLIN, deadline), err);
+    return st == STELE_OK ? read_rest(link, NULL, deadline, err) : unanswered(link, st, err);
+}
+
+/* The connection has ended; the server's last words may be in the buffer already. */
+static PGresult *read_last_words(stele__link *link, stele__deadline deadline, stele_error *err)
+{
+    return PQisBusy(link->pg) ? unanswered(link, stele__link_lost(link, err), err)
+                              : read_rest(link, NULL, deadline, err);
+}
+
+/* When what began at `now_ns` must have ended. */
+static stele__deadline end_of(const stele__limits *limits, uint64_t now_ns)
+{
+    stele__deadline end = now_ns + (uint64_t)limits->timeout_ms * 1000000u;
+    return limits->deadline < end ? limits->deadline : end;
+}
+
+/* The time left, as poll() takes it. */
+static int ms_until(stele__deadline end, uint64_t now_ns)
+{
+    return now_ns < end ? (int)((end - now_ns + 999999u) / 1000000u) : 0;
+}
+
+/* Takes in the answer to the one statement that libpq was given. NULL after a failure. */
+static inline PGresult *take_answer(stele__link *link, const stele__limits *limits,
+                                    stele_error *err)
+{
+    uint64_t now = (uint64_t)stele__now_ns();
+    link->sent = true;
+    int left = PQflush(link->pg);
+    if (unlikely(left != 0))
+        return send_rest(link, left, end_of(limits, now), err);
+    link->round_trips++;
+    /* Nothing was read since the statement left, so its answer cannot be there: no need to look. */
+    struct pollfd pfd = {.fd = link->fd, .events = POLLIN};
+    int wait_ms = (int)limits->timeout_ms;
+    if (unlikely(limits->deadline != STELE__NEVER))
+        wait_ms = ms_until(end_of(limits, now), now);
+    if (unlikely(link->given_up != NULL || poll(&pfd, 1, wait_ms) <= 0))
+        return wait_on(link, end_of(limits, now), err);
+    if (unlikely(!PQconsumeInput(link->pg)))
+        return read_last_words(link, end_of(limits, now), err);
+    if (unlikely(PQisBusy(link->pg)))
+        return read_rest(link, NULL, end_of(limits, now), err);
     PGresult *result = PQgetResult(link->pg);
     ExecStatusType status = PQresultStatus(result);
-    *ret_first = result;
-    return (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) && !PQisBusy(link->pg) &&
-           is_ready(link);
+    /* The frequent case: one result that is no error, and the server is ready. */
+    if (likely((status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) && !PQisBusy(link->pg) &&
+               is_ready(link)))
+        return result;
+    return read_rest(link, result, end_of(limits, now), err);
 }
 
-/* One statement was handed to libpq, or not. */
-static inline stele_status answer_to(stele__link *link, int handed_over, uint64_t now_ns,
-                                     stele__deadline deadline, PGresult **ret_result,
-                                     stele_error *err)
+/* libpq did not take the statement. */
+static PGresult *not_sent(stele__link *link, stele_error *err)
 {
-    PGresult *first;
-    stele_status st = STELE_OK;
-    link->sent = handed_over != 0;
-    link->forgiven = 0;
-    if (!handed_over)
-        return stele__link_send_failed(link, err);
-    int left = PQflush(link->pg);
-    if (left != 0)
-        st = stele__link_flush(link, left, deadline, err);
-    if (st != STELE_OK)
-        return st;
-    link->round_trips++;
-    /* Where nothing was read since the statement left, its answer cannot be there: no need to look. */
-    if (left == 0)
-        st = stele__link_take_input(link, stele__link_wait_from(link, POLLIN, now_ns, deadline),
-                                    err);
-    if (st != STELE_OK)
-        return give_up(link, &(reading){.status = STELE_OK}, st, err);
-    if (!read_all_at_once(link, &first))
-        return read_rest(link, first, deadline, ret_result, err);
-    *ret_result = first;
-    return STELE_OK;
+    link->sent = false;
+    err->status = stele__link_send_failed(link, err);
+    return NULL;
 }
 
-stele_status stele__link_execute(stele__link *link, const stele__execution *what, uint64_t now_ns,
+PGresult *stele__link_execute(stele__link *link, const char *name, int count,
+                              const char *const *values, const int *lengths, const int *formats,
+                              const stele__limits *limits, stele_error *err)
+{
+    if (unlikely(!PQsendQueryPrepared(link->pg, name, count, values, lengths, formats, 1)))
+        return not_sent(link, err);
+    return take_answer(link, limits, err);
+}
+
+static stele_status exchange_one(stele__link *link, const stele__step *step,
                                  stele__deadline deadline, PGresult **ret_result, stele_error *err)
 {
-    if (link->broken)
-        return stele__fail(err, STELE_E_LOST, "connection lost earlier");
-    int handed_over = PQsendQueryPrepared(link->pg, what->name, what->count, what->values,
-                                          what->lengths, what->formats, 1);
-    return answer_to(link, handed_over, now_ns, deadline, ret_result, err);
+    stele_error local;
+    if (err == NULL)
+        err = &local;
+    link->forgiven = 0;
+    const stele__limits limits = {.deadline = deadline, .timeout_ms = INT32_MAX};
+    PGresult *result =
+        stele__link_send(link, step) ? take_answer(link, &limits, err) : not_sent(link, err);
+    if (result == NULL)
+        return err->status;
+    *ret_result = result;
+    return STELE_OK;
 }
 
 /* ---- several statements, in pipeline mode ---- */
@@ -384,8 +446,7 @@ stele_status stele__link_exchange(stele__link *link, const stele__step *steps, i
     if (link->broken)
         return stele__fail(err, STELE_E_LOST, "connection lost earlier");
     if (count == 1)
-        return answer_to(link, stele__link_send(link, steps), (uint64_t)stele__now_ns(), deadline,
-                         ret_result, err);
+        return exchange_one(link, steps, deadline, ret_result, err);
     link->sent = false;
     link->forgiven = 0;
     return exchange_many(link, steps, count, deadline, ret_result, ret_failed_step, err);

@@ -15,20 +15,6 @@
 /** Waits for `events` on the socket: the poll revents, 0 at the deadline, -1 on a failure. */
 int stele__link_wait(const stele__link *link, short events, stele__deadline deadline);
 
-/** The same, the time being known; with one look at the socket at most, unless it is in vain. */
-static inline int stele__link_wait_from(const stele__link *link, short events, uint64_t now_ns,
-                                        stele__deadline deadline)
-{
-    struct pollfd pfd = {.fd = link->fd, .events = events};
-    if (now_ns >= deadline)
-        return 0;
-    if (__builtin_expect(link->given_up != NULL, 0))
-        return stele__link_wait(link, events, deadline);
-    uint64_t left_ms = (deadline - now_ns + 999999u) / 1000000u;
-    int ready = poll(&pfd, 1, left_ms > INT32_MAX ? INT32_MAX : (int)left_ms);
-    return ready > 0 ? pfd.revents : stele__link_wait(link, events, deadline);
-}
-
 /** The deadline has passed: marks the link broken and says so. */
 stele_status stele__link_expired(stele__link *link, stele_error *err);
 

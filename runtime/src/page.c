@@ -89,15 +89,14 @@ stele_status stele_gen_page(stele_conn *conn, const stele_gen_list *list, const 
 {
     int64_t fetch;
     stele_status st = stele__page_args(list, args, &flags, limit, &fetch, page, err);
-    stele__call call = {list->stmt, args, flags};
-    struct pg_result *result;
+    struct pg_result *result = NULL;
     if (st == STELE_OK)
-        st = stele__run(conn, &call, &result, err);
+        result = stele__run(conn, list->stmt, args, flags, &st, err);
     args[list->limit_arg] = NULL; /* `fetch` ends here */
-    if (st != STELE_OK)
+    if (result == NULL)
         return st;
     st = stele__page_take(list, result, limit, page, err);
-    return st < 0 ? stele__undelivered(conn, &call, st, err) : st;
+    return st < 0 ? stele__undelivered(conn, &(stele__call){list->stmt, args, flags}, st, err) : st;
 }
 
 /* ---- tokens ---------------------------------------------------------------------------------

@@ -39,10 +39,10 @@ static stele_status check(stele__queued *item, const stele__row_shape *shape,
 {
     stele_status st = STELE_OK;
     stele__entry *entry = item->cached;
-    if (!entry->checked && shape->count > 0 && !stele__result_is_command(result))
+    if (entry->checked == STELE__UNCHECKED && shape->count > 0 && !stele__result_is_command(result))
         st = stele__result_check(result, shape, err);
     if (st == STELE_OK && entry->state == STELE__ENTRY_PREPARED)
-        entry->checked = true;
+        stele__entry_set_checked(entry);
     return st;
 }
 

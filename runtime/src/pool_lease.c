@@ -45,7 +45,7 @@ static stele__lease *lease_new_locked(stele__pool *pool)
     lease->pool = pool;
     lease->conn.owner = lease;
     lease->conn.ops = &pool->ops;
-    lease->conn.call_timeout_ms = pool->config.call_timeout_ms;
+    lease->conn.limits.timeout_ms = pool->config.call_timeout_ms;
     const stele__hooks *hooks = &pool->config.hooks;
     if (hooks->on_start != NULL || hooks->on_end != NULL || hooks->on_slow != NULL) {
         lease->conn.hooks = hooks;
@@ -159,12 +159,12 @@ static stele_status run_hook(stele__lease *lease, stele__deadline deadline, stel
 {
     const stele__pool_config *config = &lease->pool->config;
     stele_conn *conn = &lease->conn;
-    stele__deadline kept = conn->deadline;
+    stele__deadline kept = conn->limits.deadline;
     const stele__link *link = conn->link;
     uint64_t trips = link->round_trips;
-    conn->deadline = earlier(kept, deadline);
+    conn->limits.deadline = earlier(kept, deadline);
     stele_status st = config->on_lease(conn, config->hook_user, err);
-    conn->deadline = kept;
+    conn->limits.deadline = kept;
     if (conn->link != link || conn->link->round_trips != trips)
         conn->link->dirty_session = true;
     return st;
@@ -187,7 +187,7 @@ static inline void lease_start(stele__pool *pool, stele__lease *lease, stele__sl
     lease->thread_id = stele__pool_thread_id();
     lease->reported = false;
     conn->names = &names->names;
-    conn->deadline = STELE__NEVER;
+    conn->limits.deadline = STELE__NEVER;
     conn->tx.state = STELE__TX_NONE;
     conn->tx.commit_sent = false;
     conn->tx.lost = false;

@@ -161,16 +161,14 @@ stele_status stele__exchange(stele_conn *conn, const stele__step *steps, int cou
 }
 
 /* One prepared statement and nothing else. */
-static inline stele_status execute(stele_conn *conn, const stele__execution *what,
-                                   stele__effect effect, struct pg_result **ret_result,
-                                   stele_error *err)
+static stele_status execute(stele_conn *conn, const stele__entry *entry, const stele__bound *bound,
+                            stele__effect effect, struct pg_result **ret_result, stele_error *err)
 {
-    uint64_t now = (uint64_t)stele__now_ns();
-    stele__deadline deadline = now + (uint64_t)conn->call_timeout_ms * 1000000u;
-    if (conn->deadline < deadline)
-        deadline = conn->deadline;
-    stele_status st = stele__link_execute(conn->link, what, now, deadline, ret_result, err);
-    return st == STELE_OK ? st : judge(conn, conn->tx.state != STELE__TX_NONE, effect, st, err);
+    *ret_result = stele__link_execute(conn->link, entry->name, bound->count, bound->values,
+                                      bound->lengths, bound->formats, &conn->limits, err);
+    if (*ret_result != NULL)
+        return STELE_OK;
+    return judge(conn, conn->tx.state != STELE__TX_NONE, effect, err->status, err);
 }
 
 static stele__effect effect_of(const stele_gen_stmt *stmt)
@@ -210,10 +208,8 @@ static stele_status send(const running *r, const stele__bound *bound, bool *ret_
     stele_conn *conn = r->conn;
     stele__effect effect = effect_of(r->call->stmt);
     if (r->entry->state == STELE__ENTRY_PREPARED && conn->tx.pending_count == 0 && !conn->sampled) {
-        const stele__execution what = {r->entry->name, bound->count, bound->values, bound->lengths,
-                                       bound->formats};
         *ret_named = true;
-        return execute(conn, &what, effect, ret_result, err);
+        return execute(conn, r->entry, bound, effect, ret_result, err);
     }
     *ret_named = false;
     if (conn->sampled)
@@ -242,7 +238,7 @@ static stele_status check_types(const running *r, struct pg_result *result, stel
         st = stele__result_check(result, &shape, err);
     /* Only a prepared statement keeps its types: the server refuses it once they change. */
     if (st == STELE_OK && r->entry->state == STELE__ENTRY_PREPARED)
-        r->entry->checked = true;
+        stele__entry_set_checked(r->entry);
     return st;
 }
 
@@ -273,7 +269,7 @@ static stele_status run_entry(const running *r, struct pg_result **ret_result, s
     if (st != STELE_OK)
         return explain(r->call, st, err);
     r->entry->stale_runs = 0;
-    if (!r->entry->checked)
+    if (r->entry->checked == STELE__UNCHECKED)
         st = check_types(r, *ret_result, err);
     if (st != STELE_OK) {
         stele__result_clear(*ret_result);
@@ -300,55 +296,40 @@ __attribute__((noinline)) stele_status stele__run_call(stele_conn *conn, const s
     return st;
 }
 
-/*
- * The frequent case: what ran last under these names is the statement, prepared and checked, and
- * only texts go out. False: nothing ran, or it did on a stale plan, and it is to run in full.
- */
-static inline bool run_latest(stele_conn *conn, const stele__call *call, stele_status *ret_status,
-                              struct pg_result **ret_result, stele_error *err)
+/* The frequent case failed: judges the error, or clears it if the statement is to run in full. */
+static void judge_latest(stele_conn *conn, const stele__call *call, stele_error *err)
 {
-    stele__bound_texts bound;
-    const stele_gen_stmt *stmt = call->stmt;
-    stele__cache *cache = conn->link->cache;
-    if (!stele__conn_is_ready(conn) || cache == NULL || conn->tx.pending_count > 0)
-        return false;
-    stele__entry *entry = stele__cache_latest(cache, stmt, conn->names->id, call->flags);
-    if (entry == NULL || !entry->checked || !entry->texts.possible ||
-        !stele__bind_texts(&entry->texts, entry->param_count, call->args, &bound))
-        return false;
-    __atomic_store_n(&conn->last_statement, stmt->name, __ATOMIC_RELAXED);
-    const stele__execution what = {entry->name, entry->param_count, bound.values, bound.lengths,
-                                   stele__bind_binary};
-    stele_status st = execute(conn, &what, effect_of(stmt), ret_result, err);
-    if (st == STELE_OK)
-        entry->stale_runs = 0;
-    else if (stele__is_stale_plan(err) && stele__entry_renew(conn, entry, err))
-        return false;
+    stele__entry *entry =
+        stele__cache_latest(conn->link->cache, call->stmt, conn->names->id, call->flags);
+    stele_status st =
+        judge(conn, conn->tx.state != STELE__TX_NONE, effect_of(call->stmt), err->status, err);
+    if (entry != NULL && stele__is_stale_plan(err) && stele__entry_renew(conn, entry, err))
+        err->status = STELE_OK;
     else
-        (void)explain(call, st, err);
-    stele__cache_touch_latest(cache, entry);
-    *ret_status = st;
-    return true;
+        err->status = explain(call, st, err);
 }
 
-stele_status stele__run(stele_conn *conn, const stele__call *call, struct pg_result **ret_result,
-                        stele_error *err)
+struct pg_result *stele__run_on(stele_conn *conn, const stele_gen_stmt *stmt,
+                                const void *const *args, uint32_t flags, stele_error *latest,
+                                stele_status *ret_status, stele_error *err)
 {
-    /* What went wrong must be known here, also when the caller does not ask; and a caller's error is
-     * left alone when a second attempt succeeds. */
-    stele_error local;
-    local.status = STELE_OK;
-    stele_status st;
-    if (__builtin_expect(conn->observed, 0))
-        st = stele__run_observed(conn, call, ret_result, &local);
-    else if (!run_latest(conn, call, &st, ret_result, &local))
-        st = stele__run_call(conn, call, ret_result, &local);
-    if (st == STELE_OK || err == NULL)
-        return st;
-    if (local.status == STELE_OK) /* a hook that told nothing */
-        (void)stele__fail(&local, st, "%s: %s", call->stmt->name, stele_status_text(st));
-    *err = local;
-    return st;
+    const stele__call call = {stmt, args, flags};
+    struct pg_result *result = NULL;
+    if (latest->status != STELE_OK)
+        judge_latest(conn, &call, latest);
+    stele_status st = latest->status;
+    if (st == STELE_OK && conn->observed)
+        st = stele__run_observed(conn, &call, &result, latest);
+    else if (st == STELE_OK)
+        st = stele__run_call(conn, &call, &result, latest);
+    *ret_status = st;
+    if (st == STELE_OK)
+        return result;
+    if (latest->status == STELE_OK) /* a hook that told nothing */
+        (void)stele__fail(latest, st, "%s: %s", stmt->name, stele_status_text(st));
+    if (err != NULL)
+        *err = *latest;
+    return NULL;
 }
 
 stele_status stele__run_sql(stele_conn *conn, const char *sql, const char *const *params,

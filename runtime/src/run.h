@@ -10,13 +10,54 @@
 #include "result.h"
 
 /**
- * Runs it and gives the server's result, whose column types were compared with the statement's.
+ * The frequent case: what ran last under these names is the statement, prepared and checked, and only
+ * texts go out. NULL: `err` tells what failed, or nothing ran and err->status is as it was.
+ */
+__attribute__((always_inline)) static inline struct pg_result *
+stele__run_latest(stele_conn *conn, const stele_gen_stmt *stmt, const void *const *args,
+                  uint32_t flags, stele_error *err)
+{
+    stele__bound_texts bound;
+    stele__cache *cache = conn->link->cache;
+    if (conn->observed || !stele__conn_is_ready(conn) || cache == NULL ||
+        conn->tx.pending_count != 0)
+        return NULL;
+    stele__entry *entry = stele__cache_latest(cache, stmt, conn->names->id, flags);
+    if (entry == NULL || entry->checked != STELE__CHECKED_TEXTS)
+        return NULL;
+    stele__cache_touch_latest(cache, entry);
+    if (!stele__bind_texts(&entry->texts, entry->param_count, args, &bound))
+        return NULL;
+    __atomic_store_n(&conn->last_statement, stmt->name, __ATOMIC_RELAXED);
+    return stele__link_execute(conn->link, entry->name, entry->param_count, bound.values,
+                               bound.lengths, stele__bind_binary, &conn->limits, err);
+}
+
+/** The rest of stele__run(), after the frequent case: `latest` is what that told. */
+struct pg_result *stele__run_on(stele_conn *conn, const stele_gen_stmt *stmt,
+                                const void *const *args, uint32_t flags, stele_error *latest,
+                                stele_status *ret_status, stele_error *err);
+
+/**
+ * Runs it and gives the server's result, whose column types were compared with the statement's; NULL
+ * after a failure, which `*ret_status` tells then.
  *
  * Errors: as stele/status.h says, with names of table and column as far as they can be known.
  * Owns:   the caller, on success: stele__result_clear().
  */
-stele_status stele__run(stele_conn *conn, const stele__call *call, struct pg_result **ret_result,
-                        stele_error *err);
+__attribute__((always_inline)) static inline struct pg_result *
+stele__run(stele_conn *conn, const stele_gen_stmt *stmt, const void *const *args, uint32_t flags,
+           stele_status *ret_status, stele_error *err)
+{
+    /* What went wrong must be known here, also when the caller does not ask; and a caller's error is
+     * left alone when a second attempt succeeds. */
+    stele_error local;
+    local.status = STELE_OK;
+    struct pg_result *result = stele__run_latest(conn, stmt, args, flags, &local);
+    if (__builtin_expect(result != NULL, 1))
+        return result;
+    return stele__run_on(conn, stmt, args, flags, &local, ret_status, err);
+}
 
 /** The same for those who tell hooks of it. `err` must not be NULL. */
 stele_status stele__run_call(stele_conn *conn, const stele__call *call,

@@ -143,7 +143,7 @@ static void move_entry(stele__cache *cache, stele__entry *entry, stele__entry_st
 void stele__cache_prepared(stele__cache *cache, stele__entry *entry)
 {
     move_entry(cache, entry, STELE__ENTRY_PREPARED);
-    entry->checked = false;
+    entry->checked = STELE__UNCHECKED;
     stele__free(entry->sql);
     entry->sql = NULL;
 }
@@ -155,7 +155,7 @@ void stele__cache_unprepared(stele__cache *cache, stele__entry *entry)
     if (cache->seen.count >= cache->seen.capacity)
         stele__cache_drop(cache, cache->seen.oldest);
     move_entry(cache, entry, STELE__ENTRY_SEEN);
-    entry->checked = false;
+    entry->checked = STELE__UNCHECKED;
 }
 
 static void clear_list(stele__cache *cache, stele__age_list *list, const stele__entry *but)

@@ -20,13 +20,20 @@ typedef enum stele__entry_state {
     STELE__ENTRY_STALE /* on the server, but its plan no longer fits: replace it */
 } stele__entry_state;
 
+/** Whether an entry is prepared, and its result types were compared with the schema. */
+typedef enum stele__entry_check {
+    STELE__UNCHECKED,
+    STELE__CHECKED,
+    STELE__CHECKED_TEXTS /* and its parameters can go by stele__bind_texts() */
+} stele__entry_check;
+
 typedef struct stele__entry {
     uint64_t hash;
     const stele_gen_stmt *stmt;
     uint64_t names_id;
     uint32_t flags;
     stele__entry_state state;
-    bool checked;       /* prepared, and its result types were compared with the schema */
+    uint8_t checked;    /* stele__entry_check */
     bool on_way;        /* a PREPARE of it was sent and is not answered */
     bool dropped;       /* out of the cache; it lives while it is pinned */
     uint8_t stale_runs; /* executions in a row that failed as those of stale plans do */
@@ -101,6 +108,12 @@ static inline stele__entry *stele__cache_latest(stele__cache *cache, const stele
         entry->flags == flags)
         return entry;
     return NULL;
+}
+
+/** Notes that a prepared entry's result types are those of the schema. */
+static inline void stele__entry_set_checked(stele__entry *entry)
+{
+    entry->checked = entry->texts.possible ? STELE__CHECKED_TEXTS : STELE__CHECKED;
 }
 
 /** True if the entry was used before within the last STELE__RECENT look-ups: worth preparing. */

@@ -184,10 +184,3 @@ bool stele__hex_decode(const char *text, size_t len, uint8_t *out)
 }
 
 /* ---- clock ---------------------------------------------------------------------------------- */
-
-int64_t stele__now_ns(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail for this clock */
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}

@@ -7,6 +7,7 @@
 #define STELE_TEXT_INTERNAL_H
 
 #include <stdarg.h>
+#include <time.h>
 
 #include "mem_internal.h"
 
@@ -93,6 +94,11 @@ int stele__hex_digit(char c);
 /* ---- clock ---------------------------------------------------------------------------------- */
 
 /* Nanoseconds of the monotonic clock: for deadlines and durations, never for data. */
-int64_t stele__now_ns(void);
+static inline int64_t stele__now_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail for this clock */
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
 
 #endif

@@ -246,7 +246,8 @@ static bool back_off(const stele_conn *conn, uint32_t attempt)
     uint64_t now = (uint64_t)stele__now_ns();
     uint64_t dice = stele__hash64(now, &conn, sizeof conn);
     int ms = (int)(dice % ((step < BACKOFF_MAX_MS ? step : BACKOFF_MAX_MS) + 1));
-    if (conn->deadline != STELE__NEVER && now + (uint64_t)ms * 1000000u >= conn->deadline)
+    if (conn->limits.deadline != STELE__NEVER &&
+        now + (uint64_t)ms * 1000000u >= conn->limits.deadline)
         return false;
     (void)poll(NULL, 0, ms);
     return true;

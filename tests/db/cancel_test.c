@@ -140,7 +140,7 @@ static void set_call_timeout(uint32_t ms)
 /* From now on, and for this lease only: what is to succeed must not be short of time. */
 static void limit_calls(uint32_t ms)
 {
-    conn->call_timeout_ms = ms;
+    conn->limits.timeout_ms = ms;
 }
 
 static void timed_out(uint32_t ms, stele_status expected)

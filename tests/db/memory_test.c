@@ -56,8 +56,8 @@ static stele_status open_conn(stele_conn *conn, stele_error *err)
     memset(conn, 0, sizeof *conn);
     conn->names = &names;
     conn->ops = &ops;
-    conn->deadline = STELE__NEVER;
-    conn->call_timeout_ms = 30000;
+    conn->limits.deadline = STELE__NEVER;
+    conn->limits.timeout_ms = 30000;
     return stele__link_open(&params, stele__deadline_in(60000), &conn->link, err);
 }
 

@@ -284,6 +284,12 @@ STELE_API STELE_MUST_CHECK stele_status stele_gen_value(stele_conn *conn,
                                                         const void *const *args, uint32_t flags,
                                                         void *ret_value, stele_error *err);
 
+/** A command that must affect a row: none is STELE_E_NOT_FOUND (or STELE_E_CONFLICT). */
+STELE_API STELE_MUST_CHECK stele_status stele_gen_write(stele_conn *conn,
+                                                        const stele_gen_stmt *stmt,
+                                                        const void *const *args, uint32_t flags,
+                                                        stele_error *err);
+
 /**
  * A command. `ret_count` (may be NULL) gets the number of rows. With `need_row`, none affected is
  * STELE_E_NOT_FOUND (or STELE_E_CONFLICT).

@@ -485,7 +485,7 @@ stele_status ev_places_insert(stele_conn *conn, const ev_places_input *input,
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &ev_places_insert_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &ev_places_insert_stmt, args, 0, err);
     st = stele_gen_one(conn, &ev_places_insert_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -622,7 +622,7 @@ stele_status ev_places_upsert_by_name(stele_conn *conn, const ev_places_input *i
     stele_status st;
 
     if (ret_row == NULL && ret_inserted == NULL)
-        return stele_gen_exec(conn, &ev_places_upsert_by_name_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &ev_places_upsert_by_name_stmt, args, 0, err);
     st = stele_gen_one(conn, &ev_places_upsert_by_name_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st != STELE_OK)
         return st;
@@ -769,7 +769,7 @@ stele_status ev_places_update(stele_conn *conn, int32_t id, const ev_places_patc
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &ev_places_update_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &ev_places_update_stmt, args, 0, err);
     st = stele_gen_one(conn, &ev_places_update_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -811,7 +811,7 @@ static const stele_gen_stmt ev_places_delete_stmt = {
 stele_status ev_places_delete(stele_conn *conn, int32_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &ev_places_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &ev_places_delete_stmt, args, 0, err);
 }
 
 stele_status ev_places_delete_queue(stele_pipeline *pipeline, int32_t id, uint64_t *ret_count,
@@ -838,7 +838,7 @@ static const stele_gen_stmt ev_places_hard_delete_stmt = {
 stele_status ev_places_hard_delete(stele_conn *conn, int32_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &ev_places_hard_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &ev_places_hard_delete_stmt, args, 0, err);
 }
 
 stele_status ev_places_hard_delete_queue(stele_pipeline *pipeline, int32_t id, uint64_t *ret_count,
@@ -1919,7 +1919,7 @@ stele_status ev_visits_insert(stele_conn *conn, const ev_visits_input *input,
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &ev_visits_insert_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &ev_visits_insert_stmt, args, 0, err);
     st = stele_gen_one(conn, &ev_visits_insert_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -2162,7 +2162,7 @@ stele_status ev_visits_upsert_by_guest(stele_conn *conn, const ev_visits_input *
     stele_status st;
 
     if (ret_row == NULL && ret_inserted == NULL)
-        return stele_gen_exec(conn, stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, stmt, args, 0, err);
     st = stele_gen_one(conn, stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st != STELE_OK)
         return st;
@@ -2415,7 +2415,7 @@ stele_status ev_visits_update(stele_conn *conn, int64_t id, const ev_visits_patc
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &ev_visits_update_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &ev_visits_update_stmt, args, 0, err);
     st = stele_gen_one(conn, &ev_visits_update_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -2465,7 +2465,7 @@ static const stele_gen_stmt ev_visits_delete_stmt = {
 stele_status ev_visits_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &ev_visits_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &ev_visits_delete_stmt, args, 0, err);
 }
 
 stele_status ev_visits_delete_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
@@ -2502,7 +2502,7 @@ static const stele_gen_stmt ev_visits_restore_stmt = {
 stele_status ev_visits_restore(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &ev_visits_restore_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &ev_visits_restore_stmt, args, 0, err);
 }
 
 stele_status ev_visits_restore_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
@@ -2537,7 +2537,7 @@ static const stele_gen_stmt ev_visits_hard_delete_stmt = {
 stele_status ev_visits_hard_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &ev_visits_hard_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &ev_visits_hard_delete_stmt, args, 0, err);
 }
 
 stele_status ev_visits_hard_delete_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,

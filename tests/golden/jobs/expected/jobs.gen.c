@@ -675,7 +675,7 @@ stele_status errands_insert(stele_conn *conn, const errands_input *input, errand
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &errands_insert_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &errands_insert_stmt, args, 0, err);
     st = stele_gen_one(conn, &errands_insert_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -911,7 +911,7 @@ stele_status errands_upsert_by_dedupe(stele_conn *conn, const errands_input *inp
     stele_status st;
 
     if (ret_row == NULL && ret_inserted == NULL)
-        return stele_gen_exec(conn, &errands_upsert_by_dedupe_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &errands_upsert_by_dedupe_stmt, args, 0, err);
     st = stele_gen_one(conn, &errands_upsert_by_dedupe_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st != STELE_OK)
         return st;
@@ -1144,7 +1144,7 @@ stele_status errands_update(stele_conn *conn, int64_t id, const errands_patch *p
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &errands_update_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &errands_update_stmt, args, 0, err);
     st = stele_gen_one(conn, &errands_update_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -1185,7 +1185,7 @@ static const stele_gen_stmt errands_delete_stmt = {
 stele_status errands_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &errands_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &errands_delete_stmt, args, 0, err);
 }
 
 stele_status errands_delete_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
@@ -1212,7 +1212,7 @@ static const stele_gen_stmt errands_hard_delete_stmt = {
 stele_status errands_hard_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &errands_hard_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &errands_hard_delete_stmt, args, 0, err);
 }
 
 stele_status errands_hard_delete_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,

@@ -400,7 +400,7 @@ stele_status words_insert(stele_conn *conn, const words_input *input, words_row 
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &words_insert_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &words_insert_stmt, args, 0, err);
     st = stele_gen_one(conn, &words_insert_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -536,7 +536,7 @@ stele_status words_upsert(stele_conn *conn, const words_input *input, words_row 
     stele_status st;
 
     if (ret_row == NULL && ret_inserted == NULL)
-        return stele_gen_exec(conn, &words_upsert_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &words_upsert_stmt, args, 0, err);
     st = stele_gen_one(conn, &words_upsert_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st != STELE_OK)
         return st;
@@ -658,7 +658,7 @@ static const stele_gen_stmt words_delete_stmt = {
 stele_status words_delete(stele_conn *conn, stele_str word, stele_error *err)
 {
     const void *args[] = {&word};
-    return stele_gen_exec(conn, &words_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &words_delete_stmt, args, 0, err);
 }
 
 stele_status words_delete_queue(stele_pipeline *pipeline, stele_str word, uint64_t *ret_count,
@@ -685,7 +685,7 @@ static const stele_gen_stmt words_hard_delete_stmt = {
 stele_status words_hard_delete(stele_conn *conn, stele_str word, stele_error *err)
 {
     const void *args[] = {&word};
-    return stele_gen_exec(conn, &words_hard_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &words_hard_delete_stmt, args, 0, err);
 }
 
 stele_status words_hard_delete_queue(stele_pipeline *pipeline, stele_str word, uint64_t *ret_count,

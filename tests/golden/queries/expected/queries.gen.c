@@ -518,7 +518,7 @@ stele_status q_orders_insert(stele_conn *conn, const q_orders_input *input, q_or
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &q_orders_insert_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &q_orders_insert_stmt, args, 0, err);
     st = stele_gen_one(conn, &q_orders_insert_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -697,7 +697,7 @@ stele_status q_orders_update(stele_conn *conn, int64_t id, const q_orders_patch 
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &q_orders_update_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &q_orders_update_stmt, args, 0, err);
     st = stele_gen_one(conn, &q_orders_update_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -747,7 +747,7 @@ static const stele_gen_stmt q_orders_delete_stmt = {
 stele_status q_orders_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &q_orders_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &q_orders_delete_stmt, args, 0, err);
 }
 
 stele_status q_orders_delete_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
@@ -784,7 +784,7 @@ static const stele_gen_stmt q_orders_restore_stmt = {
 stele_status q_orders_restore(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &q_orders_restore_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &q_orders_restore_stmt, args, 0, err);
 }
 
 stele_status q_orders_restore_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
@@ -819,7 +819,7 @@ static const stele_gen_stmt q_orders_hard_delete_stmt = {
 stele_status q_orders_hard_delete(stele_conn *conn, int64_t id, stele_error *err)
 {
     const void *args[] = {&id};
-    return stele_gen_exec(conn, &q_orders_hard_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &q_orders_hard_delete_stmt, args, 0, err);
 }
 
 stele_status q_orders_hard_delete_queue(stele_pipeline *pipeline, int64_t id, uint64_t *ret_count,
@@ -1462,7 +1462,7 @@ stele_status q_lines_insert(stele_conn *conn, const q_lines_input *input, q_line
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &q_lines_insert_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &q_lines_insert_stmt, args, 0, err);
     st = stele_gen_one(conn, &q_lines_insert_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -1608,7 +1608,7 @@ stele_status q_lines_upsert(stele_conn *conn, const q_lines_input *input, q_line
     stele_status st;
 
     if (ret_row == NULL && ret_inserted == NULL)
-        return stele_gen_exec(conn, &q_lines_upsert_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &q_lines_upsert_stmt, args, 0, err);
     st = stele_gen_one(conn, &q_lines_upsert_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st != STELE_OK)
         return st;
@@ -1763,7 +1763,7 @@ stele_status q_lines_update(stele_conn *conn, const q_lines_key *key, const q_li
     stele_status st;
 
     if (ret_row == NULL)
-        return stele_gen_exec(conn, &q_lines_update_stmt, args, 0, true, NULL, err);
+        return stele_gen_write(conn, &q_lines_update_stmt, args, 0, err);
     st = stele_gen_one(conn, &q_lines_update_stmt, args, STELE_FLAG_RETURNING, &row, err);
     if (st == STELE_OK)
         *ret_row = row;
@@ -1807,7 +1807,7 @@ static const stele_gen_stmt q_lines_delete_stmt = {
 stele_status q_lines_delete(stele_conn *conn, const q_lines_key *key, stele_error *err)
 {
     const void *args[] = {key};
-    return stele_gen_exec(conn, &q_lines_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &q_lines_delete_stmt, args, 0, err);
 }
 
 stele_status q_lines_delete_queue(stele_pipeline *pipeline, const q_lines_key *key,
@@ -1834,7 +1834,7 @@ static const stele_gen_stmt q_lines_hard_delete_stmt = {
 stele_status q_lines_hard_delete(stele_conn *conn, const q_lines_key *key, stele_error *err)
 {
     const void *args[] = {key};
-    return stele_gen_exec(conn, &q_lines_hard_delete_stmt, args, 0, true, NULL, err);
+    return stele_gen_write(conn, &q_lines_hard_delete_stmt, args, 0, err);
 }
 
 stele_status q_lines_hard_delete_queue(stele_pipeline *pipeline, const q_lines_key *key,
