@@ -77,7 +77,7 @@ static void assert_in_order(void)
         number("SELECT count(*) FROM (SELECT split_part(event ->> 'id', '-', 2)::int n,"
                " lag(split_part(event ->> 'id', '-', 2)::int) OVER (PARTITION BY"
                " session_id, split_part(event ->> 'id', '-', 1) ORDER BY created_at, id)"
-               " before FROM {session_events}) t WHERE before > n"),
+               " AS before FROM {session_events}) t WHERE before > n"),
         0);
 }
 
