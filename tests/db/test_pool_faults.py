@@ -64,7 +64,8 @@ class Traffic:
 
     def control_seconds(self) -> float:
         """The longest that a client without a pool took to connect and write, or to be refused."""
-        return max(ended - began for began, ended, _ in self.report["control"])
+        longest: float = max(ended - began for began, ended, _ in self.report["control"])
+        return longest
 
     def check_refused_at_once(self, most_ms: float) -> None:
         bound = most_ms + 1000 * self.control_seconds() + self.slack_ms()
