@@ -170,8 +170,7 @@ static bool make_lanes(stele_jobs *jobs)
     jobs->lanes = stele__calloc(jobs->options.workers, sizeof *jobs->lanes);
     for (uint32_t i = 0; jobs->lanes != NULL && i < jobs->options.workers; i++) {
         jobs->lanes[i].jobs = jobs;
-        if (!stele__jobs_init_cond(&jobs->lanes[i].work) ||
-            !stele__jobs_init_cond(&jobs->lanes[i].room))
+        if (!stele__cond_init(&jobs->lanes[i].work) || !stele__cond_init(&jobs->lanes[i].room))
             return false;
     }
     return jobs->lanes != NULL;
@@ -191,8 +190,8 @@ static stele_jobs *new_jobs(const stele_jobs_options *given, bool durable)
     jobs->retry_ns = UINT64_MAX;
     jobs->stats.workers = options.workers;
     (void)pthread_mutex_init(&jobs->lock, NULL); /* of Linux: never fails without attributes */
-    bool made = stele__jobs_init_cond(&jobs->work) && stele__jobs_init_cond(&jobs->turn) &&
-                stele__jobs_init_cond(&jobs->keep) && stele__jobs_init_cond(&jobs->idle);
+    bool made = stele__cond_init(&jobs->work) && stele__cond_init(&jobs->turn) &&
+                stele__cond_init(&jobs->keep) && stele__cond_init(&jobs->idle);
     if (made && !durable)
         made = make_lanes(jobs);
     if (made)
@@ -518,8 +517,8 @@ static uint32_t wait_for_all(stele_jobs *jobs, uint32_t deadline_ms)
             }
             wake_everyone(jobs);
         }
-        stele__jobs_wait(jobs, &jobs->idle,
-                         now >= deadline ? stele__deadline_in(NUDGE_MS) : deadline);
+        (void)stele__cond_wait(&jobs->idle, &jobs->lock,
+                               now >= deadline ? stele__deadline_in(NUDGE_MS) : deadline);
         wake_everyone(jobs);
     }
     return stopped;

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <sys/types.h>
 
+#include "cond.h"
 #include "db_internal.h"
 #include "stele/gen/flow.h"
 #include "stele/gen/jobs.h"
@@ -184,11 +185,6 @@ stele_job *stele__jobs_pop(stele__job_list *list);
 stele_job *stele__job_new(stele_jobs *jobs, stele__kind *kind, const stele_job_info *info);
 
 stele__kind *stele__kind_find(const stele_jobs *jobs, stele_str name);
-
-/** Waits for a condition until a time; the lock is held. */
-void stele__jobs_wait(stele_jobs *jobs, pthread_cond_t *cond, uint64_t until_ns);
-
-bool stele__jobs_init_cond(pthread_cond_t *cond);
 
 /** A random number below a bound. */
 uint64_t stele__jobs_random(const void *seed, uint64_t below);

@@ -383,7 +383,7 @@ void *stele__jobs_keeper(void *arg)
         if (what.renew > 0 || what.rescue || what.tick || what.purge)
             keep(&k, &what);
         else
-            stele__jobs_wait(jobs, &jobs->keep, wait_until(&k));
+            (void)stele__cond_wait(&jobs->keep, &jobs->lock, wait_until(&k));
     }
     jobs->threads--;
     (void)pthread_cond_broadcast(&jobs->idle);

@@ -5,7 +5,6 @@
  */
 #define _GNU_SOURCE
 #include <string.h>
-#include <time.h>
 
 #include "jobs_internal.h"
 #include "link.h"
@@ -151,30 +150,6 @@ void stele__jobs_over(stele_jobs *jobs, stele__job_list *list)
         tell_hook(job, job->outcome);
         stele__job_free(job);
     }
-}
-
-/* ---- waiting ---- */
-
-void stele__jobs_wait(stele_jobs *jobs, pthread_cond_t *cond, uint64_t until_ns)
-{
-    if (until_ns == STELE__NEVER) {
-        (void)pthread_cond_wait(cond, &jobs->lock);
-        return;
-    }
-    struct timespec at = {.tv_sec = (time_t)(until_ns / 1000000000u),
-                          .tv_nsec = (long)(until_ns % 1000000000u)};
-    (void)pthread_cond_timedwait(cond, &jobs->lock, &at);
-}
-
-bool stele__jobs_init_cond(pthread_cond_t *cond)
-{
-    pthread_condattr_t clock;
-    if (pthread_condattr_init(&clock) != 0)
-        return false;
-    bool made = pthread_condattr_setclock(&clock, CLOCK_MONOTONIC) == 0 &&
-                pthread_cond_init(cond, &clock) == 0;
-    (void)pthread_condattr_destroy(&clock);
-    return made;
 }
 
 uint64_t stele__jobs_random(const void *seed, uint64_t below)

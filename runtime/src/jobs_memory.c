@@ -118,7 +118,7 @@ static stele_status wait_for_room(stele__lane *lane, const stele_job *job, stele
             return stele__fail(err, late ? STELE_E_TIMEOUT : STELE_E_BUSY,
                                "%u jobs wait for this worker already", lane->waiting.count);
         }
-        stele__jobs_wait(jobs, &lane->room, deadline);
+        (void)stele__cond_wait(&lane->room, &jobs->lock, deadline);
     }
     if (jobs->closing)
         return stele__fail(err, STELE_E_CLOSED, "the workers are being closed");
@@ -323,7 +323,7 @@ void *stele__lane_work(void *arg)
         bool blocked = lane->waiting.count > 0 && jobs->running.count > 0;
         if (jobs->closing && (jobs->giving_up || !blocked))
             break;
-        stele__jobs_wait(jobs, &lane->work, until);
+        (void)stele__cond_wait(&lane->work, &jobs->lock, until);
     }
     jobs->threads--;
     (void)pthread_cond_broadcast(&jobs->idle);

@@ -299,7 +299,7 @@ void *stele__jobs_work(void *arg)
         jobs->idle_workers++;
         if (jobs->more)
             (void)pthread_cond_signal(&jobs->turn);
-        stele__jobs_wait(jobs, &jobs->work, STELE__NEVER);
+        (void)stele__cond_wait(&jobs->work, &jobs->lock, STELE__NEVER);
         jobs->idle_workers--;
     }
     jobs->threads--;

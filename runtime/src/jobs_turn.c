@@ -520,7 +520,7 @@ void *stele__jobs_turns(void *arg)
         if (tell || claims)
             take_turn(&t, claims);
         else
-            stele__jobs_wait(jobs, &jobs->turn, wait_until(&t));
+            (void)stele__cond_wait(&jobs->turn, &jobs->lock, wait_until(&t));
     }
     jobs->threads--;
     (void)pthread_cond_broadcast(&jobs->idle);

@@ -5,7 +5,6 @@
  */
 #define _GNU_SOURCE
 #include <string.h>
-#include <time.h>
 
 #include "lanes_internal.h"
 #include "latency_internal.h"
@@ -17,17 +16,6 @@
 static uint64_t now_ns(void)
 {
     return (uint64_t)stele__now_ns();
-}
-
-void stele__lane_wait(pthread_cond_t *cond, pthread_mutex_t *lock, stele__deadline until)
-{
-    if (until == STELE__NEVER) {
-        (void)pthread_cond_wait(cond, lock);
-        return;
-    }
-    struct timespec at = {.tv_sec = (time_t)(until / 1000000000u),
-                          .tv_nsec = (long)(until % 1000000000u)};
-    (void)pthread_cond_timedwait(cond, lock, &at);
 }
 
 static stele__deadline deadline_of(uint32_t ms)
@@ -148,7 +136,7 @@ void *stele__lane_thread(void *arg)
         if (l->count > 0 && !l->running && is_ripe(l, &until))
             take_turn(l, false);
         else
-            stele__lane_wait(&l->work, &l->lock, until);
+            (void)stele__cond_wait(&l->work, &l->lock, until);
     }
     l->ended = true;
     (void)pthread_cond_broadcast(&l->changed);
@@ -188,7 +176,7 @@ static stele_status wait_for_room(stele__lane *l, size_t bytes, stele__deadline 
     (void)pthread_cond_signal(&l->work); /* no more lingering */
     while (!l->closing && !has_room(l, bytes) && !(turn_will_do && !l->running) &&
            now_ns() < deadline)
-        stele__lane_wait(&l->changed, &l->lock, deadline);
+        (void)stele__cond_wait(&l->changed, &l->lock, deadline);
     l->stats.blocked_ns += now_ns() - began;
     l->blocked--;
     l->callers--;
@@ -305,7 +293,7 @@ static stele_status wait_for_done(stele__lane *l, uint64_t target, stele__deadli
     (void)pthread_mutex_lock(&l->lock);
     l->callers++;
     while (l->done < target && !(l->abandoned && !l->running) && now_ns() < deadline)
-        stele__lane_wait(&l->changed, &l->lock, deadline);
+        (void)stele__cond_wait(&l->changed, &l->lock, deadline);
     bool done = l->done >= target;
     bool abandoned = l->abandoned;
     uint64_t left = target - l->done;

@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 
+#include "cond.h"
 #include "link.h"
 #include "stele/lanes.h"
 
@@ -56,9 +57,6 @@ struct stele_lanes {
     uint32_t turn; /* of items without a key; atomic */
     stele__lane lanes[];
 };
-
-/** Waits for a condition, until a moment; STELE__NEVER: for ever. */
-void stele__lane_wait(pthread_cond_t *cond, pthread_mutex_t *lock, stele__deadline until);
 
 /** Takes the first item off the ring, which has one. */
 stele__lane_slot stele__lane_pop(stele__lane *l);

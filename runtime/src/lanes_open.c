@@ -6,7 +6,6 @@
 #define _GNU_SOURCE
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 
 #include "lanes_internal.h"
 #include "status_internal.h"
@@ -43,17 +42,6 @@ static stele_status fill_options(const stele_lanes_options *given, stele_lanes_o
     return STELE_OK;
 }
 
-static bool init_cond(pthread_cond_t *cond)
-{
-    pthread_condattr_t clock;
-    if (pthread_condattr_init(&clock) != 0)
-        return false;
-    bool made = pthread_condattr_setclock(&clock, CLOCK_MONOTONIC) == 0 &&
-                pthread_cond_init(cond, &clock) == 0;
-    (void)pthread_condattr_destroy(&clock);
-    return made;
-}
-
 /* A lane with a ring's array is one whose locks were made. */
 static bool init_lane(stele_lanes *lanes, uint32_t index)
 {
@@ -62,7 +50,7 @@ static bool init_lane(stele_lanes *lanes, uint32_t index)
     l->index = index;
     if (pthread_mutex_init(&l->lock, NULL) != 0)
         return false;
-    if (!init_cond(&l->work) || !init_cond(&l->changed))
+    if (!stele__cond_init(&l->work) || !stele__cond_init(&l->changed))
         return false;
     l->batch = stele__calloc(lanes->options.batch_items, sizeof *l->batch);
     return l->batch != NULL;
@@ -148,7 +136,7 @@ static bool wait_for_rest(stele__lane *l, stele__deadline deadline)
 {
     (void)pthread_mutex_lock(&l->lock);
     while ((!l->ended || l->running || l->callers > 0) && (uint64_t)stele__now_ns() < deadline)
-        stele__lane_wait(&l->changed, &l->lock, deadline);
+        (void)stele__cond_wait(&l->changed, &l->lock, deadline);
     bool rests = l->ended && !l->running && l->callers == 0;
     (void)pthread_mutex_unlock(&l->lock);
     return rests;

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 
+#include "cond.h"
 #include "link_notify.h"
 #include "pool_internal.h"
 #include "stele/listen.h"

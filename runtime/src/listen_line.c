@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "db_internal.h"
@@ -27,17 +26,11 @@
 
 static stele_status init_sync(stele__line *line, stele_error *err)
 {
-    pthread_condattr_t clock;
     line->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (line->wake_fd < 0)
         return stele__fail(err, STELE_E_NOMEM, "cannot make an event descriptor");
-    bool made = pthread_condattr_init(&clock) == 0 &&
-                pthread_condattr_setclock(&clock, CLOCK_MONOTONIC) == 0 &&
-                pthread_cond_init(&line->changed, &clock) == 0 &&
-                pthread_mutex_init(&line->lock, NULL) == 0;
-    if (made)
-        (void)pthread_condattr_destroy(&clock);
-    else
+    bool made = stele__cond_init(&line->changed) && pthread_mutex_init(&line->lock, NULL) == 0;
+    if (!made)
         (void)close(line->wake_fd);
     return made ? STELE_OK : stele__fail(err, STELE_E_NOMEM, "cannot make a lock");
 }
@@ -186,9 +179,7 @@ int stele__line_wait(stele__line *line, stele__deadline deadline)
 
 bool stele__line_await_locked(stele__line *line, stele__deadline deadline)
 {
-    struct timespec until = {.tv_sec = (time_t)(deadline / STELE__S),
-                             .tv_nsec = (long)(deadline % STELE__S)};
-    return pthread_cond_timedwait(&line->changed, &line->lock, &until) == 0;
+    return stele__cond_wait(&line->changed, &line->lock, deadline);
 }
 
 static void cut_locked(stele__line *line)

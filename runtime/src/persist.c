@@ -5,7 +5,6 @@
  */
 #define _GNU_SOURCE
 #include <string.h>
-#include <time.h>
 
 #include "persist_internal.h"
 #include "pool.h"
@@ -48,13 +47,7 @@ static stele_status fill_options(const stele_persist_options *given, stele_persi
 
 static bool init_locks(stele_persist *persist)
 {
-    pthread_condattr_t clock;
-    if (pthread_condattr_init(&clock) != 0)
-        return false;
-    bool made = pthread_condattr_setclock(&clock, CLOCK_MONOTONIC) == 0 &&
-                pthread_cond_init(&persist->changed, &clock) == 0;
-    (void)pthread_condattr_destroy(&clock);
-    return made && pthread_mutex_init(&persist->lock, NULL) == 0;
+    return stele__cond_init(&persist->changed) && pthread_mutex_init(&persist->lock, NULL) == 0;
 }
 
 static void free_persist(stele_persist *persist)

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 
+#include "cond.h"
 #include "mem_internal.h"
 #include "pipeline_internal.h"
 #include "stele/persist.h"

@@ -5,7 +5,6 @@
  */
 #define _GNU_SOURCE
 #include <string.h>
-#include <time.h>
 
 #include "persist_internal.h"
 #include "status_internal.h"
@@ -15,13 +14,7 @@
 
 static bool init_locks(stele_receipt *receipt)
 {
-    pthread_condattr_t clock;
-    if (pthread_condattr_init(&clock) != 0)
-        return false;
-    bool made = pthread_condattr_setclock(&clock, CLOCK_MONOTONIC) == 0 &&
-                pthread_cond_init(&receipt->completed, &clock) == 0;
-    (void)pthread_condattr_destroy(&clock);
-    return made && pthread_mutex_init(&receipt->lock, NULL) == 0;
+    return stele__cond_init(&receipt->completed) && pthread_mutex_init(&receipt->lock, NULL) == 0;
 }
 
 stele_receipt *stele__receipt_new(size_t count)
@@ -77,10 +70,8 @@ static void wait_until_done(stele_receipt *receipt, uint32_t deadline_ms)
         return;
     }
     stele__deadline until = stele__deadline_in(deadline_ms);
-    struct timespec at = {.tv_sec = (time_t)(until / 1000000000u),
-                          .tv_nsec = (long)(until % 1000000000u)};
     while (!receipt->done && (uint64_t)stele__now_ns() < until)
-        (void)pthread_cond_timedwait(&receipt->completed, &receipt->lock, &at);
+        (void)stele__cond_wait(&receipt->completed, &receipt->lock, until);
 }
 
 stele_status stele_receipt_wait(stele_receipt *receipt, uint32_t deadline_ms, stele_error *err)

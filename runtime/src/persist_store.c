@@ -11,7 +11,6 @@
  */
 #define _GNU_SOURCE
 #include <string.h>
-#include <time.h>
 
 #include "latency_internal.h"
 #include "persist_internal.h"
@@ -388,11 +387,9 @@ static void back_off(gathering *g)
     g->seed = stele__hash64(g->seed, &g->attempts, sizeof g->attempts);
     uint64_t ns = g->seed % ((most < BACKOFF_MAX_MS ? most : BACKOFF_MAX_MS) * 1000000ull);
     uint64_t until = (uint64_t)stele__now_ns() + ns;
-    struct timespec at = {.tv_sec = (time_t)(until / 1000000000u),
-                          .tv_nsec = (long)(until % 1000000000u)};
     (void)pthread_mutex_lock(&persist->lock);
     while (!persist->late && (uint64_t)stele__now_ns() < until)
-        (void)pthread_cond_timedwait(&persist->changed, &persist->lock, &at);
+        (void)stele__cond_wait(&persist->changed, &persist->lock, until);
     (void)pthread_mutex_unlock(&persist->lock);
 }
 

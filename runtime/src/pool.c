@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "latency_internal.h"
@@ -61,11 +60,8 @@ stele_status stele__pool_check_fork(const stele__pool *pool, stele_error *err)
 
 static bool init_sync(stele__pool *pool)
 {
-    return pthread_mutex_init(&pool->mutex, NULL) == 0 &&
-           pthread_condattr_init(&pool->clock) == 0 &&
-           pthread_condattr_setclock(&pool->clock, CLOCK_MONOTONIC) == 0 &&
-           pthread_cond_init(&pool->calm, &pool->clock) == 0 &&
-           pthread_cond_init(&pool->connect_cond, &pool->clock) == 0;
+    return pthread_mutex_init(&pool->mutex, NULL) == 0 && stele__cond_init(&pool->calm) &&
+           stele__cond_init(&pool->connect_cond);
 }
 
 static void free_pool(stele__pool *pool)
@@ -79,7 +75,6 @@ static void free_pool(stele__pool *pool)
         (void)close(pool->wake_fd);
     (void)pthread_cond_destroy(&pool->connect_cond);
     (void)pthread_cond_destroy(&pool->calm);
-    (void)pthread_condattr_destroy(&pool->clock);
     (void)pthread_mutex_destroy(&pool->mutex);
     stele__free(pool->slots);
     stele__free(pool->poll_fds);

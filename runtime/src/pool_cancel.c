@@ -9,7 +9,6 @@
 #define _GNU_SOURCE
 #include "pool_internal.h"
 
-#include <time.h>
 
 #include "mem_internal.h"
 #include "status_internal.h"
@@ -121,12 +120,10 @@ void stele__pool_nudge(stele_conn *conn)
     const stele__lease *lease = conn->owner;
     stele__pool *pool = lease->pool;
     uint64_t until_ns = (uint64_t)stele__now_ns() + NUDGE_NS;
-    struct timespec until = {.tv_sec = (time_t)(until_ns / STELE__S),
-                             .tv_nsec = (long)(until_ns % STELE__S)};
     stele__pool_lock(pool);
     stele__slot *slot = lease->slot;
     bool waits = slot != NULL && slot->hold == NULL && stele__slot_cancel_locked(pool, slot);
     while (waits && slot->hold != NULL)
-        waits = pthread_cond_timedwait(&pool->calm, &pool->mutex, &until) == 0;
+        waits = stele__cond_wait(&pool->calm, &pool->mutex, until_ns);
     stele__pool_unlock(pool);
 }

@@ -7,7 +7,6 @@
 #include "pool_internal.h"
 
 #include <errno.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "link_pool.h"
@@ -80,10 +79,8 @@ static bool threads_ended(const stele__pool *pool)
 static void wait_for_locked(stele__pool *pool, bool (*is_so)(const stele__pool *),
                             uint64_t until_ns)
 {
-    struct timespec until = {.tv_sec = (time_t)(until_ns / STELE__S),
-                             .tv_nsec = (long)(until_ns % STELE__S)};
     while (!is_so(pool))
-        if (pthread_cond_timedwait(&pool->calm, &pool->mutex, &until) == ETIMEDOUT)
+        if (!stele__cond_wait(&pool->calm, &pool->mutex, until_ns))
             return;
 }
 

@@ -11,7 +11,6 @@
 #include "pool_internal.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "latency_internal.h"
 #include "status_internal.h"
@@ -155,9 +154,7 @@ static bool may_connect(stele__pool *pool)
     }
     uint64_t due = pool->next_attempt_ns;
     if (due > (uint64_t)stele__now_ns()) {
-        struct timespec until = {.tv_sec = (time_t)(due / STELE__S),
-                                 .tv_nsec = (long)(due % STELE__S)};
-        (void)pthread_cond_timedwait(&pool->connect_cond, &pool->mutex, &until);
+        (void)stele__cond_wait(&pool->connect_cond, &pool->mutex, due);
         return false;
     }
     return true;

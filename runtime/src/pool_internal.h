@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 
+#include "cond.h"
 #include "pool.h"
 
 #define STELE__MS 1000000u /* nanoseconds */
@@ -98,7 +99,6 @@ typedef struct stele__thread {
 
 struct stele__pool {
     pthread_mutex_t mutex;
-    pthread_condattr_t clock; /* monotonic */
     uint32_t fork_epoch;
     bool child_closed;
 

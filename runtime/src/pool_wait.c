@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "latency_internal.h"
 #include "status_internal.h"
@@ -206,15 +205,13 @@ static bool warn_nested(stele__pool *pool, stele__waiter *waiter)
 static stele_status wait_in_line(stele__pool *pool, stele__waiter *waiter, stele__slot **ret_slot,
                                  stele_error *err)
 {
-    struct timespec until = {.tv_sec = (time_t)(waiter->deadline / STELE__S),
-                             .tv_nsec = (long)(waiter->deadline % STELE__S)};
-    if (pthread_cond_init(&waiter->cond, &pool->clock) != 0)
+    if (!stele__cond_init(&waiter->cond))
         return stele__fail(err, STELE_E_NOMEM, "out of memory while waiting for a connection");
     waiter->done = false;
     join_line(pool, waiter);
     stele__pool_connect_locked(pool);
     while (!waiter->done)
-        if (pthread_cond_timedwait(&waiter->cond, &pool->mutex, &until) == ETIMEDOUT)
+        if (!stele__cond_wait(&waiter->cond, &pool->mutex, waiter->deadline))
             break;
     (void)pthread_cond_destroy(&waiter->cond);
     if (!waiter->done) {

@@ -6,7 +6,6 @@
 #define _GNU_SOURCE
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "mem_internal.h"
@@ -174,17 +173,6 @@ static stele__sweep_target **find_target(stele_sweeper *sweeper, const stele_db 
 
 /* ---- sweeping ---- */
 
-static void wait_until(stele_sweeper *sweeper, uint64_t until_ns)
-{
-    if (until_ns == STELE__NEVER) {
-        (void)pthread_cond_wait(&sweeper->changed, &sweeper->lock);
-        return;
-    }
-    struct timespec at = {.tv_sec = (time_t)(until_ns / 1000000000u),
-                          .tv_nsec = (long)(until_ns % 1000000000u)};
-    (void)pthread_cond_timedwait(&sweeper->changed, &sweeper->lock, &at);
-}
-
 /* The lock is held, and given back meanwhile. */
 static void sweep_locked(stele_sweeper *sweeper, stele__sweep *sweep)
 {
@@ -224,7 +212,8 @@ static void *thread_main(void *arg)
     while (!sweeper->closing) {
         uint64_t interval_ns = interval_ms(sweeper) * MS;
         if (interval_ns == 0 || sweeper->running || (uint64_t)stele__now_ns() < next) {
-            wait_until(sweeper, interval_ns == 0 || sweeper->running ? STELE__NEVER : next);
+            (void)stele__cond_wait(&sweeper->changed, &sweeper->lock,
+                                   interval_ns == 0 || sweeper->running ? STELE__NEVER : next);
             continue;
         }
         stele__sweep sweep = {.sweeper = sweeper, .yields = true, .deadline = STELE__NEVER};
@@ -266,7 +255,7 @@ static bool wait_for_turn(stele_sweeper *sweeper, stele__deadline deadline)
     __atomic_fetch_add(&sweeper->waiting, 1, __ATOMIC_RELAXED);
     (void)pthread_cond_broadcast(&sweeper->changed);
     while (sweeper->running && !sweeper->closing && (uint64_t)stele__now_ns() < deadline)
-        wait_until(sweeper, deadline);
+        (void)stele__cond_wait(&sweeper->changed, &sweeper->lock, deadline);
     __atomic_fetch_sub(&sweeper->waiting, 1, __ATOMIC_RELAXED);
     return !sweeper->running && !sweeper->closing;
 }
@@ -311,13 +300,7 @@ stele_status stele_sweeper_run(stele_sweeper *sweeper, uint32_t deadline_ms,
 
 static bool init_locks(stele_sweeper *sweeper)
 {
-    pthread_condattr_t clock;
-    if (pthread_condattr_init(&clock) != 0)
-        return false;
-    bool made = pthread_condattr_setclock(&clock, CLOCK_MONOTONIC) == 0 &&
-                pthread_cond_init(&sweeper->changed, &clock) == 0;
-    (void)pthread_condattr_destroy(&clock);
-    return made && pthread_mutex_init(&sweeper->lock, NULL) == 0;
+    return stele__cond_init(&sweeper->changed) && pthread_mutex_init(&sweeper->lock, NULL) == 0;
 }
 
 static stele_status add_locked(stele_sweeper *sweeper, stele_db *db, stele__sweep_target *target,
@@ -488,7 +471,7 @@ static bool wait_for_all_locked(stele_sweeper *sweeper, uint32_t deadline_ms)
             }
             deadline = stele__deadline_in(100); /* a request may come between two statements */
         }
-        wait_until(sweeper, deadline);
+        (void)stele__cond_wait(&sweeper->changed, &sweeper->lock, deadline);
     }
     return !canceled;
 }

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <sys/types.h>
 
+#include "cond.h"
 #include "db_internal.h"
 #include "stele/gen/gen.h"
 #include "stele/sweeper.h"

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "run.h"
 #include "sweeper_internal.h"
@@ -17,14 +16,6 @@
 #define LAG_EVERY_NS (1000u * (uint64_t)MS)
 #define PAUSE_FACTOR 6
 #define UNLIMITED UINT32_MAX
-
-/* Waits on the sweeper's condition, at most until `until_ns`; the lock is held. */
-static void wait_until(stele_sweeper *sweeper, uint64_t until_ns)
-{
-    struct timespec at = {.tv_sec = (time_t)(until_ns / 1000000000u),
-                          .tv_nsec = (long)(until_ns % 1000000000u)};
-    (void)pthread_cond_timedwait(&sweeper->changed, &sweeper->lock, &at);
-}
 
 static void refill(stele_sweeper *sweeper, uint64_t now_ns)
 {
@@ -53,7 +44,8 @@ bool stele__sweep_take(stele__sweep *sweep, uint32_t rows)
         double missing_ns = (rows - sweeper->tokens) / rate * 1e9;
         uint64_t until =
             now + (missing_ns < 1e9 ? (uint64_t)missing_ns + MS : 1000u * (uint64_t)MS);
-        wait_until(sweeper, until < sweep->deadline ? until : sweep->deadline);
+        (void)stele__cond_wait(&sweeper->changed, &sweeper->lock,
+                               until < sweep->deadline ? until : sweep->deadline);
     }
     if (taken)
         sweeper->tokens -= rows;
@@ -120,7 +112,8 @@ uint32_t stele__sweep_limit(stele__sweep *sweep, stele__sweep_task *task)
         bool stops = stele__sweep_stops(sweep);
         uint64_t until = began + LAG_EVERY_NS;
         if (!stops)
-            wait_until(sweeper, until < sweep->deadline ? until : sweep->deadline);
+            (void)stele__cond_wait(&sweeper->changed, &sweeper->lock,
+                                   until < sweep->deadline ? until : sweep->deadline);
         sweeper->paused_ms += ((uint64_t)stele__now_ns() - began) / MS;
         (void)pthread_mutex_unlock(&sweeper->lock);
         if (stops)
