@@ -192,16 +192,23 @@ def nanoseconds(outcome: Outcome) -> float:
 
 
 def compare_times(
-    run: Runner, name: str, ours: Case, floor: Case, threads: int, unit: str, rate: Rate
+    run: Runner,
+    name: str,
+    ours: Case,
+    floor: Case,
+    threads: int,
+    unit: str,
+    rate: Rate,
+    ms: int = TIMED_MS,
 ) -> Line:
     """In each round the floor runs twice, so that its own spread shows: the A/A ratio."""
     mine: list[float] = []
     first: list[float] = []
     second: list[float] = []
     for _ in range(TIMED_RUNS):
-        first.append(rate(run.timed(floor, threads)))
-        mine.append(rate(run.timed(ours, threads)))
-        second.append(rate(run.timed(floor, threads)))
+        first.append(rate(run.timed(floor, threads, ms)))
+        mine.append(rate(run.timed(ours, threads, ms)))
+        second.append(rate(run.timed(floor, threads, ms)))
     run.say(
         f"  {name}, {threads} threads: A/A {median(second) / median(first):.3f}, "
         f"rounds {min(a / b for a, b in zip(mine, first, strict=True)):.2f} to "

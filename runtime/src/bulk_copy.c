@@ -23,10 +23,11 @@
 
 _Static_assert(BUFFER_SIZE + SLACK <= SCRATCH_AT, "the buffer ends before the scratch");
 
+#define TEXT_HEAD 5 /* its length and perhaps a version */
 #define STAGE "pg_temp.stele_bulk"
 
 /* How a column is encoded. */
-typedef enum way { WAY_TEXT, WAY_JSONB, WAY_ANY, WAY_AFTER } way;
+typedef enum way { WAY_TEXT = 0, WAY_JSONB = 1 /* the version's byte */, WAY_ANY, WAY_AFTER } way;
 
 typedef struct field {
     uint32_t tag;   /* offset of the tag in an input */
@@ -43,7 +44,8 @@ typedef struct copier {
     stele__deadline deadline;
     const field *fields;
     uint16_t field_count;
-    bool counted; /* rows begin with their number */
+    bool counted;    /* rows begin with their number */
+    uint64_t number; /* … of this row, from 1 */
     char *buffer;
     size_t used;
     stele_status status; /* the first failure; later calls do nothing */
@@ -166,35 +168,57 @@ static void add_long_text(copier *c, const field *f, const stele_str *text, size
     add_bytes(c, text->data, text->len);
 }
 
-static inline void add_text(copier *c, const field *f, const char *value, size_t row)
-{
-    stele_str text;
-    size_t used = c->used;
-    size_t head = f->way == WAY_JSONB ? 5 : 4;
-    memcpy(&text, value, sizeof text);
-    if (__builtin_expect(text.len > BUFFER_SIZE || used + text.len > BUFFER_SIZE + SLACK - 5, 0)) {
-        add_long_text(c, f, &text, row);
-        return;
-    }
-    char *at = c->buffer + used;
-    c->used = used + head + text.len;
-    stele__put_be32(at, (uint32_t)(text.len + head - 4));
-    at[4] = 1; /* version of the format, or overwritten */
-    memcpy(at + head, text.data, text.len);
-}
-
-static inline void add_field(copier *c, const field *f, const char *input, size_t row)
+static inline bool is_value(const char *input, const field *f)
 {
     const stele_tag *tag;
     memcpy(&tag, input + f->tag, sizeof tag);
-    if (f->way == WAY_AFTER)
+    return tag == &stele_tag_value;
+}
+
+/* All but a text that is there and fits. */
+static void add_field(copier *c, const field *f, const char *input, size_t row)
+{
+    stele_str text;
+    if (f->way == WAY_AFTER) {
         add_after(c, f, input);
-    else if (tag != &stele_tag_value)
+    } else if (!is_value(input, f)) {
         stele__put_be32(room(c, 4), UINT32_MAX);
-    else if (f->way == WAY_ANY)
+    } else if (f->way == WAY_ANY) {
         add_any(c, f, input + f->value, row);
-    else
-        add_text(c, f, input + f->value, row);
+    } else {
+        memcpy(&text, input + f->value, sizeof text);
+        add_long_text(c, f, &text, row);
+    }
+}
+
+/* The frequent case is in this loop, whose variables stay in registers: it runs for each value. */
+static void add_row(copier *c, const char *input, size_t row)
+{
+    const char *limit = c->buffer + BUFFER_SIZE + SLACK - TEXT_HEAD;
+    char *at = room(c, 2);
+    stele__put_be16(at, (uint16_t)(c->field_count + c->counted));
+    at += 2;
+    if (c->counted) {
+        stele__put_be32(at, 8);
+        stele__put_be64(at + 4, c->number);
+        at += 12;
+    }
+    for (const field *f = c->fields, *end = f + c->field_count; f < end; f++) {
+        stele_str text = {.len = SIZE_MAX};
+        if (f->way <= WAY_JSONB && is_value(input, f))
+            memcpy(&text, input + f->value, sizeof text);
+        if (text.len > BUFFER_SIZE || (ptrdiff_t)text.len > limit - at) {
+            c->used = (size_t)(at - c->buffer);
+            add_field(c, f, input, row);
+            at = c->buffer + c->used;
+            continue;
+        }
+        stele__put_be32(at, (uint32_t)text.len + f->way);
+        at[4] = 1; /* version of the format, or overwritten */
+        memcpy(at + 4 + f->way, text.data, text.len);
+        at += 4 + f->way + text.len;
+    }
+    c->used = (size_t)(at - c->buffer);
 }
 
 static void add_rows(copier *c, const stele__slice *slice)
@@ -204,14 +228,9 @@ static void add_rows(copier *c, const stele__slice *slice)
     for (size_t i = 0; i < slice->count && c->status == STELE_OK; i++) {
         size_t row = stele__slice_row(slice, i);
         const char *input = stele__bulk_input(c->b, row);
-        stele__put_be16(room(c, 2), (uint16_t)(c->field_count + c->counted));
-        if (c->counted) {
-            char *at = room(c, 12);
-            stele__put_be32(at, 8);
-            stele__put_be64(at + 4, i + 1);
-        }
-        for (uint16_t k = 0; k < c->field_count; k++)
-            add_field(c, &c->fields[k], input, row);
+        stele__bulk_prefetch(input, c->b->gen->input_size);
+        c->number = i + 1;
+        add_row(c, input, row);
     }
     stele__put_be16(room(c, 2), UINT16_MAX);
     put(c, c->buffer, c->used);

@@ -59,22 +59,31 @@ static inline const stele_tag *tag_at(const char *row, uint32_t offset)
     return tag;
 }
 
-/* True if a row has the shape of a group: the frequent case, when all rows are made alike. */
-static bool has_shape(const stele_gen_stmt *single, const char *row, const stele__group *group)
+/* True if a row has the tags of a group's first row, and data where that has: the frequent case. */
+static bool is_alike(const stele_gen_stmt *single, const char *row, const stele__group *group)
 {
+    uintptr_t odd = 0; /* without branches, as it is said of each input of each row */
     const stele__probe *probe = group->probes;
     const stele__probe *end = probe + single->param_count;
     for (const stele__probe *set = probe + group->unset_count; probe < set; probe++)
-        if (tag_at(row, probe->tag_offset) != NULL)
-            return false;
+        odd |= (uintptr_t)tag_at(row, probe->tag_offset);
     for (; probe < end; probe++) {
         const void *data;
         memcpy(&data, row + probe->data_offset, sizeof data);
-        if (tag_at(row, probe->tag_offset) == probe->tag && data != NULL)
-            continue;
-        if (state_of(&single->params[probe->param], row) != group->shape[probe->param])
-            return false;
+        odd |= (uintptr_t)tag_at(row, probe->tag_offset) ^ (uintptr_t)probe->tag;
+        odd |= data == NULL;
     }
+    return odd == 0;
+}
+
+/* True if a row has the shape of a group. */
+static bool has_shape(const stele_gen_stmt *single, const char *row, const stele__group *group)
+{
+    if (is_alike(single, row, group))
+        return true;
+    for (int i = 0; i < single->param_count; i++)
+        if (state_of(&single->params[i], row) != group->shape[i])
+            return false;
     return true;
 }
 
@@ -86,7 +95,6 @@ static stele__probe make_probe(const stele_gen_stmt *single, const char *row, ui
         .tag = tag_at(row, param->offset),
         .tag_offset = param->offset,
         .data_offset = param->offset,
-        .param = i,
     };
     if (probe.tag == &stele_tag_value && layout->opt == 0)
         probe.data_offset += layout->in;
@@ -238,6 +246,7 @@ static stele_status sort_rows(stele__bulk *b, uint8_t *shape, stele_error *err)
         if (stele__bulk_is_dropped(b, row))
             continue;
         const char *input = stele__bulk_input(b, row);
+        stele__bulk_prefetch(input, b->gen->input_size);
         if (group == NULL || !has_shape(single, input, group)) {
             if (!read_shape(single, input, shape)) {
                 explain(b, row, shape, err);
