@@ -72,7 +72,12 @@ def test_what_is_installed(prefix: Path) -> None:
     expected = [
         *(name.removeprefix("runtime/") for name in project.files(r"runtime/include/.*\.h")),
         *("lib/libstele.a", "lib/libstele.so", "lib/libstele.so.0", f"lib/libstele.so.{VERSION}"),
-        *("lib/pkgconfig/stele.pc", "bin/stele", "share/doc/stele/LICENSE"),
+        *(
+            "lib/pkgconfig/stele.pc",
+            "bin/stele",
+            "share/doc/stele/LICENSE",
+            "share/doc/stele/docs/reference/sessions.md",
+        ),
         *(
             f"share/stele/python/{name.removeprefix('codegen/')}"
             for name in project.files(r"codegen/stele/.*\.(py|typed|j2)")
