@@ -17,7 +17,7 @@
 
 /* ---- subscribing ---- */
 
-stele__channel *stele__find_channel_locked(const stele_listener *listener, const char *name)
+static stele__channel *find_channel_locked(const stele_listener *listener, const char *name)
 {
     uint64_t hash = stele__hash64(0, name, strlen(name));
     for (stele__channel *one = listener->channels; one != NULL; one = one->next)
@@ -29,7 +29,7 @@ stele__channel *stele__find_channel_locked(const stele_listener *listener, const
 static void subscribe_locked(stele_listener *listener, stele__channel *fresh,
                              stele_subscription *sub, const char *name)
 {
-    stele__channel *channel = stele__find_channel_locked(listener, name);
+    stele__channel *channel = find_channel_locked(listener, name);
     if (channel == NULL) {
         channel = fresh;
         fresh = NULL;
@@ -258,7 +258,7 @@ void stele__call_rescans(stele_listener *listener)
 void stele__call_subscribers(stele_listener *listener, const stele__notification *notification)
 {
     stele__line_lock(&listener->line);
-    stele__channel *channel = stele__find_channel_locked(listener, notification->channel);
+    stele__channel *channel = find_channel_locked(listener, notification->channel);
     listener->stats.notifications++;
     listener->next = channel != NULL ? channel->first : NULL;
     while (listener->next != NULL && !listener->line.closing) {

@@ -44,9 +44,6 @@ struct stele_listener {
     uint64_t heard_ns;    /* when the server was heard of last */
 };
 
-/** The channel of that name, NULL if there is none. The lock is held. */
-stele__channel *stele__find_channel_locked(const stele_listener *listener, const char *name);
-
 /** Has the server registered for what it is subscribed to, and for nothing else. */
 stele_status stele__register_channels(stele_listener *listener, stele_error *err);
 

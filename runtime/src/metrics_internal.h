@@ -101,8 +101,6 @@ typedef struct stele__histogram {
     uint64_t buckets[STELE_LATENCY_BUCKETS];
 } stele__histogram;
 
-void stele__observe_latency(stele__histogram *histogram, uint64_t ns);
-
 /** Adds what was counted so far. */
 void stele__read_histogram(const stele__histogram *histogram, stele_latency *latency);
 

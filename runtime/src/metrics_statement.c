@@ -30,7 +30,7 @@ static uint64_t look(const uint64_t *counter)
 
 /* ---- histograms ---- */
 
-void stele__observe_latency(stele__histogram *histogram, uint64_t ns)
+static void observe_latency(stele__histogram *histogram, uint64_t ns)
 {
     add(&histogram->buckets[stele__latency_bucket(ns)], 1);
     add(&histogram->sum_ns, ns);
@@ -83,7 +83,7 @@ void stele_metrics_on_query(const stele_query_event *event, void *user)
 {
     stele_metrics *metrics = user;
     stele__statement *one = find(metrics, event);
-    stele__observe_latency(&one->latency, event->duration_ns);
+    observe_latency(&one->latency, event->duration_ns);
     if (event->rows > 0)
         add(&one->rows, event->rows);
     if (event->round_trips > 0)
@@ -92,7 +92,7 @@ void stele_metrics_on_query(const stele_query_event *event, void *user)
         add(&one->errors[-(int)event->status], 1);
     if (event->batch == 0)
         return;
-    stele__observe_latency(&metrics->pipelined, event->duration_ns);
+    observe_latency(&metrics->pipelined, event->duration_ns);
     if (event->round_trips > 0) /* those of the whole batch, with its first entry */
         add(&metrics->batches, 1);
 }
@@ -102,5 +102,5 @@ void stele_metrics_on_sweep(const stele_sweep_place *place, const stele_sweep_ba
 {
     stele_metrics *metrics = user;
     (void)place;
-    stele__observe_latency(&metrics->sweep, batch->ns);
+    observe_latency(&metrics->sweep, batch->ns);
 }

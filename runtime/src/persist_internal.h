@@ -87,9 +87,6 @@ struct stele_persist {
 
 /* ---- persist_unit.c ---- */
 
-/** Has a unit's statement found among those that can be sent many at once. */
-const stele_gen_bulk *stele__unit_bulk(const stele_unit *unit);
-
 /** Makes ready to be put; stele__unit_unput() undoes that. */
 stele_status stele__unit_prepare(stele_unit *unit, const void *key, size_t key_len,
                                  const stele_put_options *how, bool wants_receipt,

@@ -294,7 +294,7 @@ void stele_unit_autofree(stele_unit **unit)
 
 /* ---- putting ---- */
 
-const stele_gen_bulk *stele__unit_bulk(const stele_unit *unit)
+static const stele_gen_bulk *bulk_of(const stele_unit *unit)
 {
     const stele_gen_stmt *stmt = unit->first->stmt;
     if (unit->count != 1 || unit->first->flags != 0)
@@ -358,7 +358,7 @@ static bool make_counts(stele_unit *unit)
 stele_status stele__unit_prepare(stele_unit *unit, const void *key, size_t key_len,
                                  const stele_put_options *how, bool wants_receipt, stele_error *err)
 {
-    unit->bulk = unit->count > 0 ? stele__unit_bulk(unit) : NULL;
+    unit->bulk = unit->count > 0 ? bulk_of(unit) : NULL;
     stele_status st = check_put(unit, how, err);
     if (st != STELE_OK)
         return st;

@@ -49,7 +49,6 @@ static inline int stele__decimal_digit(const stele__decimal *decimal, size_t i)
 
 /* Days since 1970-01-01 in the proleptic Gregorian calendar, whose year 0 is 1 BC. */
 int64_t stele__days_from_ymd(int64_t year, int month, int day);
-void stele__ymd_from_days(int64_t days, int64_t *ret_year, int *ret_month, int *ret_day);
 
 /* Days of a month, 1 to 12. */
 int stele__month_days(int64_t year, int month);

@@ -24,7 +24,7 @@ int64_t stele__days_from_ymd(int64_t year, int month, int day)
     return era * ERA_DAYS + day_of_era - EPOCH_FROM_ERA;
 }
 
-void stele__ymd_from_days(int64_t days, int64_t *ret_year, int *ret_month, int *ret_day)
+static void ymd_from_days(int64_t days, int64_t *ret_year, int *ret_month, int *ret_day)
 {
     days += EPOCH_FROM_ERA;
     int64_t era = (days >= 0 ? days : days - (ERA_DAYS - 1)) / ERA_DAYS;
@@ -59,7 +59,7 @@ stele_status stele_date_from_ymd(int32_t year, int month, int day, stele_date *r
 void stele_date_to_ymd(stele_date date, int32_t *ret_year, int *ret_month, int *ret_day)
 {
     int64_t year;
-    stele__ymd_from_days(date, &year, ret_month, ret_day);
+    ymd_from_days(date, &year, ret_month, ret_day);
     *ret_year = (int32_t)year;
 }
 
@@ -77,7 +77,7 @@ static size_t write_ymd(char *buf, size_t size, int64_t days, bool *ret_bc)
 {
     int64_t year;
     int month, day;
-    stele__ymd_from_days(days, &year, &month, &day);
+    ymd_from_days(days, &year, &month, &day);
     *ret_bc = year <= 0;
     return (size_t)snprintf(buf, size, "%04lld-%02d-%02d", (long long)(year > 0 ? year : 1 - year),
                             month, day);
