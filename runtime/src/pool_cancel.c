@@ -9,7 +9,6 @@
 #define _GNU_SOURCE
 #include "pool_internal.h"
 
-
 #include "mem_internal.h"
 #include "status_internal.h"
 #include "text_internal.h"
