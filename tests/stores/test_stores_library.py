@@ -74,7 +74,8 @@ def test_the_library_has_its_name(build: Path) -> None:
 def test_it_is_found_when_installed(build: Path, tmp_path: Path) -> None:
     run("meson", "install", "-C", build, "--no-rebuild", "--quiet", DESTDIR=str(tmp_path))
     (package,) = tmp_path.rglob("pkgconfig/stele-stores.pc")
-    prefix = package.parents[2] if package.parent.parent.name == "lib" else package.parents[3]
+    # lib, lib64 or lib/x86_64-linux-gnu: as Meson finds the machine.
+    prefix = next(path for path in package.parents if (path / "include").is_dir())
     for header in HEADERS:
         assert (prefix / header.removeprefix("stores/")).exists(), header
     found = {
