@@ -258,7 +258,8 @@ static inline PGresult *take_answer(stele__link *link, const stele__limits *limi
     if (unlikely(left != 0))
         return send_rest(link, left, end_of(limits, now), err);
     link->round_trips++;
-    /* Nothing was read since the statement left, so its answer cannot be there: no need to look. */
+    /* Nothing was read since the statement left, so its answer cannot be there: no need to look. Had
+     * libpq closed the socket, sending would have failed: here link->fd is still the connection's. */
     struct pollfd pfd = {.fd = link->fd, .events = POLLIN};
     int wait_ms = (int)limits->timeout_ms;
     if (unlikely(limits->deadline != STELE__NEVER))

@@ -201,10 +201,9 @@ typedef struct stele_event {
     stele_str tool_calls; /* JSON array, as the model gave it */
     stele_str tool_id;    /* with role "tool": what this is the answer to */
     stele_str tool_name;
-    stele_opt_ts
-        timestamp; /* [now, by this machine's clock: for people, not for order] of the years
-                               1 to 9999 */
-    bool partial;  /* a piece of an answer: its state is kept, the event is not */
+    /* [now, by this machine's clock: for people, not for order] Of the years 1 to 9999. */
+    stele_opt_ts timestamp;
+    bool partial; /* a piece of an answer: its state is kept, the event is not */
     bool done;
     const stele_session_value *state_delta;
     size_t state_delta_count;
