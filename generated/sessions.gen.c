@@ -12432,7 +12432,8 @@ static const stele_gen_part sessions_get_parts[] = {
     STELE_END,
     STELE_SQL("\n     LIMIT 1)\n"
               "    UNION ALL\n"
-              "    (SELECT '-infinity', 0, e.created_at, e.id, e.event, true FROM "),
+              "    (SELECT timestamp '-infinity', 0::int8, e.created_at, e.id, e.event, true "
+              "FROM "),
     STELE_TABLE("session_events"),
     STELE_SQL(" AS e\n"
               "     WHERE e.app_name = "),
@@ -12470,7 +12471,7 @@ static const stele_gen_part sessions_get_parts[] = {
               "WHERE a.app_name = "),
     STELE_PARAM(0),
     STELE_SQL(" AND (a.deleted_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > "
-              "(statement_timestamp() AT TIME ZONE 'UTC'))) AND EXISTS (SELECT FROM s)\n"
+              "(statement_timestamp() AT TIME ZONE 'UTC')))\n"
               "UNION ALL\n"
               "SELECT 2, u.key::text, u.id, u.created_at, u.updated_at, u.value FROM "),
     STELE_TABLE("user_states"),
@@ -12480,7 +12481,7 @@ static const stele_gen_part sessions_get_parts[] = {
     STELE_SQL(" AND u.user_id = "),
     STELE_PARAM(1),
     STELE_SQL(" AND (u.deleted_at IS NULL AND (u.expires_at IS NULL OR u.expires_at > "
-              "(statement_timestamp() AT TIME ZONE 'UTC'))) AND EXISTS (SELECT FROM s)\n"
+              "(statement_timestamp() AT TIME ZONE 'UTC')))\n"
               "UNION ALL\n"
               "SELECT 3, NULL, f.id, f.created_at, NULL, f.event::text FROM f WHERE f.before\n"
               "UNION ALL\n"
@@ -12506,7 +12507,7 @@ static const stele_gen_part sessions_get_parts[] = {
               "s.created_at FROM s)\n"),
     STELE_IF_CHOICE(3, 0),
     STELE_SQL("UNION ALL\n"
-              "SELECT 6, x.track, x.id, x.created_at, NULL, x.event::text FROM (\n"
+              "SELECT 6, x.track::text, x.id, x.created_at, NULL, x.event::text FROM (\n"
               "    SELECT t.track, t.id, t.created_at, t.event FROM "),
     STELE_TABLE("session_track_events"),
     STELE_SQL(" AS t\n"
@@ -12525,7 +12526,7 @@ static const stele_gen_part sessions_get_parts[] = {
     STELE_END,
     STELE_IF_CHOICE(3, 1),
     STELE_SQL("UNION ALL\n"
-              "SELECT 6, x.track, x.id, x.created_at, NULL, x.event::text FROM (\n"
+              "SELECT 6, x.track::text, x.id, x.created_at, NULL, x.event::text FROM (\n"
               "    WITH RECURSIVE n (track) AS (\n"
               "        (SELECT t.track FROM "),
     STELE_TABLE("session_track_events"),
@@ -12579,7 +12580,7 @@ static const stele_gen_part sessions_get_parts[] = {
     STELE_END,
     STELE_IF_CHOICE(3, 2),
     STELE_SQL("UNION ALL\n"
-              "SELECT 6, x.track, x.id, x.created_at, NULL, x.event::text FROM (\n"
+              "SELECT 6, x.track::text, x.id, x.created_at, NULL, x.event::text FROM (\n"
               "    SELECT l.track, l.id, l.created_at, l.event\n"
               "    FROM (SELECT DISTINCT n.track FROM unnest("),
     STELE_PARAM(7),
@@ -12710,7 +12711,7 @@ static const stele_gen_part sessions_get_page_parts[] = {
               "WHERE a.app_name = "),
     STELE_PARAM(0),
     STELE_SQL(" AND (a.deleted_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > "
-              "(statement_timestamp() AT TIME ZONE 'UTC'))) AND EXISTS (SELECT FROM s)\n"
+              "(statement_timestamp() AT TIME ZONE 'UTC')))\n"
               "UNION ALL\n"
               "SELECT 2, u.key::text, u.id, u.created_at, u.updated_at, u.value FROM "),
     STELE_TABLE("user_states"),
@@ -12720,7 +12721,7 @@ static const stele_gen_part sessions_get_page_parts[] = {
     STELE_SQL(" AND u.user_id = "),
     STELE_PARAM(1),
     STELE_SQL(" AND (u.deleted_at IS NULL AND (u.expires_at IS NULL OR u.expires_at > "
-              "(statement_timestamp() AT TIME ZONE 'UTC'))) AND EXISTS (SELECT FROM s)\n"
+              "(statement_timestamp() AT TIME ZONE 'UTC')))\n"
               "UNION ALL\n"
               "SELECT 4, NULL, z.id, z.created_at, NULL, z.event::text FROM (\n"
               "    SELECT y.id, y.created_at, y.event FROM (\n"
@@ -12773,7 +12774,7 @@ static const stele_gen_part sessions_get_page_parts[] = {
               "s.created_at FROM s)\n"),
     STELE_IF_CHOICE(1, 0),
     STELE_SQL("UNION ALL\n"
-              "SELECT 6, x.track, x.id, x.created_at, NULL, x.event::text FROM (\n"
+              "SELECT 6, x.track::text, x.id, x.created_at, NULL, x.event::text FROM (\n"
               "    SELECT t.track, t.id, t.created_at, t.event FROM "),
     STELE_TABLE("session_track_events"),
     STELE_SQL(" AS t\n"

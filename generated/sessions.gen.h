@@ -3397,15 +3397,15 @@ typedef struct sessions_get_rows {
 } sessions_get_rows;
 
 /**
- * A session with all that belongs to it, from one snapshot; no row if there is none. Kinds: 0 the
- * session (body: its envelope), 1 state of the application and 2 of the user (name: key), 3 the
- * last message of the user where it stands before the window, 4 events of the window, oldest first,
- * 5 summaries (name: filter key), 6 events of tracks (name: track), each track's oldest first.
- * `event_num` NULL: no limit. With `event_time` the window begins at the first event whose own time
- * is not before it; own times may differ from created_at by up to five minutes, and are not looked
- * at in events that came five minutes later. `tracks` LAST gives the newest `track_num` of each
- * track, NAMED those of `track_names` only; NULL: no limit. `track_time` is exclusive, and may be
- * -infinity.
+ * A session with all that belongs to it, from one snapshot. Kinds: 0 the session (body: its
+ * envelope; no such row: there is none), 1 state of the application and 2 of the user (name: key),
+ * 3 the last message of the user where it stands before the window, 4 events of the window, oldest
+ * first, 5 summaries (name: filter key), 6 events of tracks (name: track), each track's oldest
+ * first. `event_num` NULL: no limit. With `event_time` the window begins at the first event whose
+ * own time is not before it; own times may differ from created_at by up to five minutes, and are
+ * not looked at in events that came five minutes later. `tracks` LAST gives the newest `track_num`
+ * of each track, NAMED those of `track_names` only; NULL: no limit. `track_time` is exclusive, and
+ * may be -infinity.
  *
  * Owns:   the caller, on success: sessions_get_rows_free().
  * Errors: STELE_E_INPUT when a required parameter is unset.

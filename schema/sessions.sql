@@ -111,10 +111,10 @@ WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :sessio
 -- ---- reading ----
 
 -- name: get :many
--- A session with all that belongs to it, from one snapshot; no row if there is none. Kinds: 0 the
--- session (body: its envelope), 1 state of the application and 2 of the user (name: key), 3 the
--- last message of the user where it stands before the window, 4 events of the window, oldest first,
--- 5 summaries (name: filter key), 6 events of tracks (name: track), each track's oldest first.
+-- A session with all that belongs to it, from one snapshot. Kinds: 0 the session (body: its
+-- envelope; no such row: there is none), 1 state of the application and 2 of the user (name: key),
+-- 3 the last message of the user where it stands before the window, 4 events of the window, oldest
+-- first, 5 summaries (name: filter key), 6 events of tracks (name: track), each track's oldest first.
 -- `event_num` NULL: no limit. With `event_time` the window begins at the first event whose own time
 -- is not before it; own times may differ from created_at by up to five minutes, and are not looked
 -- at in events that came five minutes later. `tracks` LAST gives the newest `track_num` of each
@@ -181,7 +181,7 @@ WITH /*?if event_time*/ z AS MATERIALIZED (
        AND (w.created_at, w.id) >= (SELECT m.created_at, m.id FROM m) /*?end*/
      LIMIT 1)
     UNION ALL
-    (SELECT '-infinity', 0, e.created_at, e.id, e.event, true FROM {session_events e}
+    (SELECT timestamp '-infinity', 0::int8, e.created_at, e.id, e.event, true FROM {session_events e}
      WHERE e.app_name = :app_name AND e.user_id = :user_id AND e.session_id = :session_id
        AND e.deleted_at IS NULL
        AND e.event @? '$.choices[*] ? (@.message.role == "user" || @.delta.role == "user")'
@@ -197,10 +197,10 @@ WITH /*?if event_time*/ z AS MATERIALIZED (
 SELECT 0, NULL::text, NULL::int8, s.created_at, s.updated_at, s.state::text FROM s
 UNION ALL
 SELECT 1, a.key::text, a.id, a.created_at, a.updated_at, a.value FROM {app_states a}
-WHERE a.app_name = :app_name AND {live a} AND EXISTS (SELECT FROM s)
+WHERE a.app_name = :app_name AND {live a}
 UNION ALL
 SELECT 2, u.key::text, u.id, u.created_at, u.updated_at, u.value FROM {user_states u}
-WHERE u.app_name = :app_name AND u.user_id = :user_id AND {live u} AND EXISTS (SELECT FROM s)
+WHERE u.app_name = :app_name AND u.user_id = :user_id AND {live u}
 UNION ALL
 SELECT 3, NULL, f.id, f.created_at, NULL, f.event::text FROM f WHERE f.before
 UNION ALL
@@ -214,14 +214,14 @@ SELECT 5, y.filter_key::text, y.id, NULL, y.updated_at, y.summary::text FROM {se
 WHERE y.app_name = :app_name AND y.user_id = :user_id AND y.session_id = :session_id
   AND {live y} AND y.updated_at >= (SELECT s.created_at FROM s)
 /*?by tracks all*/ UNION ALL
-SELECT 6, x.track, x.id, x.created_at, NULL, x.event::text FROM (
+SELECT 6, x.track::text, x.id, x.created_at, NULL, x.event::text FROM (
     SELECT t.track, t.id, t.created_at, t.event FROM {session_track_events t}
     WHERE t.app_name = :app_name AND t.user_id = :user_id AND t.session_id = :session_id
       AND {live t} AND t.created_at > :track_time AND EXISTS (SELECT FROM s)
     ORDER BY t.track, t.created_at, t.id
 ) AS x
 /*?or last: UNION ALL
-SELECT 6, x.track, x.id, x.created_at, NULL, x.event::text FROM (
+SELECT 6, x.track::text, x.id, x.created_at, NULL, x.event::text FROM (
     WITH RECURSIVE n (track) AS (
         (SELECT t.track FROM {session_track_events t}
          WHERE t.app_name = :app_name AND t.user_id = :user_id AND t.session_id = :session_id
@@ -242,7 +242,7 @@ SELECT 6, x.track, x.id, x.created_at, NULL, x.event::text FROM (
     ) AS l ORDER BY l.track, l.created_at, l.id
 ) AS x */
 /*?or named: UNION ALL
-SELECT 6, x.track, x.id, x.created_at, NULL, x.event::text FROM (
+SELECT 6, x.track::text, x.id, x.created_at, NULL, x.event::text FROM (
     SELECT l.track, l.id, l.created_at, l.event
     FROM (SELECT DISTINCT n.track FROM unnest(:track_names::text[]) AS n (track)
           WHERE EXISTS (SELECT FROM s)) AS n
@@ -278,10 +278,10 @@ WITH s AS MATERIALIZED (
 SELECT 0, NULL::text, NULL::int8, s.created_at, s.updated_at, s.state::text FROM s
 UNION ALL
 SELECT 1, a.key::text, a.id, a.created_at, a.updated_at, a.value FROM {app_states a}
-WHERE a.app_name = :app_name AND {live a} AND EXISTS (SELECT FROM s)
+WHERE a.app_name = :app_name AND {live a}
 UNION ALL
 SELECT 2, u.key::text, u.id, u.created_at, u.updated_at, u.value FROM {user_states u}
-WHERE u.app_name = :app_name AND u.user_id = :user_id AND {live u} AND EXISTS (SELECT FROM s)
+WHERE u.app_name = :app_name AND u.user_id = :user_id AND {live u}
 UNION ALL
 SELECT 4, NULL, z.id, z.created_at, NULL, z.event::text FROM (
     SELECT y.id, y.created_at, y.event FROM (
@@ -300,7 +300,7 @@ SELECT 5, y.filter_key::text, y.id, NULL, y.updated_at, y.summary::text FROM {se
 WHERE y.app_name = :app_name AND y.user_id = :user_id AND y.session_id = :session_id
   AND {live y} AND y.updated_at >= (SELECT s.created_at FROM s)
 /*?by tracks all*/ UNION ALL
-SELECT 6, x.track, x.id, x.created_at, NULL, x.event::text FROM (
+SELECT 6, x.track::text, x.id, x.created_at, NULL, x.event::text FROM (
     SELECT t.track, t.id, t.created_at, t.event FROM {session_track_events t}
     WHERE t.app_name = :app_name AND t.user_id = :user_id AND t.session_id = :session_id
       AND {live t} AND t.created_at > :track_time AND EXISTS (SELECT FROM s)

@@ -278,18 +278,23 @@ stele_status stele__gather_finish(stele__gathering *g, const stele__rows *rows,
 
 /* ---- one session ----------------------------------------------------------------------------- */
 
+/* The row of the session itself; NULL: there is none, whatever its application and user have. */
+static const stele__row *own_row(const stele__rows *rows)
+{
+    for (size_t i = 0; i < rows->count; i++)
+        if (stele__rows_kind(rows, i) == STELE__ROW_SESSION)
+            return stele__rows_at(rows, i);
+    return NULL;
+}
+
 static stele_status fill_session(stele__session_block *block, const stele_session_key *given,
-                                 const stele__rows *rows, const stele__wanted_tracks *tracks,
-                                 stele_error *err)
+                                 const stele__rows *rows, const stele__row *own,
+                                 const stele__wanted_tracks *tracks, stele_error *err)
 {
     stele__gathering g = {.arena = &block->arena, .session = &block->session};
     stele_session_key key;
-    const stele__row *own = stele__rows_at(rows, 0);
-    for (size_t i = 0; i < rows->count; i++) {
-        if (stele__rows_kind(rows, i) == STELE__ROW_SESSION)
-            own = stele__rows_at(rows, i);
+    for (size_t i = 0; i < rows->count; i++)
         stele__gather_count(&g, stele__rows_kind(rows, i));
-    }
     stele_status st = stele__sessions_copy_key(&block->arena, given, &key, err);
     if (st == STELE_OK)
         st = stele__gather_begin(&g, err);
@@ -307,7 +312,8 @@ stele_status stele__session_of_rows(const stele_session_key *key, stele__rows ro
                                     const stele__wanted_tracks *tracks, stele_session **ret_session,
                                     stele_error *err)
 {
-    if (rows.count == 0) {
+    const stele__row *own = own_row(&rows);
+    if (own == NULL) {
         stele_gen_free(rows.generated);
         return stele__store_fail(err, STELE_E_NOT_FOUND, "session not found");
     }
@@ -317,7 +323,7 @@ stele_status stele__session_of_rows(const stele_session_key *key, stele__rows ro
         return STELE_E_NOMEM;
     }
     block->generated = rows.generated;
-    stele_status st = fill_session(block, key, &rows, tracks, err);
+    stele_status st = fill_session(block, key, &rows, own, tracks, err);
     if (st != STELE_OK) {
         stele_session_free(&block->session);
         return st;

@@ -43,7 +43,13 @@ static void test_not_found(void **state)
     (void)state;
     stele_session_key key = key_of("nobody");
     stele_session *session = NULL;
+    stele_session_get_options meta = STELE_SESSION_GET_OPTIONS_INIT;
+    meta.only_meta = true;
+    peer("INSERT INTO {app_states} (app_name, key, value) VALUES ('desk', 'k', 'v')");
+    peer("INSERT INTO {user_states} (app_name, user_id, key, value) VALUES ('desk', 'u-1', 'k', "
+         "'v')");
     assert_status(stele_sessions_get(store, &key, NULL, &session, &err), STELE_E_NOT_FOUND);
+    assert_status(stele_sessions_get(store, &key, &meta, &session, &err), STELE_E_NOT_FOUND);
     assert_null(session);
     key.session_id = text_of("");
     assert_status(stele_sessions_get(store, &key, NULL, &session, &err), STELE_E_INPUT);
