@@ -13761,67 +13761,49 @@ stele_status sessions_lock_sessions_queue(stele_pipeline *pipeline,
 }
 
 static const stele_gen_part sessions_update_state_parts[] = {
-    STELE_SQL("WITH t AS (\n"
-              "    UPDATE "),
+    STELE_SQL("UPDATE "),
     STELE_TABLE("session_states"),
     STELE_SQL(" AS s\n"
-              "    SET state = CASE\n"
-              "            WHEN "),
+              "SET state = CASE\n"
+              "        WHEN "),
     STELE_PARAM(3),
     STELE_SQL(" = '{}' AND cardinality("),
     STELE_PARAM(4),
     STELE_SQL(") = 0 AND s.state IS NOT NULL THEN s.state\n"
-              "            ELSE jsonb_set(jsonb_set(\n"
-              "                coalesce(nullif(s.state, 'null'), jsonb_build_object(\n"
-              "                    'id', s.session_id, 'createdAt', s.created_at AT TIME ZONE "
+              "        ELSE jsonb_set(jsonb_set(\n"
+              "            coalesce(nullif(s.state, 'null'), jsonb_build_object(\n"
+              "                'id', s.session_id, 'createdAt', s.created_at AT TIME ZONE "
               "'UTC')),\n"
-              "                '{state}',\n"
-              "                (coalesce(nullif(s.state -> 'state', 'null'), '{}') - "),
+              "            '{state}',\n"
+              "            (coalesce(nullif(s.state -> 'state', 'null'), '{}') - "),
     STELE_PARAM(4),
     STELE_SQL(") || "),
     STELE_PARAM(3),
     STELE_SQL("),\n"
-              "                '{updatedAt}', to_jsonb(clock_timestamp()))\n"
-              "        END,\n"
-              "        updated_at = greatest(clock_timestamp() AT TIME ZONE 'UTC', s.updated_at + "
+              "            '{updatedAt}', to_jsonb(clock_timestamp()))\n"
+              "    END,\n"
+              "    updated_at = greatest(clock_timestamp() AT TIME ZONE 'UTC', s.updated_at + "
               "interval '1 us'),\n"
-              "        expires_at = CASE WHEN s.expires_at\n"
-              "            BETWEEN (clock_timestamp() AT TIME ZONE 'UTC') + "),
+              "    expires_at = CASE WHEN s.expires_at\n"
+              "        BETWEEN (clock_timestamp() AT TIME ZONE 'UTC') + "),
     STELE_PARAM(5),
     STELE_SQL(" - "),
     STELE_PARAM(6),
-    STELE_SQL("\n                AND (clock_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_SQL("\n            AND (clock_timestamp() AT TIME ZONE 'UTC') + "),
     STELE_PARAM(5),
-    STELE_SQL("\n            THEN s.expires_at ELSE (clock_timestamp() AT TIME ZONE 'UTC') + "),
+    STELE_SQL("\n        THEN s.expires_at ELSE (clock_timestamp() AT TIME ZONE 'UTC') + "),
     STELE_PARAM(5),
     STELE_SQL(" END\n"
-              "    WHERE s.app_name = "),
-    STELE_PARAM(0),
-    STELE_SQL(" AND s.user_id = "),
-    STELE_PARAM(1),
-    STELE_SQL(" AND s.session_id = "),
-    STELE_PARAM(2),
-    STELE_SQL("\n      AND s.deleted_at IS NULL AND coalesce(jsonb_typeof(s.state), 'null') IN "
-              "('object', 'null')\n"
-              "      AND coalesce(jsonb_typeof(s.state -> 'state'), 'null') IN ('object', "
-              "'null')\n"
-              "    RETURNING s.updated_at\n"
-              ")\n"
-              "SELECT 1, t.updated_at FROM t\n"
-              "UNION ALL\n"
-              "SELECT 2, NULL FROM "),
-    STELE_TABLE("session_states"),
-    STELE_SQL(" AS s\n"
               "WHERE s.app_name = "),
     STELE_PARAM(0),
     STELE_SQL(" AND s.user_id = "),
     STELE_PARAM(1),
     STELE_SQL(" AND s.session_id = "),
     STELE_PARAM(2),
-    STELE_SQL("\n  AND s.deleted_at IS NULL AND NOT (coalesce(jsonb_typeof(s.state), 'null') IN "
+    STELE_SQL("\n  AND s.deleted_at IS NULL AND coalesce(jsonb_typeof(s.state), 'null') IN "
               "('object', 'null')\n"
-              "      AND coalesce(jsonb_typeof(s.state -> 'state'), 'null') IN ('object', "
-              "'null'))"),
+              "  AND coalesce(jsonb_typeof(s.state -> 'state'), 'null') IN ('object', 'null')\n"
+              "RETURNING s.updated_at"),
 };
 
 static const stele_gen_param sessions_update_state_inputs[] = {
@@ -13842,8 +13824,7 @@ static const stele_gen_param sessions_update_state_inputs[] = {
 };
 
 static const stele_gen_column sessions_update_state_columns[] = {
-    {"status", STELE_GEN_INT4, false, offsetof(sessions_update_state_row, status), NULL},
-    {"updated_at", STELE_GEN_TIMESTAMP, true, offsetof(sessions_update_state_row, updated_at),
+    {"updated_at", STELE_GEN_TIMESTAMP, false, offsetof(sessions_update_state_row, updated_at),
      NULL},
 };
 
@@ -13876,6 +13857,70 @@ stele_status sessions_update_state_queue(stele_pipeline *pipeline,
                                          sessions_update_state_row **ret_row, stele_error *err)
 {
     const stele_gen_stmt *stmt = &sessions_update_state_stmt;
+    const void *args[] = {params};
+    stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
+    slot.out = ret_row;
+    return stele_gen_queue(pipeline, stmt, args, 0, &slot, err);
+}
+
+static const stele_gen_part sessions_can_be_changed_parts[] = {
+    STELE_SQL("SELECT coalesce(jsonb_typeof(s.state), 'null') IN ('object', 'null')\n"
+              "       AND coalesce(jsonb_typeof(s.state -> 'state'), 'null') IN ('object', "
+              "'null')\n"
+              "FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n  AND s.deleted_at IS NULL"),
+};
+
+static const stele_gen_param sessions_can_be_changed_inputs[] = {
+    {"app_name", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_can_be_changed_params, app_name), 255, NULL},
+    {"user_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_can_be_changed_params, user_id), 255, NULL},
+    {"session_id", STELE_GEN_TEXT, STELE_GEN_IN, true, 0,
+     offsetof(sessions_can_be_changed_params, session_id), 255, NULL},
+};
+
+static const stele_gen_column sessions_can_be_changed_columns[] = {
+    {"sound", STELE_GEN_BOOL, false, offsetof(sessions_can_be_changed_row, sound), NULL},
+};
+
+static const stele_gen_stmt sessions_can_be_changed_stmt = {
+    .module = &sessions_module,
+    .name = "sessions_can_be_changed",
+    .parts = sessions_can_be_changed_parts,
+    .part_count = STELE_COUNT(sessions_can_be_changed_parts),
+    .params = sessions_can_be_changed_inputs,
+    .param_count = STELE_COUNT(sessions_can_be_changed_inputs),
+    .columns = sessions_can_be_changed_columns,
+    .column_count = STELE_COUNT(sessions_can_be_changed_columns),
+    .row_size = sizeof(sessions_can_be_changed_row),
+    .properties = STELE_STMT_QUERY | STELE_STMT_READ,
+};
+
+stele_status sessions_can_be_changed(stele_conn *conn, const sessions_can_be_changed_params *params,
+                                     sessions_can_be_changed_row **ret_row, stele_error *err)
+{
+    const void *args[] = {params};
+    void *out = NULL;
+    stele_status st = stele_gen_maybe(conn, &sessions_can_be_changed_stmt, args, 0, &out, err);
+    if (st == STELE_OK)
+        *ret_row = out;
+    return st;
+}
+
+stele_status sessions_can_be_changed_queue(stele_pipeline *pipeline,
+                                           const sessions_can_be_changed_params *params,
+                                           sessions_can_be_changed_row **ret_row, stele_error *err)
+{
+    const stele_gen_stmt *stmt = &sessions_can_be_changed_stmt;
     const void *args[] = {params};
     stele_gen_slot slot = {.kind = STELE_GEN_SLOT_ROW};
     slot.out = ret_row;
@@ -13960,24 +14005,7 @@ static const stele_gen_part sessions_append_event_parts[] = {
     STELE_SQL(", t.updated_at, t.updated_at FROM t\n"
               "    RETURNING e.id, e.created_at\n"
               ")\n"
-              "SELECT 1, i.id, i.created_at FROM i\n"
-              "UNION ALL\n"
-              "SELECT 2, NULL, NULL FROM "),
-    STELE_TABLE("session_states"),
-    STELE_SQL(" AS s\n"
-              "WHERE s.app_name = "),
-    STELE_PARAM(0),
-    STELE_SQL(" AND s.user_id = "),
-    STELE_PARAM(1),
-    STELE_SQL(" AND s.session_id = "),
-    STELE_PARAM(2),
-    STELE_SQL("\n  AND s.deleted_at IS NULL AND NOT (coalesce(jsonb_typeof(s.state), 'null') IN "
-              "('object', 'null')\n"
-              "      AND coalesce(jsonb_typeof(s.state -> 'state'), 'null') IN ('object', "
-              "'null'))"),
-    STELE_IF_SET(4),
-    STELE_SQL("\n  AND NOT EXISTS (SELECT FROM d)"),
-    STELE_END,
+              "SELECT 1, i.id, i.created_at FROM i"),
     STELE_IF_SET(4),
     STELE_SQL("\nUNION ALL\n"
               "SELECT 3, d.id, d.created_at FROM d\n"

@@ -3828,16 +3828,14 @@ typedef struct sessions_update_state_params {
 
 /** A row of sessions_update_state(). */
 typedef struct sessions_update_state_row {
-    int32_t status;
-    stele_opt_ts updated_at;
+    stele_ts updated_at;
 } sessions_update_state_row;
 
 /**
  * Merges `delta` into a session's state, without `removed` keys; revives one that has expired. Also
- * what appending comes to when the event itself is not stored. Status 1: done; 2: its stored state
- * cannot be changed, as it is no object. No row: there is no such session. It expires after `ttl`
- * (NULL: never), counted from now; but as long as no more than `ttl_slack` of it is used up,
- * expires_at stays as it is, so that no index has to change.
+ * what appending comes to when the event itself is not stored. No row: can_be_changed() says why.
+ * It expires after `ttl` (NULL: never), counted from now; but as long as no more than `ttl_slack`
+ * of it is used up, expires_at stays as it is, so that no index has to change.
  *
  * Owns:   the caller, on success: sessions_update_state_row_free().
  * NULL:   *ret_row when there is no row.
@@ -3868,6 +3866,51 @@ static inline void sessions_update_state_row_autofree(sessions_update_state_row 
     stele_gen_free(*row);
 }
 
+/** Parameters of sessions_can_be_changed(). */
+typedef struct sessions_can_be_changed_params {
+    stele_in_str app_name;   /* required */
+    stele_in_str user_id;    /* required */
+    stele_in_str session_id; /* required */
+} sessions_can_be_changed_params;
+
+/** A row of sessions_can_be_changed(). */
+typedef struct sessions_can_be_changed_row {
+    bool sound;
+} sessions_can_be_changed_row;
+
+/**
+ * Whether the stored state of a session is one that update_state() and append_event() can change:
+ * an object, or nothing. No row: there is no such session.
+ *
+ * Owns:   the caller, on success: sessions_can_be_changed_row_free().
+ * NULL:   *ret_row when there is no row.
+ * Errors: STELE_E_INPUT when a required parameter is unset.
+ */
+STELE_MUST_CHECK stele_status sessions_can_be_changed(stele_conn *conn,
+                                                      const sessions_can_be_changed_params *params,
+                                                      sessions_can_be_changed_row **ret_row,
+                                                      stele_error *err);
+
+/**
+ * sessions_can_be_changed() in a pipeline: what it gives is there when stele_pipeline_sync()
+ * succeeds. Without a row there is NULL.
+ */
+STELE_MUST_CHECK stele_status sessions_can_be_changed_queue(
+    stele_pipeline *pipeline, const sessions_can_be_changed_params *params,
+    sessions_can_be_changed_row **ret_row, stele_error *err);
+
+/** Frees a row. NULL is ignored. */
+static inline void sessions_can_be_changed_row_free(sessions_can_be_changed_row *row)
+{
+    stele_gen_free(row);
+}
+
+/** For STELE_AUTO(sessions_can_be_changed_row). */
+static inline void sessions_can_be_changed_row_autofree(sessions_can_be_changed_row **row)
+{
+    stele_gen_free(*row);
+}
+
 /** Parameters of sessions_append_event(). */
 typedef struct sessions_append_event_params {
     stele_in_str app_name;       /* required */
@@ -3889,10 +3932,9 @@ typedef struct sessions_append_event_row {
 
 /**
  * Stores an event, and merges `delta` into the session's state as update_state() does. Status 1:
- * done; 2: the stored state is no object; 3: an event with `event_id` is there already: its id and
- * time, nothing is changed. No row: there is no such session. With `event_id`, lock_session() must
- * go before in the same pipeline, and the optional index session_events.event_id must be there:
- * without it the whole table is read.
+ * done; 3: an event with `event_id` is there already: its id and time, nothing is changed. No row:
+ * can_be_changed() says why. With `event_id`, lock_session() must go before in the same pipeline,
+ * and the optional index session_events.event_id must be there: without it the whole table is read.
  *
  * Owns:   the caller, on success: sessions_append_event_row_free().
  * NULL:   *ret_row when there is no row.

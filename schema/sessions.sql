@@ -591,47 +591,50 @@ ORDER BY s.id FOR UPDATE;
 
 -- name: update_state :maybe
 -- Merges `delta` into a session's state, without `removed` keys; revives one that has expired. Also
--- what appending comes to when the event itself is not stored. Status 1: done; 2: its stored state
--- cannot be changed, as it is no object. No row: there is no such session.
+-- what appending comes to when the event itself is not stored. No row: can_be_changed() says why.
 -- It expires after `ttl` (NULL: never), counted from now; but as long as no more than `ttl_slack`
 -- of it is used up, expires_at stays as it is, so that no index has to change.
 -- param app_name, user_id: session_states.app_name, session_states.user_id
 -- param session_id: session_states.session_id
 -- param delta, removed: jsonb, text[]
 -- param ttl, ttl_slack: interval?, interval
--- return status, updated_at: int4, timestamp?
-WITH t AS (
-    UPDATE {session_states s}
-    SET state = CASE
-            WHEN :delta = '{}' AND cardinality(:removed) = 0 AND s.state IS NOT NULL THEN s.state
-            ELSE jsonb_set(jsonb_set(
-                coalesce(nullif(s.state, 'null'), jsonb_build_object(
-                    'id', s.session_id, 'createdAt', s.created_at AT TIME ZONE 'UTC')),
-                '{state}',
-                (coalesce(nullif(s.state -> 'state', 'null'), '{}') - :removed) || :delta),
-                '{updatedAt}', to_jsonb(clock_timestamp()))
-        END,
-        updated_at = greatest(clock_timestamp() AT TIME ZONE 'UTC', s.updated_at + interval '1 us'),
-        expires_at = CASE WHEN s.expires_at
-            BETWEEN (clock_timestamp() AT TIME ZONE 'UTC') + :ttl - :ttl_slack
-                AND (clock_timestamp() AT TIME ZONE 'UTC') + :ttl
-            THEN s.expires_at ELSE (clock_timestamp() AT TIME ZONE 'UTC') + :ttl END
-    WHERE s.app_name = :app_name AND s.user_id = :user_id AND s.session_id = :session_id
-      AND {not_deleted s} AND coalesce(jsonb_typeof(s.state), 'null') IN ('object', 'null')
-      AND coalesce(jsonb_typeof(s.state -> 'state'), 'null') IN ('object', 'null')
-    RETURNING s.updated_at
-)
-SELECT 1, t.updated_at FROM t
-UNION ALL
-SELECT 2, NULL FROM {session_states s}
+-- return updated_at: session_states.updated_at
+UPDATE {session_states s}
+SET state = CASE
+        WHEN :delta = '{}' AND cardinality(:removed) = 0 AND s.state IS NOT NULL THEN s.state
+        ELSE jsonb_set(jsonb_set(
+            coalesce(nullif(s.state, 'null'), jsonb_build_object(
+                'id', s.session_id, 'createdAt', s.created_at AT TIME ZONE 'UTC')),
+            '{state}',
+            (coalesce(nullif(s.state -> 'state', 'null'), '{}') - :removed) || :delta),
+            '{updatedAt}', to_jsonb(clock_timestamp()))
+    END,
+    updated_at = greatest(clock_timestamp() AT TIME ZONE 'UTC', s.updated_at + interval '1 us'),
+    expires_at = CASE WHEN s.expires_at
+        BETWEEN (clock_timestamp() AT TIME ZONE 'UTC') + :ttl - :ttl_slack
+            AND (clock_timestamp() AT TIME ZONE 'UTC') + :ttl
+        THEN s.expires_at ELSE (clock_timestamp() AT TIME ZONE 'UTC') + :ttl END
 WHERE s.app_name = :app_name AND s.user_id = :user_id AND s.session_id = :session_id
-  AND {not_deleted s} AND NOT (coalesce(jsonb_typeof(s.state), 'null') IN ('object', 'null')
-      AND coalesce(jsonb_typeof(s.state -> 'state'), 'null') IN ('object', 'null'));
+  AND {not_deleted s} AND coalesce(jsonb_typeof(s.state), 'null') IN ('object', 'null')
+  AND coalesce(jsonb_typeof(s.state -> 'state'), 'null') IN ('object', 'null')
+RETURNING s.updated_at;
+
+-- name: can_be_changed :maybe
+-- Whether the stored state of a session is one that update_state() and append_event() can change:
+-- an object, or nothing. No row: there is no such session.
+-- param app_name, user_id: session_states.app_name, session_states.user_id
+-- param session_id: session_states.session_id
+-- return sound: bool
+SELECT coalesce(jsonb_typeof(s.state), 'null') IN ('object', 'null')
+       AND coalesce(jsonb_typeof(s.state -> 'state'), 'null') IN ('object', 'null')
+FROM {session_states s}
+WHERE s.app_name = :app_name AND s.user_id = :user_id AND s.session_id = :session_id
+  AND {not_deleted s};
 
 -- name: append_event :maybe
 -- Stores an event, and merges `delta` into the session's state as update_state() does. Status 1:
--- done; 2: the stored state is no object; 3: an event with `event_id` is there already: its id and
--- time, nothing is changed. No row: there is no such session.
+-- done; 3: an event with `event_id` is there already: its id and time, nothing is changed. No row:
+-- can_be_changed() says why.
 -- With `event_id`, lock_session() must go before in the same pipeline, and the optional index
 -- session_events.event_id must be there: without it the whole table is read.
 -- param app_name, user_id: session_events.app_name, session_events.user_id
@@ -673,12 +676,6 @@ WITH /*?if event_id*/ c AS MATERIALIZED (
     RETURNING e.id, e.created_at
 )
 SELECT 1, i.id, i.created_at FROM i
-UNION ALL
-SELECT 2, NULL, NULL FROM {session_states s}
-WHERE s.app_name = :app_name AND s.user_id = :user_id AND s.session_id = :session_id
-  AND {not_deleted s} AND NOT (coalesce(jsonb_typeof(s.state), 'null') IN ('object', 'null')
-      AND coalesce(jsonb_typeof(s.state -> 'state'), 'null') IN ('object', 'null'))
-  /*?if event_id*/ AND NOT EXISTS (SELECT FROM d) /*?end*/
 /*?if event_id*/ UNION ALL
 SELECT 3, d.id, d.created_at FROM d
 WHERE EXISTS (SELECT FROM {session_states s}

@@ -123,16 +123,15 @@ static void count(atomic_uint_fast64_t *counter)
     (void)atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
-static stele_status take_answer(stele_sessions *store, const stele__append *append,
-                                stele_session_appended *ret, stele_error *err)
+static stele_status take_answer(stele_sessions *store, stele_conn *conn,
+                                const stele__append *append, stele_session_appended *ret,
+                                stele_error *err)
 {
     const sessions_append_event_row *row = append->row;
-    const sessions_update_state_row *state = append->state_row;
+    if (append->stored ? row == NULL : append->state_row == NULL)
+        return stele__sessions_refusal(conn, &append->key, err);
     if (!append->stored)
-        return stele__sessions_changed(state != NULL, state != NULL ? state->status : 0, err);
-    stele_status st = stele__sessions_changed(row != NULL, row != NULL ? row->status : 0, err);
-    if (st != STELE_OK)
-        return st;
+        return STELE_OK;
     ret->row_id = row->id.v;
     ret->created_at = row->created_at.v;
     ret->duplicate = row->status == 3;
@@ -154,7 +153,7 @@ static stele_status append_at_once(stele_append_call *call, stele__append *appen
         return st;
     st = run_append(call->store, conn, append, err);
     if (st == STELE_OK)
-        st = take_answer(call->store, append, call->ret_appended, err);
+        st = take_answer(call->store, conn, append, call->ret_appended, err);
     return stele__sessions_end(call->store, conn, st);
 }
 

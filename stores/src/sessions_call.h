@@ -46,6 +46,10 @@ stele_str stele__sessions_strip(stele_str key, const char *prefix);
 /* What the status of a changing statement means; `has_row` false: there is no such session. */
 stele_status stele__sessions_changed(bool has_row, int32_t status, stele_error *err);
 
+/* Why a change of a session found no row: a round trip that only failures take. Never STELE_OK. */
+stele_status stele__sessions_refusal(stele_conn *conn, const stele_session_key *key,
+                                     stele_error *err);
+
 /* From options of reads to parameters: the default of event_time, of event_num, and no bound at all. */
 stele_in_ts stele__sessions_since(stele_in_ts given, int64_t ttl_ms);
 stele_in_i64_n stele__sessions_event_num(const stele_sessions *store, int32_t given);

@@ -147,8 +147,8 @@ stele_status stele_sessions_update_state(stele_sessions *store, const stele_sess
             .ttl_slack = stele__sessions_slack(store),
         };
         st = sessions_update_state(conn, &params, &row, err);
-        if (st == STELE_OK)
-            st = stele__sessions_changed(row != NULL, row != NULL ? row->status : 0, err);
+        if (st == STELE_OK && row == NULL)
+            st = stele__sessions_refusal(conn, key, err);
         st = stele__sessions_end(store, conn, st);
     }
     stele__store_text_free(&delta);

@@ -105,6 +105,15 @@ stele_status stele__sessions_changed(bool has_row, int32_t status, stele_error *
     return STELE_OK;
 }
 
+stele_status stele__sessions_refusal(stele_conn *conn, const stele_session_key *key,
+                                     stele_error *err)
+{
+    STELE_AUTO(sessions_can_be_changed_row) row = NULL;
+    sessions_can_be_changed_params params = {STELE__KEY(*key)};
+    stele_status st = sessions_can_be_changed(conn, &params, &row, err);
+    return st == STELE_OK ? stele__sessions_changed(row != NULL && !row->sound, 2, err) : st;
+}
+
 stele_db *stele_sessions_db(const stele_sessions *store)
 {
     return store->db;
