@@ -8,16 +8,17 @@
  *     stele_session_key key = {stele_s("desk"), stele_s("u-1"), stele_s("s-1")};
  *     st = stele_sessions_append(store, &key, stele_s(event_json), NULL, &err);
  *
- * Each operation is one round trip, and all of it is stored or none. Times are the server's, in UTC.
+ * Each operation is one round trip, and all of it is stored or none; an append or a change of state
+ * that finds no session takes another to learn why. Times are the server's, in UTC.
  *
  * Texts that go in are UTF-8 without NUL; keys have at most 255 characters (STELE_E_VALUE beyond).
  * What comes out is one block, freed by one call; its texts point into what the server sent.
  *
  * All functions but stele_sessions_close() may be called by any thread at any time, also by hooks; those
- * that open and close a store may not. Those that touch the
- * database also answer what stele_db_acquire() and generated functions do: STELE_E_TIMEOUT,
- * STELE_E_CONNECT, STELE_E_LOST, STELE_E_UNKNOWN, STELE_E_VALUE, STELE_E_SCHEMA, STELE_E_PERMISSION,
- * STELE_E_READ_ONLY, STELE_E_NOMEM, and STELE_E_FORKED in a child process.
+ * that open and close a store may not. Those that touch the database also answer what
+ * stele_db_acquire() and generated functions do: STELE_E_TIMEOUT, STELE_E_CONNECT, STELE_E_LOST,
+ * STELE_E_UNKNOWN, STELE_E_VALUE, STELE_E_SCHEMA, STELE_E_PERMISSION, STELE_E_READ_ONLY, STELE_E_NOMEM,
+ * and STELE_E_FORKED in a child process.
  */
 #ifndef STELE_SESSIONS_H
 #define STELE_SESSIONS_H
