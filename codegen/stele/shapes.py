@@ -1,7 +1,7 @@
 """The shapes of a statement: which of its many ways to be called are tried.
 
 All of them when there are few. Else: nothing set, all set, each alone in each of its states, and
-each pair.
+so many mixtures that of each pair either is set without the other.
 """
 
 from __future__ import annotations
@@ -76,13 +76,29 @@ def _combinations(dimensions: Sequence[Dimension], pairs: bool) -> Iterator[Iter
             yield (option,)
             if not option.states:
                 yield (*full, option)
-    for one, other in combinations(dimensions, 2) if pairs else ():
-        yield from product(_main(one), _main(other))
+    if pairs:
+        yield from _mixtures(dimensions)
 
 
-def _main(dimension: Dimension) -> Sequence[Option]:
-    """What pairs are made of: an input is there or not, all else is tried in every position."""
-    return dimension[1:2] if dimension[0].states else dimension[1:]
+def _mixtures(dimensions: Sequence[Dimension]) -> Iterator[Iterable[Option]]:
+    """Halves of the inputs, alone and with each position of what is no input; and pairs of those.
+
+    The numbers of two inputs differ in some bit: in the half of that bit, and in its opposite, one
+    of them is set without the other.
+    """
+    inputs = [one[1] for one in dimensions if one[0].states]
+    others = [one[1:] for one in dimensions if not one[0].states]
+    halves = [
+        [option for i, option in enumerate(inputs) if i >> bit & 1 == value]
+        for bit in range((len(inputs) - 1).bit_length())
+        for value in (0, 1)
+    ]
+    yield from halves
+    for half in halves:
+        for option in (option for options in others for option in options):
+            yield (*half, option)
+    for one, other in combinations(others, 2):
+        yield from product(one, other)
 
 
 def _full(dimension: Dimension) -> Option:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 from stele.diag import Diagnostics
@@ -42,8 +43,8 @@ def test_few_shapes_are_tried_all() -> None:
     assert states(stmt) == {(a, b, VALUE) for a in (UNSET, VALUE) for b in (UNSET, VALUE, NULL)}
 
 
-def test_of_many_shapes_each_pair_is_tried() -> None:
-    count = 20
+def test_of_many_shapes_each_of_a_pair_is_tried_without_the_other() -> None:
+    count = 150
     stmt = statement([row(f"c{i}", form="IN_N") for i in range(count)])
     found = states(stmt)
     assert 2**count > EVERY_MAX
@@ -53,9 +54,20 @@ def test_of_many_shapes_each_pair_is_tried() -> None:
         for state in (VALUE, NULL):
             alone[i] = state
             assert tuple(alone) in found
-    pairs = [one for one in found if one.count(VALUE) == 2]
-    assert len(pairs) == count * (count - 1) // 2
-    assert len(found) == 2 + 2 * count + len(pairs)
+    mixtures = [one for one in found if 1 < one.count(VALUE) < count]
+    for i, j in permutations(range(count), 2):
+        assert any(one[i] == VALUE and one[j] == UNSET for one in mixtures)
+    assert len(mixtures) == 2 * 8  # 150 takes eight bits
+    assert len(found) == 2 + 2 * count + len(mixtures)
+
+
+def test_mixtures_are_tried_with_each_flag() -> None:
+    parts = [Part("IF_FLAG", flags=("STELE_FLAG_RETURNING",)), END]
+    found = list(shapes(statement([row(f"c{i}") for i in range(12)], parts)))
+    plain = {one.states for one in found if not one.flags}
+    flagged = {one.states for one in found if one.flags}
+    assert any(1 < one.count(VALUE) < 12 for one in plain)
+    assert {one for one in plain if one.count(VALUE) > 1} <= flagged
 
 
 def test_each_flag_is_tried_with_nothing_and_with_everything_set() -> None:
