@@ -13946,6 +13946,18 @@ static const stele_gen_part sessions_append_event_parts[] = {
     STELE_PARAM(1),
     STELE_SQL(" AND c.deleted_at IS NULL\n"
               "    ORDER BY c.created_at, c.id LIMIT 1\n"
+              "), l AS MATERIALIZED (\n"
+              "    SELECT s.id FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS s\n"
+              "    WHERE s.app_name = "),
+    STELE_PARAM(0),
+    STELE_SQL(" AND s.user_id = "),
+    STELE_PARAM(1),
+    STELE_SQL(" AND s.session_id = "),
+    STELE_PARAM(2),
+    STELE_SQL("\n      AND s.deleted_at IS NULL AND (txid_current() & 4294967295)::text::xid IN "
+              "(s.xmin, s.xmax)\n"
               "),"),
     STELE_END,
     STELE_SQL(" t AS (\n"
@@ -13987,7 +13999,7 @@ static const stele_gen_part sessions_append_event_parts[] = {
               "('object', 'null')\n"
               "      AND coalesce(jsonb_typeof(s.state -> 'state'), 'null') IN ('object', 'null')"),
     STELE_IF_SET(4),
-    STELE_SQL("\n      AND NOT EXISTS (SELECT FROM d)"),
+    STELE_SQL("\n      AND EXISTS (SELECT FROM l) AND NOT EXISTS (SELECT FROM d)"),
     STELE_END,
     STELE_SQL("\n    RETURNING s.updated_at\n"
               "), i AS (\n"
@@ -14313,7 +14325,18 @@ static const stele_gen_part sessions_append_group_parts[] = {
     STELE_SQL(" AS s\n"
               "    WHERE s.deleted_at IS NULL AND (s.app_name, s.user_id, s.session_id) IN (\n"
               "        SELECT g.app_name, g.user_id, g.session_id FROM g)\n"
-              "    ORDER BY s.id FOR UPDATE OF s\n"
+              "      "),
+    STELE_IF_CHOICE(1, 1),
+    STELE_SQL("AND s.id = ANY (ARRAY(\n"
+              "          SELECT o.id FROM "),
+    STELE_TABLE("session_states"),
+    STELE_SQL(" AS o\n"
+              "          WHERE o.deleted_at IS NULL AND (o.app_name, o.user_id, o.session_id) IN "
+              "(\n"
+              "              SELECT g.app_name, g.user_id, g.session_id FROM g)\n"
+              "            AND (txid_current() & 4294967295)::text::xid IN (o.xmin, o.xmax)))"),
+    STELE_END,
+    STELE_SQL("\n    ORDER BY s.id FOR UPDATE OF s\n"
               "), h AS MATERIALIZED (\n"
               "    SELECT l.id, l.created_at, g.place, g.delta, coalesce(n.n, 0) AS n\n"
               "    FROM l JOIN g ON g.app_name = l.app_name AND g.user_id = l.user_id\n"

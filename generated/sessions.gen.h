@@ -3933,8 +3933,10 @@ typedef struct sessions_append_event_row {
 /**
  * Stores an event, and merges `delta` into the session's state as update_state() does. Status 1:
  * done; 3: an event with `event_id` is there already: its id and time, nothing is changed. No row:
- * can_be_changed() says why. With `event_id`, lock_session() must go before in the same pipeline,
- * and the optional index session_events.event_id must be there: without it the whole table is read.
+ * can_be_changed() says why. With `event_id`, lock_session() must go before in the same pipeline: a
+ * session that it did not find is none, though it may have come since, with an event of this id on
+ * its way. The optional index session_events.event_id must be there: without it the whole table is
+ * read.
  *
  * Owns:   the caller, on success: sessions_append_event_row_free().
  * NULL:   *ret_row when there is no row.
@@ -4059,8 +4061,8 @@ typedef struct sessions_append_group_rows {
  * `meant` is created_at of the session that is meant; NULL: whichever there is. A row for each
  * session: status 0: there is none, or another one than was meant; 1: done; 2: its stored state is
  * no object. Its events end at updated_at, a microsecond apart. `once` YES leaves out events whose
- * id, if it is a text, is there already; lock_sessions() must go before in the same pipeline, and
- * the optional index session_events.event_id be there.
+ * id, if it is a text, is there already; lock_sessions() must go before in the same pipeline (what
+ * it did not find has status 0), and the optional index session_events.event_id be there.
  *
  * Owns:   the caller, on success: sessions_append_group_rows_free().
  * Errors: STELE_E_INPUT when a required parameter is unset.

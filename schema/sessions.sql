@@ -635,8 +635,9 @@ WHERE s.app_name = :app_name AND s.user_id = :user_id AND s.session_id = :sessio
 -- Stores an event, and merges `delta` into the session's state as update_state() does. Status 1:
 -- done; 3: an event with `event_id` is there already: its id and time, nothing is changed. No row:
 -- can_be_changed() says why.
--- With `event_id`, lock_session() must go before in the same pipeline, and the optional index
--- session_events.event_id must be there: without it the whole table is read.
+-- With `event_id`, lock_session() must go before in the same pipeline: a session that it did not
+-- find is none, though it may have come since, with an event of this id on its way. The optional
+-- index session_events.event_id must be there: without it the whole table is read.
 -- param app_name, user_id: session_events.app_name, session_events.user_id
 -- param session_id, event: session_events.session_id, session_events.event
 -- param event_id: text
@@ -650,6 +651,10 @@ WITH /*?if event_id*/ c AS MATERIALIZED (
     SELECT c.id, c.created_at FROM c
     WHERE c.app_name = :app_name AND c.user_id = :user_id AND c.deleted_at IS NULL
     ORDER BY c.created_at, c.id LIMIT 1
+), l AS MATERIALIZED (
+    SELECT s.id FROM {session_states s}
+    WHERE s.app_name = :app_name AND s.user_id = :user_id AND s.session_id = :session_id
+      AND {not_deleted s} AND (txid_current() & 4294967295)::text::xid IN (s.xmin, s.xmax)
 ), /*?end*/ t AS (
     UPDATE {session_states s}
     SET state = CASE
@@ -668,7 +673,7 @@ WITH /*?if event_id*/ c AS MATERIALIZED (
     WHERE s.app_name = :app_name AND s.user_id = :user_id AND s.session_id = :session_id
       AND {not_deleted s} AND coalesce(jsonb_typeof(s.state), 'null') IN ('object', 'null')
       AND coalesce(jsonb_typeof(s.state -> 'state'), 'null') IN ('object', 'null')
-      /*?if event_id*/ AND NOT EXISTS (SELECT FROM d) /*?end*/
+      /*?if event_id*/ AND EXISTS (SELECT FROM l) AND NOT EXISTS (SELECT FROM d) /*?end*/
     RETURNING s.updated_at
 ), i AS (
     INSERT INTO {session_events e} (app_name, user_id, session_id, event, created_at, updated_at)
@@ -745,7 +750,8 @@ WHERE s.app_name = :app_name AND s.user_id = :user_id AND s.session_id = :sessio
 -- session: status 0: there is none, or another one than was meant; 1: done; 2: its stored state is
 -- no object. Its events end at updated_at, a microsecond apart.
 -- `once` YES leaves out events whose id, if it is a text, is there already; lock_sessions() must go
--- before in the same pipeline, and the optional index session_events.event_id be there.
+-- before in the same pipeline (what it did not find has status 0), and the optional index
+-- session_events.event_id be there.
 -- param app_names, user_ids, session_ids, deltas: text[], text[], text[], jsonb[]
 -- param meant: timestamp[]
 -- param places, events: int8[], jsonb[]
@@ -783,6 +789,11 @@ WITH g AS MATERIALIZED (
     SELECT s.id, s.app_name, s.user_id, s.session_id, s.created_at FROM {session_states s}
     WHERE {not_deleted s} AND (s.app_name, s.user_id, s.session_id) IN (
         SELECT g.app_name, g.user_id, g.session_id FROM g)
+      /*?by once no*/ /*?or yes: AND s.id = ANY (ARRAY(
+          SELECT o.id FROM {session_states o}
+          WHERE {not_deleted o} AND (o.app_name, o.user_id, o.session_id) IN (
+              SELECT g.app_name, g.user_id, g.session_id FROM g)
+            AND (txid_current() & 4294967295)::text::xid IN (o.xmin, o.xmax))) */ /*?end*/
     ORDER BY s.id FOR UPDATE OF s
 ), h AS MATERIALIZED (
     SELECT l.id, l.created_at, g.place, g.delta, coalesce(n.n, 0) AS n

@@ -10,6 +10,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from waiting import eventually
 CLIENTS = 32
 KEY: dict[str, Value] = {"app_name": "app", "user_id": "user", "session_id": "s"}
 NO_TTL: dict[str, Value] = {"ttl": None, "ttl_slack": "0"}
+OWNERS: dict[str, Value] = {"app_names": ["app"], "user_ids": ["user"], "session_ids": ["s"]}
 DELETE = (
     *("delete_session", "delete_session_events"),
     *("delete_session_tracks", "delete_session_summaries"),
@@ -136,7 +138,7 @@ def test_a_hot_session_keeps_every_key_and_its_order(crowd: Connect) -> None:
             if n % 4 == 3:  # state alone
                 args: dict[str, Value] = {**KEY, **NO_TTL, "removed": []}
                 args["delta"] = f'{{"{i}-{n}": ""}}'
-                assert client.run("update_state", args)[0][0] == "1"
+                assert len(client.run("update_state", args)) == 1
             else:
                 assert append(client, f"{i}-{n}", f'{{"{i}-{n}": ""}}') == "1"
 
@@ -238,15 +240,50 @@ def test_an_event_id_is_stored_once(crowd: Connect) -> None:
     assert number(clients[0], "SELECT count(*) FROM session_events") == 20
 
 
-def test_control_without_the_lock_before_it_is_stored_twice(crowd: Connect) -> None:
+def test_control_looking_in_the_same_statement_stores_it_twice(crowd: Connect) -> None:
+    """The snapshot is older than the row that the statement waits for."""
     one, two, watcher = crowd(), crowd(), crowd()
     create(one)
+    text = (
+        "WITH t AS (UPDATE session_states SET updated_at = now() WHERE session_id = 's'"
+        " AND NOT EXISTS (SELECT FROM session_events WHERE event ->> 'id' = 'e') RETURNING 1)"
+        " INSERT INTO session_events (app_name, user_id, session_id, event)"
+        " SELECT 'app', 'user', 's', '{\"id\": \"e\"}' FROM t"
+    )
     one.sql("BEGIN")
-    assert append(one, "e", event_id="e") == "1"
-    second = Waiting(two, watcher, lambda: append(two, "e", event_id="e"))
+    one.sql(text)
+    second = Waiting(two, watcher, lambda: two.sql(text))
     one.sql("COMMIT")
-    assert second.result() == "1"
+    second.result()
     assert number(one, "SELECT count(*) FROM session_events") == 2
+
+
+def once_in_a_group(client: Client, name: str) -> str:
+    args: dict[str, Value] = {**OWNERS, **NO_TTL, "deltas": ["{}"], "meant": [], "places": [1]}
+    rows = client.run("append_group", {**args, "events": [f'{{"id": "{name}"}}']}, {"once": "yes"})
+    return rows[0][1] or ""
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_a_session_that_came_after_the_lock_is_none(crowd: Connect, group: bool) -> None:
+    """There was no row to lock; in the one that came, another may be storing the same event."""
+    one, two, watcher = crowd(), crowd(), crowd()
+    two.sql("BEGIN")
+    assert two.run("lock_sessions", OWNERS) == [] == two.run("lock_session", KEY)
+    create(one)
+    one.sql("BEGIN")
+    one.run("lock_session", KEY)
+    assert append(one, "e", event_id="e") == "1"
+    ((pid,),) = two.sql("SELECT pg_backend_pid()")
+    with ThreadPoolExecutor(1) as threads:
+        work = once_in_a_group if group else partial(append, event_id="e")
+        second = threads.submit(work, two, "e")
+        waits = f"SELECT count(*) FROM pg_locks WHERE pid = {pid} AND NOT granted"
+        assert eventually(lambda: second.done() or number(watcher, waits) == 1)
+        one.sql("COMMIT")
+        assert second.result(timeout=120) == ("0" if group else "none")
+    two.sql("COMMIT")
+    assert number(one, "SELECT count(*) FROM session_events") == 1
 
 
 def test_groups_store_once_too(crowd: Connect) -> None:

@@ -167,6 +167,7 @@ def test_windows_and_boundaries(filled: Client, optional: bool) -> None:
     assert filled.run("get_window", args, {"find": "index"}) == filled.run("get_window", args)
     append: dict[str, Value] = {"event": "{}", "delta": "{}", "ttl": None, "ttl_slack": "0"}
     filled.sql("BEGIN")
+    filled.run("lock_session", of("big"))
     assert_cheap(filled, LAST_50_PAGES, "append_event", of("big", event_id="new", **append))
     filled.sql("ROLLBACK")
     cut: dict[str, Value] = {"ttl": None, "ttl_slack": "0", "event_id": "big-50000"}

@@ -22,7 +22,7 @@ from sessionops import (
     summarize,
     track,
 )
-from stele.libpq import ServerError
+from stele.libpq import Row, ServerError
 from storequery import Client, Value, quoted
 
 # ---- creating ----
@@ -84,8 +84,15 @@ def test_keys_that_are_too_long_are_refused_not_cut(client: Client) -> None:
 
 def update(client: Client, delta: str = "{}", removed: Sequence[str] = (), **more: Value) -> str:
     args: dict[str, Value] = {**KEY, **NO_TTL, "delta": delta, "removed": list(removed), **more}
-    rows = client.run("update_state", args)
-    return rows[0][0] or "" if rows else "none"
+    return told(client, client.run("update_state", args))
+
+
+def told(client: Client, changed: list[Row]) -> str:
+    """What a change came to: "1", "2" for a state that cannot be changed, or "none"."""
+    if changed:
+        return "1"
+    why = client.run("can_be_changed", KEY)
+    return {(): "none", ("f",): "2", ("t",): "sound"}[why[0] if why else ()]
 
 
 def test_state_is_merged_and_keys_removed(client: Client) -> None:
@@ -118,7 +125,7 @@ def test_what_is_no_object_is_told_and_left(client: Client, text: str) -> None:
     stored = quoted(text)
     client.sql(f"UPDATE session_states SET state = {stored}")
     assert update(client, '{"a": "1"}') == "2"
-    assert append(client, "e", '{"a": "1"}') == "2" and track(client, "t") == "2"
+    assert append(client, "e", '{"a": "1"}') == "none" and track(client, "t") == "2"
     args: dict[str, Value] = {**group("s"), "deltas": ["{}"], "places": [1], "events": ["{}"]}
     assert [row[:4] for row in client.run("append_group", args)] == [("1", "2", "0", None)]
     assert client.sql(f"SELECT state = {stored} FROM session_states") == [("t",)]
@@ -145,7 +152,7 @@ def test_time_to_live_is_renewed_exactly_or_lazily(client: Client, call: str) ->
             "append_track_event": {"track": "t", "event": "{}", "at": None, "track_ttl": None},
         }
         args = {**KEY, **more[call], "ttl": ttl, "ttl_slack": slack}
-        assert client.run(call, args)[0][0] == "1"
+        assert len(client.run(call, args)) == 1
 
     create(client, ttl="1600 s")
     client.sql("UPDATE session_states SET expires_at = expires_at - interval '90 s'")
@@ -218,19 +225,36 @@ def test_events_stand_in_the_order_in_which_they_came(client: Client) -> None:
     assert same == "t"
 
 
+def once(client: Client, name: str, **more: Value) -> str:
+    """Behind the lock of its session, in one transaction."""
+    args: dict[str, Value] = {**KEY, **more}
+    client.sql("BEGIN")
+    client.run("lock_session", args)
+    found = append(client, name, event_id=name, **more)
+    client.sql("COMMIT")
+    return found
+
+
 def test_an_event_is_stored_once(client: Client) -> None:
     create(client)
     create(client, session_id="other")
     for name, wanted in (("e1", "1"), ("e1", "3"), ("e2", "1"), ("e1", "3")):
-        assert append(client, name, event_id=name) == wanted
-    other: dict[str, Value] = {**KEY, **NO_TTL, "event": message("e1"), "delta": "{}"}
-    other["session_id"] = "other"
-    assert client.run("append_event", {**other, "event_id": "e1"})[0][0] == "1"
+        assert once(client, name) == wanted
+    assert once(client, "e1", session_id="other") == "1"
     assert ids(client) == ["e1", "e2", "e1"]
     client.sql("UPDATE session_events SET deleted_at = now() WHERE event ->> 'id' = 'e1'")
-    assert append(client, "e1", event_id="e1") == "1"  # one that was cut off may come again
+    assert once(client, "e1") == "1"  # one that was cut off may come again
+    client.sql("BEGIN")
+    client.run("lock_session", KEY)
+    answers = [append(client, name, event_id=name) for name in ("e3", "e4", "e3")]
+    client.sql("COMMIT")
+    assert answers == ["1", "1", "3"]
+    assert append(client, "e5", event_id="e5") == "none"  # without the lock
     client.sql("UPDATE session_states SET deleted_at = now()")
-    assert append(client, "e2", event_id="e2") == "none"
+    assert once(client, "e2") == "none"
+
+
+OWNERS = ("app_names", "user_ids", "session_ids")
 
 
 def group(*names: str) -> dict[str, Value]:
@@ -262,7 +286,10 @@ def test_a_group(client: Client) -> None:
     assert json.loads(merged or "") == {"a": "1", "b": "2"}
     # Once more: what is there, and what comes twice, is left out.
     args["events"] = [message(name) for name in ("e0", "e9", "e9", "e3", "e4")]
+    client.sql("BEGIN")
+    client.run("lock_sessions", {name: args[name] for name in OWNERS})
     rows = client.run("append_group", args, {"once": "yes"})
+    client.sql("COMMIT")
     assert [row[:3] for row in rows] == [("1", "1", "1"), ("2", "0", "0"), ("3", "1", "1")]
     assert len(client.sql("SELECT FROM session_events")) == 6
 
