@@ -206,12 +206,12 @@ class PartsReader:
         known = self.enums.get(where, {})
         if enum not in known:
             if where not in self.gap_modules:
-                words = (
-                    list(known) if module else [*types.SPELLINGS, *types.SERIALS, *known, "opaque"]
-                )
-                hint = remedy(written.name if not module else enum, words, "enum")
-                if hint.startswith(("declare", "known")) and not module:
-                    hint = f'declare an enum, or write "opaque({written.name})": it travels as text'
+                hint = f'declare an enum, or write "opaque({written.name})": it travels as text'
+                if module:
+                    hint = remedy(enum, known, "enum")
+                else:
+                    words = [*types.SPELLINGS, *types.SERIALS, *known, "opaque"]
+                    hint = types.unknown_remedy(enum, words, hint)
                 diags.error(span, "S017", f'unknown type "{written.name}"', hint)
             return ""
         if written.arguments:

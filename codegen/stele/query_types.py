@@ -96,9 +96,8 @@ class Scope:
             return types.build(written, module or self.module.name), False
         if self.module.name not in self.draft.gaps.modules:
             known = [*types.SPELLINGS, *(one.name for one in self.module.enums)]
-            hint = remedy(written.name, known, "type")
-            if hint.startswith(("declare", "known")):
-                hint = "write a type, an enum, or table.column"
+            otherwise = "write a type, an enum, or table.column"
+            hint = types.unknown_remedy(written.name, known, otherwise)
             message = f'unknown type "{written.name}"'
             self.diags.error(declared.type_span, "S017", message, hint)
         return None

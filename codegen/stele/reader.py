@@ -20,6 +20,13 @@ _NOT_DELETED: Final = re.compile(
     r"not_deleted(?:\s+and\s+(?P<rest>.+))?", re.IGNORECASE | re.DOTALL
 )
 
+# What other tools let a column say.
+_NULLS: Final = 'a column is NOT NULL unless its type ends in "?"'
+_HABITS: Final = {
+    **dict.fromkeys(("null", "nullable", "not_null", "required"), _NULLS),
+    **{key: f"'{key}:' stands in the table, with the columns" for key in ("unique", "primary_key")},
+}
+
 _KIND: Final = {Scalar: "text", Sequence: "a list", Mapping: "a mapping"}
 
 
@@ -66,11 +73,12 @@ class Reader:
             if key in KEYS[kind]:
                 found[key] = entry.value
             else:
+                unknown = remedy(key, KEYS[kind], "key")
                 self.diags.error(
                     entry.key.span,
                     "S016",
                     f'unknown key "{_short(key)}" in {what}',
-                    remedy(key, KEYS[kind], "key"),
+                    _HABITS.get(key, unknown) if kind == "column" else unknown,
                 )
         for known in OBJECTS[kind]:
             if known.required and known.name not in found:

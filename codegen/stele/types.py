@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from stele.model import Scalar, Type
 from stele.names import words
+from stele.suggest import remedy
 
 VARCHAR_MAX: Final = 10_485_760
 NUMERIC_PRECISION_MAX: Final = 1000
@@ -59,6 +61,31 @@ SERIALS: Final[dict[str, Scalar]] = {
     "serial8": Scalar.INT8,
 }
 
+# What other languages and databases call them. A likeness in spelling would mislead: an int64 is no
+# int4, and a datetime no time.
+ELSEWHERE: Final[dict[str, str]] = {
+    "string": "text",
+    "str": "text",
+    "clob": "text",
+    "longtext": "text",
+    "nvarchar": "varchar",
+    "varchar2": "varchar",
+    "tinyint": "int2",
+    "int16": "int2",
+    "int32": "int4",
+    "mediumint": "int4",
+    "int64": "int8",
+    "long": "int8",
+    "double": "float8",
+    "number": "numeric",
+    "blob": "bytea",
+    "bytes": "bytea",
+    "binary": "bytea",
+    "varbinary": "bytea",
+    "guid": "uuid",
+    "datetime": "timestamptz",
+}
+
 # Types of the server that the language has no word for: they travel as text.
 FOREIGN: Final[frozenset[str]] = words(
     """
@@ -107,6 +134,14 @@ class TypeProblem(Exception):
 
 def is_unknown(type_: Type) -> bool:
     return type_.scalar is Scalar.OPAQUE and not type_.name
+
+
+def unknown_remedy(name: str, known: Iterable[str], otherwise: str) -> str:
+    """What to write in place of a type that does not exist."""
+    if name.lower() in ELSEWHERE:
+        return f'did you mean "{ELSEWHERE[name.lower()]}"?'
+    hint = remedy(name, known, "type")
+    return otherwise if hint.startswith(("declare", "known")) else hint
 
 
 def parse(text: str) -> TypeText:
