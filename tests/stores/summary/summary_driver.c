@@ -3,6 +3,8 @@
  *
  *     summary_driver work             makes summaries until its input ends
  *     summary_driver die SESSION      has the session summarized, and is killed in the middle of that
+ *     summary_driver stop SESSION     the same, but stops in the middle; when continued it goes on
+ *     summary_driver slow SESSION     stops in the middle of a summary that no job asks for
  *     summary_driver ask SESSION      asks for a summary, and is killed at once
  *     summary_driver append SESSION   appends an event that asks for one, and is killed at once
  *
@@ -36,6 +38,13 @@ static stele_status die(const stele_summary_view *view, stele_summary_text *text
     return STELE_E_SERVER;
 }
 
+static stele_status stop(const stele_summary_view *view, stele_summary_text *text, void *user,
+                         stele_error *err)
+{
+    (void)raise(SIGSTOP); /* to this thread, which gets no further */
+    return work(view, text, user, err);
+}
+
 static int failed(const stele_error *err)
 {
     char line[2048];
@@ -50,6 +59,8 @@ static stele_status begin(stele_sessions *store, const char *how, const char *se
     stele_session_key key = {stele_s("a"), stele_s("u"), stele_s(session)};
     stele_event event = STELE_EVENT_INIT;
     event.content = stele_s("Said at last.");
+    if (strcmp(how, "slow") == 0)
+        return stele_sessions_create_summary(store, &key, NULL, false, err);
     if (strcmp(how, "append") != 0)
         return stele_sessions_enqueue_summary(store, &key, NULL, false, err);
     return stele_sessions_append_event(store, &key, &event, NULL, err);
@@ -61,17 +72,19 @@ int main(int argc, char **argv)
     stele_sessions *store = NULL;
     stele_sessions_options options = STELE_SESSIONS_OPTIONS_INIT;
     stele_summarizer summarizer = STELE_SUMMARIZER_INIT;
-    bool dies = argc == 3;
-    summarizer.summarize = dies ? die : work;
+    bool begins = argc == 3;
+    bool stops = begins && argv[1][0] == 's';
+    bool dies = begins && strcmp(argv[1], "die") == 0;
+    summarizer.summarize = stops ? stop : begins ? die : work;
     options.dsn = getenv("STELE_DSN");
     options.summarizer = &summarizer;
     options.summary_jobs = STELE_SUMMARY_DURABLE;
     options.summary_on_append = true;
     if (stele_sessions_open(&options, &store, &err) != STELE_OK)
         return failed(&err);
-    if (dies && begin(store, argv[1], argv[2], &err) != STELE_OK)
+    if (begins && begin(store, argv[1], argv[2], &err) != STELE_OK)
         return failed(&err);
-    if (dies && strcmp(argv[1], "die") != 0)
+    if (begins && !stops && !dies)
         (void)kill(getpid(), SIGKILL);
     while (getchar() != EOF)
         continue;

@@ -66,6 +66,16 @@ def keep_waiting(handler: Handler) -> None:
     handler.server.done.wait(30)
 
 
+def trickle(handler: Handler) -> None:
+    """Sends something each moment, and never ends."""
+    handler.send(200, b"{", length=1 << 20)
+    while not handler.server.done.wait(0.02):
+        try:
+            handler.wfile.write(b" ")
+        except OSError:
+            return
+
+
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
     server = Endpoint()
@@ -170,6 +180,62 @@ def test_a_model_that_takes_too_long_is_given_up(example: Example, endpoint: End
     said = example.fails(endpoint.url, "m", STELE_MODEL_TIMEOUT_MS="3000")
     assert "STELE_E_TIMEOUT" in said and "no answer from" in said
     assert len(endpoint.asked) == 1
+
+
+def test_a_model_that_never_ends_is_given_up(example: Example, endpoint: Endpoint) -> None:
+    endpoint.reply = trickle
+    said = example.fails(endpoint.url, "m", STELE_MODEL_TIMEOUT_MS="3000")
+    assert "STELE_E_TIMEOUT" in said and "no answer from" in said
+
+
+def test_a_long_text_is_a_summary(example: Example, endpoint: Endpoint) -> None:
+    endpoint.reply = answer("long " * 600_000)
+    done = example.run(endpoint.url, "m")
+    assert done.returncode == 0, done.stderr
+    assert [row["summary"] for row in example.summaries()] == ["long " * 600_000]
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_an_answer_without_end_is_told(example: Example, endpoint: Endpoint, status: int) -> None:
+    def flood(handler: Handler) -> None:
+        try:
+            handler.send(status, b"x" * (64 << 20))
+        except OSError:
+            handler.server.done.set()  # it did not read on
+
+    endpoint.reply = flood
+    said = example.fails(endpoint.url, "m")
+    assert "STELE_E_DECODE" in said and "an answer of more than 4194304 bytes" in said
+    assert endpoint.done.wait(30)
+
+
+def test_another_address_is_not_followed(example: Example, endpoint: Endpoint) -> None:
+    def send_away(handler: Handler) -> None:
+        handler.send_response(307)
+        handler.send_header("Location", endpoint.url)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    endpoint.reply = send_away
+    assert "answered with status 307" in example.fails(endpoint.url, "m", STELE_API_KEY="k-123")
+    assert len(endpoint.asked) == 1  # the key went nowhere else
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"choices": [{"message": {"content": "a\\u0000b"}}]}',
+        b'{"choices": [{"message": {"content": "\xff\xfe"}}]}',
+        b'{"choices": [{"message": {"content": "\\ud800"}}]}',
+        b'{"choices": ' + b"[" * 100_000,
+        b"<html>not found</html>",
+        b"",
+    ],
+)
+def test_what_no_text_can_hold_is_told(example: Example, endpoint: Endpoint, body: bytes) -> None:
+    endpoint.reply = raw(200, body)
+    said = example.fails(endpoint.url, "m")
+    assert "STELE_E_DECODE" in said and "is no JSON" in said
 
 
 def test_an_answer_that_breaks_off_is_told(example: Example, endpoint: Endpoint) -> None:

@@ -13,6 +13,7 @@ from database import Database
 from waiting import eventually
 
 SUMMARIES = "SELECT count(*) FROM session_summaries WHERE deleted_at IS NULL"
+JOB = "SELECT state, attempt FROM session_summary_jobs"
 JOBS = "SELECT count(*) FROM session_summary_jobs"
 KILL_THE_OTHERS = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
@@ -96,12 +97,88 @@ def test_a_process_killed_before_its_summary_is_followed_by_another(drivers: Dri
 def test_a_process_killed_in_its_summary_is_followed_by_another(drivers: Drivers) -> None:
     drivers.add_sessions("s1")
     drivers.is_killed("die", "s1")
-    jobs = drivers.database.psql("SELECT state, attempt FROM session_summary_jobs").strip()
-    assert jobs == "running|1"
+    assert drivers.database.psql(JOB).strip() == "running|1"
     worker = drivers.start("work")
     assert drivers.has_summaries(1)
     assert drivers.finish(worker) == ["s1"]
     assert drivers.database.psql("SELECT state FROM session_summary_jobs").strip() == "done"
+
+
+def enqueue(drivers: Drivers, names: list[str]) -> None:
+    """Asks for summaries as a store does, in rows of the table."""
+    for name in names:
+        drivers.database.psql(
+            "INSERT INTO session_summary_jobs (kind, dedupe_key, args) VALUES ('summary',"
+            f""" '{name}', '{{"app_name": "a", "user_id": "u", "session_id": "{name}",
+            "filter_key": "", "force": false}}')"""
+        )
+
+
+def stored_lines(drivers: Drivers) -> list[str]:
+    sql = "SELECT summary ->> 'summary' FROM session_summaries WHERE deleted_at IS NULL"
+    return [line for line in drivers.database.psql(sql).splitlines() if line != ""]
+
+
+def is_frozen(process: subprocess.Popen[str]) -> bool:
+    stat = Path(f"/proc/{process.pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0] == "T"
+
+
+def freeze(drivers: Drivers, how: str) -> subprocess.Popen[str]:
+    """A process that stands still in a summary of s1, having read its only event."""
+    slow = drivers.start(how, "s1")
+    assert eventually(lambda: is_frozen(slow))
+    return slow
+
+
+def add_newer_summary(drivers: Drivers) -> list[str]:
+    """An event, and a summary with it by another process; its lines."""
+    drivers.database.psql(
+        "INSERT INTO session_events (app_name, user_id, session_id, event) VALUES ('a', 'u', 's1',"
+        """ '{"id": "e2", "choices": [{"message": {"content": "Said since."}}]}')"""
+    )
+    enqueue(drivers, ["s1"])
+    worker = drivers.start("work")
+    assert drivers.has_summaries(1)
+    assert drivers.finish(worker) == ["s1"]
+    newer = stored_lines(drivers)
+    assert "Of s1." in newer[0] and "Said since." in newer[-1]
+    return newer
+
+
+def test_a_slow_process_overwrites_nothing_newer(drivers: Drivers) -> None:
+    drivers.add_sessions("s1")
+    slow = freeze(drivers, "slow")
+    newer = add_newer_summary(drivers)
+    slow.send_signal(signal.SIGCONT)
+    assert drivers.finish(slow) == ["s1"]  # it has made one, too
+    assert stored_lines(drivers) == newer
+
+
+def test_a_worker_that_lost_its_job_stores_nothing(drivers: Drivers) -> None:
+    drivers.add_sessions("s1")
+    slow = freeze(drivers, "stop")
+    worker = drivers.start("work")
+    assert drivers.has_summaries(1)  # the lease of the other is over
+    assert drivers.finish(worker) == ["s1"]
+    assert drivers.database.psql(JOB).strip() == "done|2"
+    drivers.database.psql("DELETE FROM session_summaries")  # nor in its place
+    slow.send_signal(signal.SIGCONT)
+    assert drivers.finish(slow) == ["s1"]
+    assert stored_lines(drivers) == []
+    assert drivers.database.psql(JOB).strip() == "done|2"
+
+
+def test_a_slow_worker_leaves_no_orphan(drivers: Drivers) -> None:
+    drivers.add_sessions("s1")
+    slow = freeze(drivers, "stop")
+    drivers.database.psql(
+        "DELETE FROM session_events; UPDATE session_states SET deleted_at = now()"
+    )
+    slow.send_signal(signal.SIGCONT)
+    assert eventually(lambda: "running" not in drivers.database.psql(JOB))
+    assert drivers.finish(slow) == ["s1"]
+    assert stored_lines(drivers) == []
 
 
 def test_no_crash_comes_between_an_append_and_its_job(drivers: Drivers) -> None:
@@ -114,16 +191,6 @@ def test_no_crash_comes_between_an_append_and_its_job(drivers: Drivers) -> None:
     assert drivers.finish(worker) == ["s1"]
     text = drivers.database.psql("SELECT summary ->> 'summary' FROM session_summaries")
     assert "Said at last." in text
-
-
-def enqueue(drivers: Drivers, names: list[str]) -> None:
-    """Asks for summaries as a store does, in rows of the table."""
-    for name in names:
-        drivers.database.psql(
-            "INSERT INTO session_summary_jobs (kind, dedupe_key, args) VALUES ('summary',"
-            f""" '{name}', '{{"app_name": "a", "user_id": "u", "session_id": "{name}",
-            "filter_key": "", "force": false}}')"""
-        )
 
 
 def test_eight_processes_share_the_work(drivers: Drivers) -> None:
