@@ -265,6 +265,19 @@ def test_init_makes_a_project_that_generates_and_compiles(tmp_path: Path) -> Non
     )
 
 
+def test_init_and_the_examples_share_one_database(tmp_path: Path) -> None:
+    """Whoever tries one after the other meets no table of the one before."""
+    assert stele("init", "shop", cwd=tmp_path).returncode == 0
+    schemas = [tmp_path / "shop/schema", *sorted(TOP.glob("examples/*/schema"))]
+    made = [
+        name
+        for schema in schemas
+        for name in re.findall(r"^CREATE TABLE (\w+)", stele("ddl", schema).stdout, re.MULTILINE)
+    ]
+    assert len(made) >= len(schemas) >= 4
+    assert len(set(made)) == len(made)
+
+
 @pytest.mark.parametrize("name", ["", "Shop", "9lives", "int", "class", "a-b", "../x", "stele_x"])
 def test_init_refuses_names_that_cannot_be(name: str, tmp_path: Path) -> None:
     done = stele("init", name, cwd=tmp_path)
