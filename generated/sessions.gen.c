@@ -14319,7 +14319,15 @@ static const stele_gen_part sessions_append_group_parts[] = {
     STELE_END,
     STELE_SQL("\n), n AS (\n"
               "    SELECT y.place, count(*) AS n FROM y GROUP BY y.place\n"
-              "), l AS MATERIALIZED (\n"
+              "), "),
+    STELE_IF_CHOICE(1, 1),
+    STELE_SQL("o AS (\n"
+              "    SELECT x.place, count(*) AS n FROM unnest("),
+    STELE_PARAM(5),
+    STELE_SQL("::int8[]) AS x (place) GROUP BY x.place\n"
+              "),"),
+    STELE_END,
+    STELE_SQL(" l AS MATERIALIZED (\n"
               "    SELECT s.id, s.app_name, s.user_id, s.session_id, s.created_at FROM "),
     STELE_TABLE("session_states"),
     STELE_SQL(" AS s\n"
@@ -14338,12 +14346,28 @@ static const stele_gen_part sessions_append_group_parts[] = {
     STELE_END,
     STELE_SQL("\n    ORDER BY s.id FOR UPDATE OF s\n"
               "), h AS MATERIALIZED (\n"
-              "    SELECT l.id, l.created_at, g.place, g.delta, coalesce(n.n, 0) AS n\n"
-              "    FROM l JOIN g ON g.app_name = l.app_name AND g.user_id = l.user_id\n"
+              "    SELECT l.id, l.created_at, g.place, coalesce(n.n, 0) AS n,\n"
+              "        "),
+    STELE_IF_CHOICE(1, 0),
+    STELE_SQL("g.delta"),
+    STELE_END,
+    STELE_IF_CHOICE(1, 1),
+    STELE_SQL("CASE WHEN n.n IS NOT DISTINCT FROM o.n THEN g.delta ELSE coalesce((\n"
+              "            SELECT jsonb_object_agg(j.key, j.value ORDER BY y.ord)\n"
+              "            FROM y CROSS JOIN LATERAL jsonb_each(\n"
+              "                CASE jsonb_typeof(y.event -> 'stateDelta') WHEN 'object'\n"
+              "                THEN y.event -> 'stateDelta' ELSE '{}' END) AS j\n"
+              "            WHERE y.place = g.place), '{}') END AS delta"),
+    STELE_END,
+    STELE_SQL("\n    FROM l JOIN g ON g.app_name = l.app_name AND g.user_id = l.user_id\n"
               "                 AND g.session_id = l.session_id\n"
               "                 AND coalesce(g.meant, l.created_at) = l.created_at\n"
               "    LEFT JOIN n ON n.place = g.place\n"
-              "), u AS (\n"
+              "    "),
+    STELE_IF_CHOICE(1, 1),
+    STELE_SQL("LEFT JOIN o ON o.place = g.place"),
+    STELE_END,
+    STELE_SQL("\n), u AS (\n"
               "    UPDATE "),
     STELE_TABLE("session_states"),
     STELE_SQL(" AS s\n"

@@ -4061,8 +4061,10 @@ typedef struct sessions_append_group_rows {
  * `meant` is created_at of the session that is meant; NULL: whichever there is. A row for each
  * session: status 0: there is none, or another one than was meant; 1: done; 2: its stored state is
  * no object. Its events end at updated_at, a microsecond apart. `once` YES leaves out events whose
- * id, if it is a text, is there already; lock_sessions() must go before in the same pipeline (what
- * it did not find has status 0), and the optional index session_events.event_id be there.
+ * id, if it is a text, is there already. A session of which some are left out gets the stateDelta
+ * of its other events in place of its delta, so that a repetition takes nothing back.
+ * lock_sessions() must go before in the same pipeline (what it did not find has status 0), and the
+ * optional index session_events.event_id be there.
  *
  * Owns:   the caller, on success: sessions_append_group_rows_free().
  * Errors: STELE_E_INPUT when a required parameter is unset.

@@ -749,9 +749,10 @@ WHERE s.app_name = :app_name AND s.user_id = :user_id AND s.session_id = :sessio
 -- `meant` is created_at of the session that is meant; NULL: whichever there is. A row for each
 -- session: status 0: there is none, or another one than was meant; 1: done; 2: its stored state is
 -- no object. Its events end at updated_at, a microsecond apart.
--- `once` YES leaves out events whose id, if it is a text, is there already; lock_sessions() must go
--- before in the same pipeline (what it did not find has status 0), and the optional index
--- session_events.event_id be there.
+-- `once` YES leaves out events whose id, if it is a text, is there already. A session of which some
+-- are left out gets the stateDelta of its other events in place of its delta, so that a repetition
+-- takes nothing back. lock_sessions() must go before in the same pipeline (what it did not find has
+-- status 0), and the optional index session_events.event_id be there.
 -- param app_names, user_ids, session_ids, deltas: text[], text[], text[], jsonb[]
 -- param meant: timestamp[]
 -- param places, events: int8[], jsonb[]
@@ -785,7 +786,9 @@ WITH g AS MATERIALIZED (
           AND c.deleted_at IS NULL) */ /*?end*/
 ), n AS (
     SELECT y.place, count(*) AS n FROM y GROUP BY y.place
-), l AS MATERIALIZED (
+), /*?by once no*/ /*?or yes: o AS (
+    SELECT x.place, count(*) AS n FROM unnest(:places::int8[]) AS x (place) GROUP BY x.place
+), */ /*?end*/ l AS MATERIALIZED (
     SELECT s.id, s.app_name, s.user_id, s.session_id, s.created_at FROM {session_states s}
     WHERE {not_deleted s} AND (s.app_name, s.user_id, s.session_id) IN (
         SELECT g.app_name, g.user_id, g.session_id FROM g)
@@ -796,11 +799,19 @@ WITH g AS MATERIALIZED (
             AND (txid_current() & 4294967295)::text::xid IN (o.xmin, o.xmax))) */ /*?end*/
     ORDER BY s.id FOR UPDATE OF s
 ), h AS MATERIALIZED (
-    SELECT l.id, l.created_at, g.place, g.delta, coalesce(n.n, 0) AS n
+    SELECT l.id, l.created_at, g.place, coalesce(n.n, 0) AS n,
+        /*?by once no*/ g.delta
+        /*?or yes: CASE WHEN n.n IS NOT DISTINCT FROM o.n THEN g.delta ELSE coalesce((
+            SELECT jsonb_object_agg(j.key, j.value ORDER BY y.ord)
+            FROM y CROSS JOIN LATERAL jsonb_each(
+                CASE jsonb_typeof(y.event -> 'stateDelta') WHEN 'object'
+                THEN y.event -> 'stateDelta' ELSE '{}' END) AS j
+            WHERE y.place = g.place), '{}') END AS delta */ /*?end*/
     FROM l JOIN g ON g.app_name = l.app_name AND g.user_id = l.user_id
                  AND g.session_id = l.session_id
                  AND coalesce(g.meant, l.created_at) = l.created_at
     LEFT JOIN n ON n.place = g.place
+    /*?by once no*/ /*?or yes: LEFT JOIN o ON o.place = g.place */ /*?end*/
 ), u AS (
     UPDATE {session_states s}
     SET state = CASE

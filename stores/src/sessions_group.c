@@ -110,6 +110,27 @@ static bool is_meant_alike(const stele__group *group, size_t p, const stele__que
     return group->meant_nulls[p] == !item->meant.has && group->meant[p] == item->meant.v;
 }
 
+static bool has_effect(const stele__queued *item)
+{
+    return item->stored || !is_empty(inside(item->delta));
+}
+
+enum { HAS_IDS = 1, HAS_STATE_ALONE = 2 };
+
+/* An event that was stored before leaves its state out with it, which nobody could tell from state alone. */
+static bool goes_along(uint8_t *what, const stele__queued *item)
+{
+    uint8_t more = 0;
+    if (item->has_id)
+        more = HAS_IDS;
+    else if (!item->stored && has_effect(item))
+        more = HAS_STATE_ALONE;
+    if ((*what | more) == (HAS_IDS | HAS_STATE_ALONE))
+        return false;
+    *what |= more;
+    return true;
+}
+
 stele_status stele__group_init(stele__group *group, stele__queued *const *items, size_t count,
                                stele_error *err)
 {
@@ -118,7 +139,9 @@ stele_status stele__group_init(stele__group *group, stele__queued *const *items,
     while (mask < count * 2)
         mask = mask * 2 + 1;
     slot *slots = stele__store_take_array(&group->arena, mask + 1, sizeof *slots);
-    stele_status st = slots != NULL ? make_room(group, count, err) : stele__store_no_memory(err);
+    uint8_t *what = stele__store_take_array(&group->arena, count, sizeof *what); /* of each place */
+    stele_status st =
+        slots != NULL && what != NULL ? make_room(group, count, err) : stele__store_no_memory(err);
     if (st != STELE_OK)
         return st;
     group->repeatable = true;
@@ -129,11 +152,13 @@ stele_status stele__group_init(stele__group *group, stele__queued *const *items,
             begin_session(group, item);
         else if (!is_meant_alike(group, p, item))
             break;
+        if (!goes_along(&what[p], item))
+            break;
         group->place_of[i] = p;
         group->taken++;
+        group->repeatable = group->repeatable && (item->has_id || !has_effect(item));
         if (!item->stored)
             continue;
-        group->repeatable = group->repeatable && item->has_id;
         group->places[group->event_count] = (int64_t)p + 1;
         group->events[group->event_count++] = item->event;
     }

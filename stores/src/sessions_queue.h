@@ -65,12 +65,13 @@ typedef struct stele__group {
     size_t event_count;
     size_t *place_of; /* of each item, from 0 */
     size_t taken;     /* items in it, from the first on */
-    bool repeatable;  /* all of them may be stored again, and are not there twice then */
+    bool repeatable;  /* all of them may be stored again, and change nothing then */
 } stele__group;
 
 /*
  * Gathers items, whose texts are borrowed, up to one that is meant for another session of a key that is
- * in it already. STELE_E_NOMEM. To be released in any case.
+ * in it already, or that would bring state alone together with events that have an id. STELE_E_NOMEM.
+ * To be released in any case.
  */
 stele_status stele__group_init(stele__group *group, stele__queued *const *items, size_t count,
                                stele_error *err);

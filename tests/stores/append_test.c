@@ -302,6 +302,43 @@ static void test_idempotent_events(void **state)
     close_store(once);
 }
 
+/* A retry changes nothing: what was set since stays, with appends at once and with queued ones. */
+static void test_a_duplicate_changes_no_state(void **state)
+{
+    (void)state;
+    static const char *const jsons[] = {
+        "{\"id\": \"e-1\", \"stateDelta\": {\"k\": \"MQ==\", \"app:k\": \"MQ==\"}, \"choices\":"
+        " [{\"message\": {\"role\": \"user\", \"content\": \"x\"}}]}",
+        "{\"id\": \"e-2\", \"stateDelta\": {\"k\": \"Mg==\", \"app:k\": \"Mg==\"}, \"choices\":"
+        " [{\"message\": {\"role\": \"user\", \"content\": \"x\"}}]}",
+    };
+    static const char alone[] = "{\"id\": \"e-1\", \"stateDelta\": {\"alone\": \"MQ==\"}}";
+    stele_session_key key = key_of("s");
+    for (int way = 0; way < 3; way++) {
+        assert_int_equal(clean_store(NULL), 0);
+        stele_sessions_options options = world_options();
+        options.idempotent_events = true;
+        options.async_persist = way == 1;
+        options.strict = way == 2;
+        stele_sessions *once = open_store(&options);
+        STELE_AUTO(stele_session) session = NULL;
+        assert_ok(stele_sessions_create(once, &key, NULL, 0, NULL, &err));
+        for (int i = 0; i < 3; i++) {
+            assert_ok(stele_sessions_append(once, &key, stele_s(jsons[i % 2]), NULL, &err));
+            if (i == 0) /* state alone, in between */
+                assert_ok(stele_sessions_append(once, &key, stele_s(alone), NULL, &err));
+            else
+                assert_ok(stele_sessions_flush(once, NULL, SOON_MS, &err));
+        }
+        assert_ok(stele_sessions_get(once, &key, NULL, &session, &err));
+        assert_string_equal(EVENT_IDS(session), "e-1 e-2");
+        assert_string_equal(state_of(session, "k"), "2");
+        assert_string_equal(state_of(session, "app:k"), "2");
+        assert_string_equal(state_of(session, "alone"), "1");
+        close_store(once);
+    }
+}
+
 static void test_strict_mode(void **state)
 {
     (void)state;
@@ -353,6 +390,7 @@ int main(void)
         STORED(test_built_event),
         STORED(test_ttl_exact_and_lazy),
         STORED(test_idempotent_events),
+        STORED(test_a_duplicate_changes_no_state),
         STORED(test_strict_mode),
     };
     dbtest_require_server();

@@ -285,13 +285,23 @@ def test_a_group(client: Client) -> None:
     ((merged,),) = client.sql("SELECT state -> 'state' FROM session_states WHERE session_id = 's'")
     assert json.loads(merged or "") == {"a": "1", "b": "2"}
     # Once more: what is there, and what comes twice, is left out.
-    args["events"] = [message(name) for name in ("e0", "e9", "e9", "e3", "e4")]
+    args["events"] = [
+        message("e0", stateDelta={"b": "9"}),
+        *(message("e7"), message("e9", stateDelta={"c": "3", "n": None}), message("e3")),
+        message("e9", stateDelta={"c": "9"}),
+    ]
+    args["deltas"] = ['{"b": "9", "c": "9", "n": null}', "{}", '{"own": ""}']
     client.sql("BEGIN")
     client.run("lock_sessions", {name: args[name] for name in OWNERS})
     rows = client.run("append_group", args, {"once": "yes"})
     client.sql("COMMIT")
     assert [row[:3] for row in rows] == [("1", "1", "1"), ("2", "0", "0"), ("3", "1", "1")]
     assert len(client.sql("SELECT FROM session_events")) == 6
+    # What is left out takes its state with it: what was set since is not taken back.
+    merged = client.sql("SELECT state -> 'state' FROM session_states ORDER BY session_id")
+    assert [json.loads(row[0] or "") for row in merged] == [
+        *({"a": "1", "b": "2", "c": "3", "n": None}, {"own": ""})
+    ]
 
 
 def test_a_group_enters_no_other_session_than_was_meant(client: Client) -> None:
