@@ -96,6 +96,6 @@ stele_status stele_sessions_list(stele_sessions *store, const stele_session_user
     st = options.only_meta ? list_meta(conn, user, &options, &rows, err)
                            : list_whole(store, conn, user, &options, &rows, err);
     if (st == STELE_OK)
-        st = stele__session_list_of_rows(user, rows, ret_list, err);
+        st = stele__session_list_of_rows(user, rows, !options.only_meta, ret_list, err);
     return stele__sessions_end(store, conn, st);
 }

@@ -75,9 +75,10 @@ stele_status stele__session_of_rows(const stele_session_key *key, stele__rows ro
                                     const stele__wanted_tracks *tracks, stele_session **ret_session,
                                     stele_error *err);
 
-/* The same for many; those that cannot be read have a status of their own. */
+/* The same for many, with their tracks or none; those that cannot be read have a status of their own. */
 stele_status stele__session_list_of_rows(const stele_session_user *user, stele__rows rows,
-                                         stele_session_list **ret_list, stele_error *err);
+                                         bool tracks, stele_session_list **ret_list,
+                                         stele_error *err);
 
 /* What the rows of one session are gathered in. */
 typedef struct stele__gathering {

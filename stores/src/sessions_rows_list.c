@@ -102,10 +102,11 @@ static stele_status keep_message(stele__store_arena *arena, const char *message,
     return item->message != NULL ? STELE_OK : stele__store_no_memory(err);
 }
 
-static stele_status finish_item(const stele__rows *rows, entry *e, const stele_session_key *key,
-                                stele_session_item *item, stele_error *err)
+static stele_status finish_item(const stele__rows *rows, bool tracks, entry *e,
+                                const stele_session_key *key, stele_session_item *item,
+                                stele_error *err)
 {
-    static const stele__wanted_tracks every = {NULL, 0, true};
+    stele__wanted_tracks wanted = {NULL, 0, tracks};
     stele_error why;
     stele_session *session = &item->session;
     session->key = *key;
@@ -113,7 +114,7 @@ static stele_status finish_item(const stele__rows *rows, entry *e, const stele_s
     session->created_at = e->own->created_at.v;
     session->updated_at = e->own->updated_at.v;
     stele_session empty = *session;
-    item->status = stele__gather_finish(&e->gathering, rows, e->own, &every, &why);
+    item->status = stele__gather_finish(&e->gathering, rows, e->own, &wanted, &why);
     if (item->status == STELE_OK)
         return STELE_OK;
     *session = empty;
@@ -123,7 +124,7 @@ static stele_status finish_item(const stele__rows *rows, entry *e, const stele_s
 }
 
 static stele_status fill_list(list_block *block, const stele_session_user *user,
-                              const stele__rows *rows, stele_error *err)
+                              const stele__rows *rows, bool tracks, stele_error *err)
 {
     entries in = {0};
     stele_session_key key = {.app_name = stele__store_copy(&block->arena, user->app_name),
@@ -143,14 +144,15 @@ static stele_status fill_list(list_block *block, const stele_session_user *user,
         return st;
     pass(rows, &in, true);
     for (size_t i = 0; i < in.count && st == STELE_OK; i++)
-        st = finish_item(rows, &in.all[i], &key, &items[i], err);
+        st = finish_item(rows, tracks, &in.all[i], &key, &items[i], err);
     block->list.items = items;
     block->list.count = in.count;
     return st;
 }
 
 stele_status stele__session_list_of_rows(const stele_session_user *user, stele__rows rows,
-                                         stele_session_list **ret_list, stele_error *err)
+                                         bool tracks, stele_session_list **ret_list,
+                                         stele_error *err)
 {
     stele__store_arena arena = {0};
     list_block *block = stele__store_take(&arena, sizeof *block);
@@ -161,7 +163,7 @@ stele_status stele__session_list_of_rows(const stele_session_user *user, stele__
     memset(block, 0, sizeof *block);
     block->arena = arena;
     block->generated = rows.generated;
-    stele_status st = fill_list(block, user, &rows, err);
+    stele_status st = fill_list(block, user, &rows, tracks, err);
     if (st != STELE_OK) {
         stele_session_list_free(&block->list);
         return st;

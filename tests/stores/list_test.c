@@ -63,13 +63,18 @@ static void test_only_meta(void **state)
 {
     (void)state;
     stele_session_list_options options = STELE_SESSION_LIST_OPTIONS_INIT;
+    stele_session_key key = key_of("c");
     fill();
+    assert_ok(stele_sessions_append_track(store, &key, text_of("tool"), text_of("7"),
+                                          (stele_opt_ts){0}, NULL, &err));
+    flush_store();
     options.only_meta = true;
     uint64_t before = trips();
     STELE_AUTO(stele_session_list) found = list(&options);
     assert_int_equal(trips() - before, 1);
     assert_listed(found, "c b a");
     assert_int_equal(found->items[0].session.event_count, 0);
+    assert_int_equal(found->items[0].session.track_count, 0);
 }
 
 static void pages(bool only_meta)
