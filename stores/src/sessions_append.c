@@ -188,13 +188,15 @@ stele_status stele_append_next(stele_append_call *call, stele_error *err)
 {
     append_chain *chain = (append_chain *)call;
     const stele_sessions *store = call->store;
-    if (chain->next == store->append_hook_count)
-        return append_now(call, err);
+    if (chain->next == store->append_hook_count) {
+        stele_status st = stele__sessions_check_key(call->key, err); /* a hook may have set it */
+        return st == STELE_OK ? append_now(call, err) : st;
+    }
     const stele_append_hook *hook = &store->append_hooks[chain->next++];
-    stele_str event = call->event;
+    stele_append_call before = *call;
     stele_status st = hook->fn(call, hook->user, err);
-    call->event = event; /* what it put there ends with it */
-    chain->next--;       /* and the one before may try again */
+    *call = before; /* what it put there ends with it */
+    chain->next--;  /* and the one before may try again */
     return st;
 }
 

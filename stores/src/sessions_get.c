@@ -169,13 +169,16 @@ stele_status stele_get_next(stele_get_call *call, stele_error *err)
     if (chain->next == store->get_hook_count) {
         stele_session_free(*call->ret_session); /* of a try before */
         *call->ret_session = NULL;
+        stele_status st = stele__sessions_check_key(call->key, err); /* a hook may have set it */
+        if (st != STELE_OK)
+            return st;
         return get_now(call->store, call->key, call->options, call->ret_session, err);
     }
     const stele_get_hook *hook = &store->get_hooks[chain->next++];
-    const stele_session_get_options *options = call->options;
+    stele_get_call before = *call;
     stele_status st = hook->fn(call, hook->user, err);
-    call->options = options; /* what it put there ends with it */
-    chain->next--;           /* and the one before may try again */
+    *call = before; /* what it put there ends with it */
+    chain->next--;  /* and the one before may try again */
     return st;
 }
 

@@ -43,7 +43,7 @@ typedef struct stele_session_appended {
     uint64_t receipt;    /* of what is queued */
 } stele_session_appended;
 
-/** An append under way. A hook may replace `event`, which must live until the hook returns. */
+/** An append under way. A hook may replace `key` and `event`, which must live until the hook returns. */
 typedef struct stele_append_call {
     stele_sessions *store;
     const stele_session_key *key;
@@ -58,7 +58,7 @@ STELE_API STELE_MUST_CHECK stele_status stele_append_next(stele_append_call *cal
 /** Called around each append that passed the checks; without _next nothing is stored. */
 typedef stele_status (*stele_append_fn)(stele_append_call *call, void *user, stele_error *err);
 
-/** A get under way. A hook may replace `options` for those after it. */
+/** A get under way. A hook may replace `key` and `options` for those after it. */
 typedef struct stele_get_call {
     stele_sessions *store;
     const stele_session_key *key;
