@@ -1,5 +1,6 @@
 /* Opening a store: where the database is, names, and tables that are not what they should be. */
 #define _GNU_SOURCE
+#include <libpq-fe.h>
 #include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -135,6 +136,87 @@ static void test_existing_handle(void **state)
     stele_session_key key = key_of("s");
     assert_ok(stele_sessions_create(s, &key, NULL, 0, NULL, &err));
     assert_int_equal(number("SELECT count(*) FROM {session_states}"), 1);
+    close_store(s);
+}
+
+/* A handle before a connection string, which it is not needed for. */
+static void test_handle_before_all(void **state)
+{
+    (void)state;
+    stele_sessions_options options = world_options();
+    options.db = stele_sessions_db(store);
+    options.dsn = "host=nowhere.invalid";
+    options.host = "nowhere.invalid";
+    options.instance = "unknown";
+    assert_ok(try_open(&options));
+}
+
+/* A part of the connection string of the tests; NULL where it has none. */
+static const char *part_of(const PQconninfoOption *parts, const char *keyword)
+{
+    while (parts->keyword != NULL && strcmp(parts->keyword, keyword) != 0)
+        parts++;
+    return parts->val;
+}
+
+/* What the peer takes where nothing is said. Of the server that there is only its place is given. */
+static void test_default_connection(void **state)
+{
+    (void)state;
+    stele_sessions_options options = world_options();
+    PQconninfoOption *parts = PQconninfoParse(dsn, NULL);
+    assert_non_null(parts);
+    options.dsn = NULL;
+    options.host = part_of(parts, "host");
+    options.port = part_of(parts, "port");
+    options.user = part_of(parts, "user");
+    options.password = part_of(parts, "password");
+    options.dbname = part_of(parts, "dbname");
+    if (options.password == NULL)
+        options.password = "one that the peer's 'quotes\\ would = break";
+    assert_ok(try_open(&options));
+    options.dbname = NULL;
+    assert_true(try_open(&options) < STELE_OK);
+    assert_said("\"trpc-agent-go-pgsession\" does not exist");
+    options.host = NULL;
+    options.port = "1";
+    options.pool.acquire_timeout_ms = 2000;
+    assert_true(try_open(&options) < STELE_OK);
+    assert_said("\"localhost\"");
+    PQconninfoFree(parts);
+}
+
+/* A store of which nothing is said but where its tables are. */
+static void test_defaults(void **state)
+{
+    (void)state;
+    stele_sessions_options options = STELE_SESSIONS_OPTIONS_INIT;
+    stele_session_key key = key_of("s");
+    stele_session_appended appended = {0};
+    options.db = stele_sessions_db(store);
+    stele_sessions *s = open_store(&options);
+    assert_int_equal(s->event_limit, 1000);
+    assert_int_equal(s->cleanup_ms, -1);
+    assert_int_equal(s->session_ttl_ms + s->track_ttl_ms + s->app_ttl_ms + s->user_ttl_ms, 0);
+    assert_ok(stele_sessions_create(s, &key, NULL, 0, NULL, &err));
+    for (int i = 0; i < 2; i++) {
+        const char *json = event_json(i == 0 ? "first" : "last", "user", "x");
+        assert_ok(stele_sessions_append(s, &key, stele_s(json), &appended, &err));
+        assert_false(appended.queued);
+        assert_true(appended.row_id > 0);
+        peer("INSERT INTO {session_events} (app_name, user_id, session_id, event, created_at)"
+             " SELECT 'desk', 'u-1', 's', event, created_at FROM {session_events},"
+             " generate_series(1, 1001) WHERE %d = 0",
+             i);
+    }
+    STELE_AUTO(stele_session) session = NULL;
+    assert_ok(stele_sessions_get(s, &key, NULL, &session, &err));
+    assert_int_equal(session->event_count, 1000);
+    assert_string_equal(ids_of(&session->events[999], 1), "last");
+    assert_int_equal(number("SELECT count(*) FROM {session_states} WHERE expires_at IS NULL"), 1);
+    assert_ok(stele_sessions_delete(s, &key, &err));
+    assert_int_equal(number("SELECT count(*) FROM {session_events} WHERE deleted_at IS NOT NULL"),
+                     1003);
     close_store(s);
 }
 
@@ -400,6 +482,9 @@ int main(void)
         STORED(test_instance),
         STORED(test_extra_options),
         STORED(test_existing_handle),
+        STORED(test_handle_before_all),
+        STORED(test_default_connection),
+        STORED(test_defaults),
         STORED(test_default_cleanup_interval),
         STORED(test_options_of_another_version),
         STORED(test_close_multiple),
