@@ -117,8 +117,8 @@ OBJECTS: Final[dict[str, tuple[Key, ...]]] = {
         Key("follows", ref("follows"), "The table whose rows these live and die with."),
         Key("partition_by", ref("partition_by"), "Declarative partitioning."),
         Key("distribute_by", NAME, "Column that spreads the rows over servers."),
-        Key("large", FLAG, "true: migrations treat the table as a large one."),
-        Key("renamed_from", NAME, "Former name, for migrations."),
+        Key("large", FLAG, "true: stele verify warns of statements that read all of it."),
+        Key("renamed_from", NAME, "Former name, for whoever alters the table."),
         Key("objects", named(ref("object")), "Other SQL objects that belong to the table."),
     ),
     "column": (
@@ -130,7 +130,7 @@ OBJECTS: Final[dict[str, tuple[Key, ...]]] = {
         Key("collation", TEXT, "Collation of a text column."),
         Key("check", SQL, "Condition on this column."),
         Key("references", TEXT, "Foreign key of one column: table(column)."),
-        Key("renamed_from", NAME, "Former name, for migrations."),
+        Key("renamed_from", NAME, "Former name, for whoever alters the table."),
         _DOC,
     ),
     "unique": (
