@@ -37,7 +37,7 @@ def check_follows(view: View, tables: Tables) -> None:
             span = view.at("follows", "table")
             view.diags.error(span, "S027", f'unknown table "{follows.table}"', hint)
         return
-    _check_target(view, follows, target)
+    _check_target(view, target)
     _check_columns(view, follows, own, target)
     if None not in own and not _is_indexed(view, follows):
         view.diags.error(
@@ -49,7 +49,7 @@ def check_follows(view: View, tables: Tables) -> None:
         )
 
 
-def _check_target(view: View, follows: Follows, target: View) -> None:
+def _check_target(view: View, target: View) -> None:
     span = view.at("follows", "table")
     if target.table.name == view.table.name or target.table.follows:
         what = "itself" if target.table.name == view.table.name else "a table that follows another"

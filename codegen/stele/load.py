@@ -23,7 +23,6 @@ _UNPRINTABLE: Final = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|" + TURNS_TEXT
 )
 _STYLES: Final = {"'": Style.SINGLE, '"': Style.DOUBLE, "|": Style.BLOCK, ">": Style.BLOCK}
-_QUOTE: Final = "put the value in double quotes"
 
 
 def load_file(path: Path, diags: Diagnostics) -> Mapping | None:

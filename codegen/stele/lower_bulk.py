@@ -71,7 +71,7 @@ class _Column:
 
 
 def insert_many(stmts: Statements, module: str) -> BulkStmt:
-    columns, _ = _columns(stmts, stmts.inputs, len(stmts.inputs))
+    columns, _ = _columns(stmts.inputs, len(stmts.inputs))
     returning = [if_flag("RETURNING"), sql("\nRETURNING "), stmts.select(), END]
     skip = [if_flag("BULK_SKIP"), sql("\nON CONFLICT DO NOTHING"), END]
     parts = _or_copy(stmts, columns, [*_insert(stmts, module, columns), *skip, *returning])
@@ -86,7 +86,7 @@ def upsert_many(
     inputs = [one for one in stmts.inputs if one.column.name in kept]
     first = len(inputs)
     inputs += [one for one in stmts.inputs if one.column.name not in kept]
-    columns, start = _columns(stmts, inputs, first)
+    columns, start = _columns(inputs, first)
 
     predicate = index.predicate if index else None
     target = ", ".join(sql_ident(name) for name in keys)
@@ -159,7 +159,7 @@ def bulk_function(bulk: BulkStmt, base: str, row: str) -> FunctionView:
 # ---- columns ----
 
 
-def _columns(stmts: Statements, inputs: Sequence[Input], first: int) -> tuple[list[_Column], int]:
+def _columns(inputs: Sequence[Input], first: int) -> tuple[list[_Column], int]:
     """The parameters, and where those of the inputs from `first` on begin."""
     out: list[_Column] = []
     start = 0
@@ -194,7 +194,7 @@ def _cast(kind: Type, module: str) -> list[Part]:
     return [table(kind.name if own else f"{kind.enum_module}.{kind.name}"), *brackets]
 
 
-def _values(stmts: Statements, module: str, columns: Sequence[_Column]) -> list[Part]:
+def _values(module: str, columns: Sequence[_Column]) -> list[Part]:
     """What is inserted, as items of a list."""
     out: list[Part] = []
     run = 0
@@ -247,7 +247,7 @@ def _insert(stmts: Statements, module: str, columns: Sequence[_Column]) -> list[
     count = len(columns)
     stamps = _stamps(stmts, columns)
     names: list[Part] = [LIST, each("NAME", 0, count)]
-    values: list[Part] = [LIST, *_values(stmts, module, columns)]
+    values: list[Part] = [LIST, *_values(module, columns)]
     for col, value in stamps:
         names += _unless_set(columns, col.name, [item(sql_ident(col.name))])
         values += _unless_set(columns, col.name, [item(value)])

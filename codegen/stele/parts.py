@@ -88,7 +88,7 @@ class PartsReader:
             self._columns(fields["columns"], parts)
         for role in ROLES:
             if role in fields:
-                word = self.reader.identifier(fields[role], role)
+                word = self.reader.identifier(fields[role])
                 if word:
                     parts.roles[role] = word
         for entry in self._named(fields, "unique", "uniques", "key: [column]"):
@@ -358,7 +358,7 @@ class PartsReader:
                 "give one of column and expression",
             )
             return None
-        column = self.reader.identifier(fields["column"], "column") if "column" in fields else None
+        column = self.reader.identifier(fields["column"]) if "column" in fields else None
         order = self._choice(fields, "order", ORDERS) or "asc"
         return IndexItem(
             node.span,
@@ -477,7 +477,7 @@ class PartsReader:
         return self.reader.choice(fields[key], words, key) if key in fields else None
 
     def _name(self, fields: dict[str, Node], key: str, parts: Parts, place: Place) -> str:
-        word = self.reader.identifier(fields[key], key) if key in fields else None
+        word = self.reader.identifier(fields[key]) if key in fields else None
         if word:
             parts.places[place] = word.span
         return word.text if word else ""

@@ -160,14 +160,6 @@ def kind_of(param: Sequence[str]) -> str:
     return param[1].split(" ")[0].removeprefix("STELE_GEN_")
 
 
-def sql_type(param: Sequence[str], state: str) -> str:
-    """The type declared for a parameter."""
-    if state == AFTER:
-        return "interval"
-    name = SQL_TYPES[kind_of(param)]
-    return f"{name}[]" if "ARRAY" in param[1] and name != "unknown" else name
-
-
 @dataclass(slots=True)
 class _Renderer:
     names: Names

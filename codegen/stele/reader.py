@@ -59,7 +59,7 @@ class Reader:
         if not isinstance(node, Mapping):
             self.wrong(node, f"a mapping of {what}", f"write '{example}'")
             return ()
-        return tuple(entry for entry in node.entries if self.identifier(entry.key, what))
+        return tuple(entry for entry in node.entries if self.identifier(entry.key))
 
     def fields(self, node: Node, kind: str, what: str) -> dict[str, Node] | None:
         """The keys of an object of the language; unknown ones are reported and left out."""
@@ -90,7 +90,7 @@ class Reader:
                 )
         return found
 
-    def identifier(self, node: Node, what: str) -> Word | None:
+    def identifier(self, node: Node) -> Word | None:
         if not isinstance(node, Scalar):
             self.wrong(node, "a name", "write one name")
             return None
@@ -117,7 +117,7 @@ class Reader:
                 "name at least one, or remove the key",
             )
             return None
-        words = [self.identifier(item, what) for item in node.items]
+        words = [self.identifier(item) for item in node.items]
         return self.distinct([word for word in words if word is not None])
 
     def distinct(self, words: Items[Word]) -> tuple[Word, ...]:

@@ -75,9 +75,7 @@ class _Resolver:
         seen: dict[str, Span] = {}
         for at, mapping in enumerate(files):
             fields = self.reader.fields(mapping, "module", "the schema") or {}
-            word = (
-                self.reader.identifier(fields["module"], "module") if "module" in fields else None
-            )
+            word = self.reader.identifier(fields["module"]) if "module" in fields else None
             if word is not None and len(word.text) > SQL_NAME_MAX:
                 self.reader.diags.error(word.span, "S055", *too_long("module", word.text))
             if word is None:
@@ -303,7 +301,7 @@ class _Resolver:
         if key == "primary_key" and isinstance(node, Items):
             words = self.reader.identifiers(node, "columns") or ()
         else:
-            word = self.reader.identifier(node, key)
+            word = self.reader.identifier(node)
             words = (word,) if word else ()
         self.places.put(source.name, table.text, (key,), node.span)
         for at, word in enumerate(words):
@@ -332,7 +330,7 @@ class _Resolver:
             return None
         keys = self.reader.fields(fields["follows"], "follows", "follows") or {}
         self.places.put(source.name, table.text, ("follows",), fields["follows"].span)
-        other = self.reader.identifier(keys["table"], "table") if "table" in keys else None
+        other = self.reader.identifier(keys["table"]) if "table" in keys else None
         if other:
             self.places.put(source.name, table.text, ("follows", "table"), other.span)
         names: dict[str, tuple[str, ...]] = {}

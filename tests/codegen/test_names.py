@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
 
 import pytest
 from database import Database
@@ -57,7 +56,7 @@ def test_escaped_words_compile(command: tuple[str, ...]) -> None:
     compiles("\n".join(lines) + "\n", *command)
 
 
-def test_every_macro_in_lower_case_is_known(tmp_path: Path) -> None:
+def test_every_macro_in_lower_case_is_known() -> None:
     """What headers define without arguments and in lower case cannot be a member."""
     source = "".join(f"#include <{header}>\n" for header in HEADERS)
     for standard in ("-std=c11", "-std=gnu11"):

@@ -300,7 +300,7 @@ def compile_strictly(compiler: list[str], source: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_symbols_are_hidden_unless_public(generated: Path, tmp_path: Path) -> None:
+def test_symbols_are_hidden_unless_public(tmp_path: Path) -> None:
     """In a shared library generated functions are its own business, unless --public says not."""
     ways: list[tuple[list[str], bool]] = [(["--public"], True), ([], False)]
     for how, visible in ways:
