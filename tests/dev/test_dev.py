@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import project
@@ -41,12 +43,20 @@ def script(path: Path, body: str) -> None:
     path.chmod(0o755)
 
 
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """One for all users; pytest's own are closed to others whenever a pytest of the user starts."""
+    with tempfile.TemporaryDirectory(prefix="stele-dev-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        yield folder
+
+
 @pytest.fixture
-def fakes(tmp_path: Path) -> Path:
+def fakes() -> Iterator[Path]:
     """A folder of programs that come first on PATH."""
-    folder = tmp_path / "fakes"
-    folder.mkdir()
-    return folder
+    with open_folder() as folder:
+        yield folder
 
 
 def first_on_path(folder: Path) -> dict[str, str]:
@@ -83,14 +93,13 @@ def all_installed_but(fakes: Path, package: str) -> None:
     script(fakes / "dpkg-query", f"for p; do {each}; done")
 
 
-def test_others_are_told_the_one_command(fakes: Path, tmp_path: Path) -> None:
+def test_others_are_told_the_one_command(fakes: Path) -> None:
     all_installed_but(fakes, "python3-yaml")
-    script(fakes / "sudo", f"touch {tmp_path}/asked")
-    open_to_all(fakes)
+    script(fakes / "sudo", f"touch {fakes}/asked")
     done = dev("stele", "--version", env=first_on_path(fakes), prefix=not_root())
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == "apt-get install --no-install-recommends python3-yaml"
-    assert not (tmp_path / "asked").exists()
+    assert not (fakes / "asked").exists()
 
 
 def test_root_installs_just_what_is_missing(fakes: Path, tmp_path: Path) -> None:
@@ -113,12 +122,6 @@ def not_root() -> list[str]:
     return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
 
 
-def open_to_all(folder: Path) -> None:
-    """Lets other users into a folder of pytest's."""
-    for parent in [folder, *folder.parents[:3]]:
-        parent.chmod(0o755)
-
-
 def test_it_finds_a_fitting_python_behind_another(fakes: Path, tmp_path: Path) -> None:
     script(fakes / "python3", "exit 1")
     state = {"STELE_STATE": str(tmp_path), **first_on_path(fakes)}
@@ -129,16 +132,16 @@ def test_it_finds_a_fitting_python_behind_another(fakes: Path, tmp_path: Path) -
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clone() -> Iterator[Path]:
     """A copy of the tree that belongs to an ordinary user."""
-    folder = tmp_path_factory.mktemp("clone") / "a clone"
-    for name in project.tracked():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(project.TOP / name, folder / name, follow_symlinks=False)
-    if os.geteuid() == 0:
-        open_to_all(folder)
-        subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", folder], check=True)
-    return folder
+    with open_folder() as parent:
+        folder = parent / "a clone"
+        for name in project.tracked():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(project.TOP / name, folder / name, follow_symlinks=False)
+        if os.geteuid() == 0:
+            subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", folder], check=True)
+        yield folder
 
 
 def as_user(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
