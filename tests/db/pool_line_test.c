@@ -159,7 +159,8 @@ static void waiting_counts_by_its_time(void **state)
     /* A lease whose connection turns out to be dead waits for the next. */
     stele_conn_release(conn);
     char *killed = dbtest_value(dsn, "SELECT pg_terminate_backend(pid, 60000) FROM"
-                                     " pg_stat_activity WHERE application_name = 'waited'");
+                                     " pg_stat_activity WHERE application_name = 'waited'"
+                                     " AND datname = current_database()");
     assert_string_equal(killed, "t");
     free(killed);
     stele_conn_release(acquire(db));
@@ -184,8 +185,8 @@ static void attempts_to_connect_count_that_fail(void **state)
     (void)snprintf(sql, sizeof sql,
                    "ALTER DATABASE \"%s\" ALLOW_CONNECTIONS false;"
                    "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
-                   " WHERE application_name = 'refused'",
-                   name);
+                   " WHERE application_name = 'refused' AND datname = '%s'",
+                   name, name);
     dbtest_exec(getenv("STELE_DSN"), sql);
     assert_int_not_equal(stele_db_acquire(db, &conn, &err), STELE_OK);
     (void)snprintf(sql, sizeof sql, "ALTER DATABASE \"%s\" ALLOW_CONNECTIONS true", name);
@@ -365,7 +366,8 @@ static void closing_drains_then_cancels(void **state)
     stele_conn *conn = acquire(db);
     assert_int_equal(pthread_create(&thread, NULL, sleep_on_the_server, conn), 0);
     assert_true(dbtest_wait_until(dsn, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE "
-                                       "application_name = 'drains' AND state = 'active')"));
+                                       "application_name = 'drains' AND state = 'active' "
+                                       "AND datname = current_database())"));
     uint64_t start = now_ms();
     stele_db_close_wait(db, 200);
     uint64_t took = now_ms() - start;

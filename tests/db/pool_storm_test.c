@@ -132,7 +132,8 @@ static void *watch(void *arg)
     PGconn *conn = PQconnectdb(dsn);
     while (!atomic_load(&s->over)) {
         PGresult *result = PQexec(conn, "SELECT count(*) FROM pg_stat_activity "
-                                        "WHERE application_name = 'storm'");
+                                        "WHERE application_name = 'storm' "
+                                        "AND datname = current_database()");
         if (PQresultStatus(result) == PGRES_TUPLES_OK) {
             int seen = (int)strtol(PQgetvalue(result, 0, 0), NULL, 10);
             if (seen > atomic_load(&s->most_seen))
@@ -334,7 +335,7 @@ static void a_careless_pool_exceeds_its_maximum(void **state)
     assert_true(backends("careless") > 1);
     PQfinish(last);
     dbtest_exec(dsn, "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
-                     "WHERE application_name = 'careless'");
+                     "WHERE application_name = 'careless' AND datname = current_database()");
 }
 
 int main(void)

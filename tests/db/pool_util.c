@@ -95,16 +95,13 @@ stele_pool_stats stats_of(const stele_db *db)
     return stats;
 }
 
-static void count_sql(char *sql, size_t size, const char *name)
-{
-    snprintf(sql, size, "SELECT count(*) FROM pg_stat_activity WHERE application_name = '%s'",
-             name);
-}
-
 int backends(const char *name)
 {
     char sql[256];
-    count_sql(sql, sizeof sql, name);
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM pg_stat_activity WHERE application_name = '%s'"
+             " AND datname = current_database()",
+             name);
     char *value = dbtest_value(dsn, sql);
     int count = (int)strtol(value, NULL, 10);
     free(value);
@@ -113,11 +110,7 @@ int backends(const char *name)
 
 void wait_for_backends(const char *name, int count)
 {
-    char sql[256];
-    snprintf(sql, sizeof sql,
-             "SELECT count(*) = %d FROM pg_stat_activity WHERE application_name = '%s'", count,
-             name);
-    assert_true(dbtest_wait_until(dsn, sql));
+    wait_until(backends(name) == count);
 }
 
 void wait_a_little(void)

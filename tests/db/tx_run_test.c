@@ -353,10 +353,10 @@ static void a_lost_transaction_by_hand_answers_aborted_until_rolled_back(void **
 static void *terminate_waiting(void *arg)
 {
     const char *sql = "SELECT count(*) > 0 FROM pg_stat_activity "
-                      "WHERE wait_event_type = 'Lock' AND application_name = 'tx'";
+                      "WHERE wait_event_type = 'Lock' AND datname = current_database()";
     *(bool *)arg = dbtest_wait_until(dsn, sql);
     dbtest_exec(dsn, "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
-                     "WHERE wait_event_type = 'Lock' AND application_name = 'tx'");
+                     "WHERE wait_event_type = 'Lock' AND datname = current_database()");
     return NULL;
 }
 

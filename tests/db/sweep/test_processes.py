@@ -126,8 +126,11 @@ class Writer(threading.Thread):
 def longest_write(database: Database, sweep: str, build: Path) -> float:
     writer = Writer(database.url)
     writer.start()
-    running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%longest float8%'"
-    while count(database, f"{running} AND pid <> pg_backend_pid()") == 0:
+    running = (
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%longest float8%'"
+        " AND datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    while count(database, running) == 0:
         assert writer.is_alive()
     if sweep:
         database.psql(sweep)
