@@ -306,7 +306,7 @@ static void test_the_deadline_holds(void **state)
     uint64_t start = now_ms();
     assert_ok(queue_insert(p, 1, "one"), &err);
     assert_ok(queue_sql(p, &sleep, "SELECT pg_sleep(60)", NULL), &err);
-    stele_conn_set_deadline(conn, 3000);
+    stele_conn_set_deadline(conn, 5000);
     assert_int_equal(stele_pipeline_sync(p, &err), STELE_E_UNKNOWN);
     assert_true(err.outcome_unknown);
     assert_true(now_ms() - start < SOON_MS);

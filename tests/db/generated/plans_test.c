@@ -120,7 +120,7 @@ static void needs_incremental_sorts(void)
 {
     if (dbtest_server_version() >= 130000)
         return;
-    print_message("incremental sorts came with PostgreSQL 13\n");
+    print_message("# incremental sorts came with PostgreSQL 13\n");
     skip();
 }
 

@@ -226,7 +226,7 @@ static void a_custom_plan_is_made_every_time(void **state)
 {
     (void)state;
     if (dbtest_server_version() < 140000) {
-        print_message("plans are counted from PostgreSQL 14 on\n");
+        print_message("# plans are counted from PostgreSQL 14 on\n");
         skip();
     }
     run_sql(conn, "DEALLOCATE ALL");

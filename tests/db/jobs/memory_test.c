@@ -307,7 +307,7 @@ static void priorities_and_delays_hold(void **state)
     stele_job_input job = {.kind = stele_s("plain"), .key = stele_s("a"), .priority = 4};
     assert_ok(stele_jobs_put(jobs, NULL, &job, NULL, &err), &err);
     job = (stele_job_input){
-        .kind = stele_s("plain"), .key = stele_s("c"), .priority = 9, .delay_ms = 3000};
+        .kind = stele_s("plain"), .key = stele_s("c"), .priority = 9, .delay_ms = 6000};
     assert_ok(stele_jobs_put(jobs, NULL, &job, NULL, &err), &err);
     __atomic_store_n(&g.open, 1, __ATOMIC_SEQ_CST);
     wait_for(&l.count, 3);

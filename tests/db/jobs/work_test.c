@@ -190,7 +190,7 @@ static void greater_priority_goes_first_and_time_is_kept(void **state)
     (void)enqueue_as(&job);
     job.key = stele_s("e");
     job.priority = 9;
-    job.delay_ms = 4000;
+    job.delay_ms = 6000;
     (void)enqueue_as(&job);
     stele_jobs *jobs = open_jobs(&options);
     assert_true(becomes_true("SELECT count(*) = 5 FROM errands WHERE state = 'done'"));

@@ -37,7 +37,7 @@ static void names_are_taken_as_they_are(void **state)
     (void)subscribe(listener, "jobs", &lower);
     (void)subscribe(listener, "we\"ird; DROP TABLE x --", &odd);
     (void)subscribe(listener, long_name, &longest);
-    assert_ok(stele_listener_wait(listener, 10000, &err), &err);
+    assert_ok(stele_listener_wait(listener, 60000, &err), &err);
     peer("NOTIFY \"Jobs\", 'upper'; NOTIFY JOBS, 'lower';"
          " NOTIFY \"we\"\"ird; DROP TABLE x --\", 'odd';"
          " NOTIFY \"a23456789 123456789 123456789 123456789 123456789 123456789 123\", 'long'");
@@ -90,7 +90,7 @@ static void all_channels_share_one_connection(void **state)
         (void)snprintf(name, sizeof name, "channel %d", i);
         (void)subscribe(listener, name, &ears[i]);
     }
-    assert_ok(stele_listener_wait(listener, 10000, &err), &err);
+    assert_ok(stele_listener_wait(listener, 60000, &err), &err);
     /* That of the pool, from opening the handle, and that of the listener. */
     assert_int_equal(backends("one-for-all"), 2);
     assert_int_equal(stats_of(own).open, 1);
@@ -121,7 +121,7 @@ static void several_hear_the_same(void **state)
     stele_listener *listener = open_listener(db, NULL);
     stele_subscription *sub = subscribe(listener, "pair", &first);
     (void)subscribe(listener, "pair", &second);
-    assert_ok(stele_listener_wait(listener, 10000, &err), &err);
+    assert_ok(stele_listener_wait(listener, 60000, &err), &err);
     peer("NOTIFY pair, '1'");
     wait_until(first.heard == 1 && second.heard == 1);
     stele_listener_unsubscribe(listener, sub);
@@ -142,7 +142,7 @@ static void nobody_wants_it_any_more(void **state)
     stele_listener *listener = open_listener(db, NULL);
     stele_subscription *sub = subscribe(listener, "brief", &one);
     (void)subscribe(listener, "marker", &other);
-    assert_ok(stele_listener_wait(listener, 10000, &err), &err);
+    assert_ok(stele_listener_wait(listener, 60000, &err), &err);
     stele_listener_unsubscribe(listener, sub);
     for (int i = 0; heard_by(listener).notifications == (uint64_t)other.heard; i++) {
         /* Until UNLISTEN is through each of the two is received; then only one is. */
@@ -224,7 +224,7 @@ static void a_call_may_be_the_last_by_its_own_wish(void **state)
     g.listener = open_listener(db, NULL);
     assert_ok(stele_listener_subscribe(g.listener, "own", leave_at_third, &g, &g.sub, &err), &err);
     (void)subscribe(g.listener, "own", &after);
-    assert_ok(stele_listener_wait(g.listener, 10000, &err), &err);
+    assert_ok(stele_listener_wait(g.listener, 60000, &err), &err);
     for (int i = 1; i <= 5; i++) {
         peer("NOTIFY own");
         wait_until(after.heard == i);
@@ -270,7 +270,7 @@ static void a_call_may_subscribe(void **state)
     assert_ok(stele_listener_subscribe(c.listener, "root", subscribe_more, &c, &c.subs[0], &err),
               &err);
     wait_until(atomic_load(&c.deep) == 3);
-    assert_ok(stele_listener_wait(c.listener, 10000, &err), &err);
+    assert_ok(stele_listener_wait(c.listener, 60000, &err), &err);
     assert_int_equal(heard_by(c.listener).channels, 4);
     assert_int_equal(heard_by(c.listener).rescans, 4);
     close_listener(c.listener);
@@ -309,7 +309,7 @@ static void a_child_has_neither(void **state)
     stele_doorbell_ring(bell);
     wait_until(one.heard == 2);
     assert_int_equal(one.rescans, 1);
-    assert_ok(stele_doorbell_close(bell, 5000, &err), &err);
+    assert_ok(stele_doorbell_close(bell, 60000, &err), &err);
     close_listener(listener);
 }
 

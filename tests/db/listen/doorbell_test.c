@@ -87,18 +87,20 @@ static void *ring_on(void *user)
     return NULL;
 }
 
-/* Rings from many threads until `ms` have passed; the longest that one ring took. */
+/* Rings from many threads, a thousand times at least, until `ms` have passed; the longest that one
+ * ring took. */
 static uint64_t ring_for(stele_doorbell *bell, uint64_t ms)
 {
     ringer ringers[RINGERS] = {0};
     uint64_t longest = 0;
+    uint64_t enough_rings = rung_by(bell).rings + 1000;
     uint64_t began = now_ms();
     atomic_store(&enough, false);
     for (int i = 0; i < RINGERS; i++) {
         ringers[i].bell = bell;
         assert_int_equal(pthread_create(&ringers[i].thread, NULL, ring_on, &ringers[i]), 0);
     }
-    wait_until(now_ms() - began >= ms);
+    wait_until(now_ms() - began >= ms && rung_by(bell).rings >= enough_rings);
     atomic_store(&enough, true);
     for (int i = 0; i < RINGERS; i++) {
         assert_int_equal(pthread_join(ringers[i].thread, NULL), 0);
@@ -124,7 +126,6 @@ static int heard_in_two_seconds(void)
     print_message("# %llu rings, %d notifications in %llu ms\n", (unsigned long long)rings, heard,
                   (unsigned long long)took);
     assert_true((uint64_t)heard <= 20 * took / 1000 + 1);
-    assert_true(rings > 1000);
     return heard;
 }
 
@@ -155,10 +156,8 @@ static void a_dead_server_holds_nobody_up(void **state)
     stele_doorbell_ring(bell);
     wait_until(rung_by(bell).notifies == 1);
     relay_set(RELAY_SWALLOW);
-    uint64_t rings = rung_by(bell).rings;
     uint64_t longest = ring_for(bell, 500);
     assert_true(longest < SOON_MS); /* what the scheduler takes */
-    assert_true(rung_by(bell).rings - rings > 1000);
     assert_int_equal(rung_by(bell).notifies, 1);
     uint64_t began = now_ms();
     assert_int_equal(stele_doorbell_close(bell, 100, &err), STELE_E_TIMEOUT);

@@ -209,7 +209,7 @@ static void silence_is_noticed(void **state)
     ear one = {0};
     log told = {0};
     stele_listener_options options = quick();
-    options.probe_timeout_ms = 3000;
+    options.probe_timeout_ms = 6000;
     options.on_error = note_error;
     options.user = &told;
     stele_listener *listener = open_listener(relayed, &options);

@@ -141,17 +141,17 @@ static void use_workers(void)
     stele_receipt *receipt = NULL;
     check(stele_sweeper_run(sweeper, 0, NULL, &err), "sweep");
     check(stele_lanes_put(lanes, NULL, 0, &item, 1, 0, &err), "put");
-    check(stele_lanes_flush(lanes, NULL, 0, 10000, &err), "flush");
+    check(stele_lanes_flush(lanes, NULL, 0, 60000, &err), "flush");
     const stele_job_input job = {.kind = stele_s("nothing")};
     check(stele_jobs_put(jobs, NULL, &job, NULL, &err), "job");
     check(stele_unit_open(&unit, &err), "unit");
     const session_events_input input = event_of_user("persisted");
     check(session_events_insert_queue(stele_unit_pipeline(unit), &input, NULL, &err), "queue");
     check(stele_persist_put(persist, NULL, 0, &unit, NULL, &receipt, &err), "put");
-    check(stele_receipt_wait(receipt, 10000, &err), "receipt");
+    check(stele_receipt_wait(receipt, 60000, &err), "receipt");
     stele_receipt_free(receipt);
     check(stele_listener_subscribe(listener, "measured", hear, NULL, &sub, &err), "subscribe");
-    check(stele_listener_wait(listener, 10000, &err), "listen");
+    check(stele_listener_wait(listener, 60000, &err), "listen");
     stele_doorbell_ring(bell);
 }
 
@@ -209,12 +209,14 @@ static void serve(void)
 static void print_health(void)
 {
     stele_health health;
+    stele_health_options rules = STELE_HEALTH_OPTIONS_INIT;
     char *text = NULL;
     stele_db_options options = STELE_DB_OPTIONS_INIT;
     options.dsn = getenv("STELE_DSN");
     options.read_write = STELE_OFF;
     check(stele_db_open(&options, &db, &err), "db");
-    check(stele_db_health(db, NULL, &health, &err), "health");
+    rules.deadline_ms = 60000;
+    check(stele_db_health(db, &rules, &health, &err), "health");
     check(stele_health_json(&health, &text, &err), "json");
     (void)printf("%s\n", text);
     stele_free(text);

@@ -137,7 +137,7 @@ static stele_lanes *open_lanes(stele_metrics *metrics, const stele_label *label)
     assert_ok(stele_metrics_add_lanes(metrics, lanes, label, 1, &err), &err);
     for (int i = 0; i < 10; i++)
         assert_ok(stele_lanes_put(lanes, NULL, 0, &item, 1, 0, &err), &err);
-    assert_ok(stele_lanes_flush(lanes, NULL, 0, 10000, &err), &err);
+    assert_ok(stele_lanes_flush(lanes, NULL, 0, 60000, &err), &err);
     return lanes;
 }
 
@@ -195,10 +195,10 @@ static void histograms_of_parts_add_up(void **state)
     assert_int_equal(found.pool.wait.count, 5);
     assert_int_equal(found.pool.create.count, 1);
     stele_metrics_close(metrics);
-    assert_ok(stele_listener_close(listener, 5000, &err), &err);
-    assert_ok(stele_jobs_close(jobs, 5000, &err), &err);
-    assert_ok(stele_lanes_close(two, 5000, NULL, NULL, &err), &err);
-    assert_ok(stele_lanes_close(one, 5000, NULL, NULL, &err), &err);
+    assert_ok(stele_listener_close(listener, 60000, &err), &err);
+    assert_ok(stele_jobs_close(jobs, 60000, &err), &err);
+    assert_ok(stele_lanes_close(two, 60000, NULL, NULL, &err), &err);
+    assert_ok(stele_lanes_close(one, 60000, NULL, NULL, &err), &err);
     stele_db_close(db);
 }
 
@@ -258,9 +258,9 @@ static void parts_come_and_go_while_others_look(void **state)
         stele_metrics_remove(metrics, listener);
         stele_metrics_remove(metrics, sweeper);
         stele_metrics_remove(metrics, db);
-        assert_ok(stele_doorbell_close(bell, 5000, &err), &err);
-        assert_ok(stele_listener_close(listener, 5000, &err), &err);
-        assert_ok(stele_sweeper_close(sweeper, 5000, &err), &err);
+        assert_ok(stele_doorbell_close(bell, 60000, &err), &err);
+        assert_ok(stele_listener_close(listener, 60000, &err), &err);
+        assert_ok(stele_sweeper_close(sweeper, 60000, &err), &err);
     }
     atomic_store(&enough, true);
     for (int i = 0; i < 4; i++)

@@ -191,7 +191,7 @@ static void kills_lose_nothing_that_was_acknowledged(void **state)
         "unknown\n",
         kills, (unsigned long long)stats.batches, (unsigned long long)stats.retries,
         (unsigned long long)stats.replayed, (unsigned long long)stats.unknown);
-    assert_ok(stele_persist_close(persist, 10000, NULL, NULL, &err), &err);
+    assert_ok(stele_persist_close(persist, 60000, NULL, NULL, &err), &err);
     free(promises);
 }
 
@@ -264,7 +264,7 @@ static void what_may_not_come_twice_is_not_tried_twice(void **state)
     assert_int_equal(stats.unknown, 2);
     assert_int_equal(stats.replayed, 2);
     peer("DROP FUNCTION stall CASCADE");
-    assert_ok(stele_persist_close(persist, 10000, NULL, NULL, &err), &err);
+    assert_ok(stele_persist_close(persist, 60000, NULL, NULL, &err), &err);
 }
 
 /* A refusal of what may be stored already is no answer: it may have met itself. */
@@ -299,7 +299,7 @@ static void a_refusal_after_a_loss_says_nothing(void **state)
     assert_non_null(strstr(err.message, "it is there"));
     assert_ok(outcome(second), &err);
     peer("DROP FUNCTION stall CASCADE; DROP FUNCTION refuse CASCADE; DROP SEQUENCE tries");
-    assert_ok(stele_persist_close(persist, 10000, NULL, NULL, &err), &err);
+    assert_ok(stele_persist_close(persist, 60000, NULL, NULL, &err), &err);
 }
 
 /* While the server takes nobody in, units wait; when it does again they are stored, in order. */
@@ -326,7 +326,7 @@ static void units_wait_until_the_server_is_back(void **state)
     for (int i = 0; i < 20; i++)
         assert_ok(outcome(receipts[i]), &err);
     assert_string_equal(stored("a"), "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19");
-    assert_ok(stele_persist_close(persist, 10000, NULL, NULL, &err), &err);
+    assert_ok(stele_persist_close(persist, 60000, NULL, NULL, &err), &err);
     free(name);
 }
 

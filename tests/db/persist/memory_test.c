@@ -45,13 +45,13 @@ static void what_is_put_is_whole_or_not_at_all(void **state)
             fault_arm(n);
             st = run_once(persist, receipt == 1);
             assert_true(st == STELE_OK || st == STELE_E_NOMEM);
-            assert_ok(stele_persist_flush(persist, NULL, 0, 10000, &err), &err);
+            assert_ok(stele_persist_flush(persist, NULL, 0, 60000, &err), &err);
             assert_int_equal(number("SELECT count(*) FROM entries"), st == STELE_OK ? 3 : 0);
             failures += st != STELE_OK;
         }
         assert_true(failures > 2);
     }
-    assert_ok(stele_persist_close(persist, 10000, NULL, NULL, &err), &err);
+    assert_ok(stele_persist_close(persist, 60000, NULL, NULL, &err), &err);
 }
 
 static void opening_is_whole_or_not_at_all(void **state)
@@ -66,7 +66,7 @@ static void opening_is_whole_or_not_at_all(void **state)
         failed = fault_disarm();
         assert_true(st == STELE_OK || (failed && st == STELE_E_NOMEM));
         failures += st != STELE_OK;
-        assert_ok(stele_persist_close(persist, 10000, NULL, NULL, &err), &err);
+        assert_ok(stele_persist_close(persist, 60000, NULL, NULL, &err), &err);
     }
     assert_true(failures > 6); /* itself, its lanes, and what each lane gathers in */
 }

@@ -14,12 +14,12 @@ static void open_gathering(uint32_t units)
 
 static void close_it(void)
 {
-    assert_ok(stele_persist_close(persist, 10000, NULL, NULL, &err), &err);
+    assert_ok(stele_persist_close(persist, 60000, NULL, NULL, &err), &err);
 }
 
 static void flush(void)
 {
-    assert_ok(stele_persist_flush(persist, NULL, 0, 10000, &err), &err);
+    assert_ok(stele_persist_flush(persist, NULL, 0, 60000, &err), &err);
 }
 
 /* ---- receipts ---- */
@@ -443,7 +443,7 @@ static void a_flush_is_of_a_key_or_all(void **state)
     (void)state;
     open_gathering(100);
     stele_receipt *receipt = put(persist, "a", entry("a", 1, NULL));
-    assert_ok(stele_persist_flush(persist, "a", 1, 10000, &err), &err);
+    assert_ok(stele_persist_flush(persist, "a", 1, 60000, &err), &err);
     assert_int_equal(stele_receipt_status(receipt), STELE_OK);
     stele_receipt_free(receipt);
     receipt = put(persist, "b", entry("a", 2, NULL));

@@ -98,7 +98,7 @@ static void what_cannot_be_put_stays(void **state)
     assert_null(stele_unit_key(unit, &len));
     assert_int_equal(len, 0);
     stele_unit_free(unit);
-    assert_ok(stele_persist_close(persist, 1000, NULL, NULL, &err), &err);
+    assert_ok(stele_persist_close(persist, 60000, NULL, NULL, &err), &err);
 }
 
 static void options_are_checked(void **state)
@@ -187,7 +187,7 @@ static void all_that_inputs_point_to_is_copied(void **state)
     memset(numbers_of_row, 0x5a, sizeof numbers_of_row);
     stele_persist *persist = open_persist(NULL);
     assert_ok(outcome(put(persist, "key", unit)), &err);
-    assert_ok(stele_persist_close(persist, 1000, NULL, NULL, &err), &err);
+    assert_ok(stele_persist_close(persist, 60000, NULL, NULL, &err), &err);
     check_copies();
 }
 
@@ -209,7 +209,7 @@ static void units_grow(void **state)
     assert_ok(outcome(put(persist, "key", unit)), &err);
     assert_int_equal(number("SELECT count(*) FROM entries"), 30);
     assert_int_equal(number("SELECT sum(length(payload)) FROM entries"), 300000);
-    assert_ok(stele_persist_close(persist, 1000, NULL, NULL, &err), &err);
+    assert_ok(stele_persist_close(persist, 60000, NULL, NULL, &err), &err);
     free(payload);
 }
 

@@ -180,7 +180,7 @@ static void appenders_leave_no_orphans(void **state)
         prolonged += writers[i].prolonged;
     }
     stele_sweep_stats stats = numbers_of(sweeper);
-    print_message("%llu expired, %llu events added, %llu of them followed, %llu renewals\n",
+    print_message("# %llu expired, %llu events added, %llu of them followed, %llu renewals\n",
                   (unsigned long long)stats.expired, (unsigned long long)appended,
                   (unsigned long long)stats.followed, (unsigned long long)prolonged);
     assert_true(stats.expired >= SESSIONS * 5 / 7);

@@ -120,8 +120,8 @@ static void a_watermark_keeps_it_linear(void **state)
     (void)state;
     int64_t control = visits_of_rows(remove_from_the_start);
     int64_t ours = visits_of_rows(remove_by_sweeper);
-    print_message("index entries read: %lld with watermark, %lld from the start\n", (long long)ours,
-                  (long long)control);
+    print_message("# index entries read: %lld with watermark, %lld from the start\n",
+                  (long long)ours, (long long)control);
     assert_true(control > 300000); /* 80 transactions, of 4000 dead rows on average */
     assert_true(ours < 4 * 8000);
 }

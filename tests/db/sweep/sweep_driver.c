@@ -44,7 +44,7 @@ int main(int argc, char **argv)
     (void)printf("{\"expired\": %" PRIu64 ", \"followed\": %" PRIu64 ", \"batches\": %" PRIu64
                  ", \"failures\": %" PRIu64 ", \"elsewhere\": %" PRIu32 "}\n",
                  report.expired, report.followed, report.batches, stats.failures, report.elsewhere);
-    if (stele_sweeper_close(sweeper, 1000, &err) != STELE_OK)
+    if (stele_sweeper_close(sweeper, 60000, &err) != STELE_OK)
         return fail(&err);
     stele_db_close(db);
     return 0;

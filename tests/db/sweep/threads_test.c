@@ -184,7 +184,7 @@ static void eight_share_the_work(void **state)
     assert_int_equal(pthread_join(thread, NULL), 0);
     stele_conn_release(conn);
     expired += sweep_once(db, &options).expired; /* what was held or renewed in between */
-    print_message("%llu expired, %llu renewed, %u times another was at it\n",
+    print_message("# %llu expired, %llu renewed, %u times another was at it\n",
                   (unsigned long long)expired, (unsigned long long)renewed, elsewhere);
     assert_int_equal(expired + renewed, ROWS);
     assert_int_equal(number("SELECT count(*) FROM tickets WHERE text = 'living'"), 1000 + renewed);
