@@ -31,8 +31,7 @@ stele_in_ts stele__sessions_since(stele_in_ts given, int64_t ttl_ms)
 {
     if (given.tag != NULL || ttl_ms <= 0)
         return given;
-    int64_t most = INT64_MAX / 1000 - 1;
-    return stele_ts_after(stele_micros(-(ttl_ms < most ? ttl_ms : most) * 1000));
+    return stele_ts_after(stele_micros(-ttl_ms * 1000));
 }
 
 stele_in_i64_n stele__sessions_event_num(const stele_sessions *store, int32_t given)

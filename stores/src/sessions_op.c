@@ -86,8 +86,7 @@ stele_in_interval_n stele__sessions_ttl(int64_t ttl_ms)
 {
     if (ttl_ms <= 0)
         return stele_interval_n_null();
-    int64_t most = INT64_MAX / 1000 - 1;
-    return stele_interval_n_v(stele_micros((ttl_ms < most ? ttl_ms : most) * 1000));
+    return stele_interval_n_v(stele_micros(ttl_ms * 1000));
 }
 
 stele_in_interval stele__sessions_slack(const stele_sessions *store)

@@ -152,16 +152,23 @@ static void *copy_array(const void *from, size_t count, size_t size)
     return copy;
 }
 
+/* 0: never; at most a thousand years, for which the server has times before and after now. */
+static int64_t ttl_of(int64_t ttl_ms)
+{
+    const int64_t most = INT64_C(1000) * 365 * 24 * 3600 * 1000;
+    return ttl_ms <= 0 ? 0 : ttl_ms < most ? ttl_ms : most;
+}
+
 static stele_status fill(stele_sessions *store, const stele_sessions_options *options,
                          stele_error *err)
 {
     store->event_limit = options->event_limit != 0 ? options->event_limit : DEFAULT_EVENTS;
-    store->session_ttl_ms = options->session_ttl_ms > 0 ? options->session_ttl_ms : 0;
-    store->app_ttl_ms = options->app_ttl_ms > 0 ? options->app_ttl_ms : 0;
-    store->user_ttl_ms = options->user_ttl_ms > 0 ? options->user_ttl_ms : 0;
+    store->session_ttl_ms = ttl_of(options->session_ttl_ms);
+    store->app_ttl_ms = ttl_of(options->app_ttl_ms);
+    store->user_ttl_ms = ttl_of(options->user_ttl_ms);
     store->track_ttl_ms = store->session_ttl_ms;
     if (options->track_ttl_ms.tag == &stele_tag_value)
-        store->track_ttl_ms = options->track_ttl_ms.v > 0 ? options->track_ttl_ms.v : 0;
+        store->track_ttl_ms = ttl_of(options->track_ttl_ms.v);
     store->lazy_ttl = options->lazy_ttl;
     store->strict = options->strict;
     store->idempotent = options->idempotent_events;

@@ -1,4 +1,5 @@
 /* Appending events. */
+#define _GNU_SOURCE
 #include "store_lab.h"
 
 static stele_status append(const char *session_id, const char *json, stele_session_appended *ret)
@@ -274,6 +275,75 @@ static void test_ttl_exact_and_lazy(void **state)
     }
 }
 
+/* Updates of the table of sessions under a prefix, which nobody else uses; the kind is a column's. */
+static int64_t updates(const char *prefix, const char *kind)
+{
+    return number("SELECT %s FROM pg_stat_user_tables WHERE relname = '%s_session_states'", kind,
+                  prefix);
+}
+
+static int64_t hot_updates(const char *prefix, bool lazy)
+{
+    enum { COUNT = 200 };
+    stele_sessions_options options = world_options();
+    options.async_persist = false;
+    options.prefix = prefix;
+    options.session_ttl_ms = 3600 * 1000;
+    options.lazy_ttl = lazy;
+    stele_sessions *s = open_store(&options);
+    stele_session_key key = key_of("s");
+    assert_ok(stele_sessions_create(s, &key, NULL, 0, NULL, &err));
+    for (int i = 0; i < COUNT; i++) {
+        const char *json = event_json("e", "user", "x");
+        assert_ok(stele_sessions_append(s, &key, stele_s(json), NULL, &err));
+    }
+    close_store(s); /* its connections count what they did at the latest when they end */
+    char *counted = NULL;
+    assert_true(asprintf(&counted,
+                         "SELECT n_tup_upd >= %d FROM pg_stat_user_tables WHERE relname ="
+                         " '%s_session_states'",
+                         COUNT, prefix) > 0);
+    assert_true(wait_until(counted));
+    free(counted);
+    assert_int_equal(updates(prefix, "n_tup_upd"), COUNT);
+    return updates(prefix, "n_tup_hot_upd");
+}
+
+static void test_lazy_ttl_keeps_updates_hot(void **state)
+{
+    (void)state;
+    assert_int_equal(hot_updates("exact", false), 0); /* expires_at has an index */
+    assert_true(hot_updates("lazy", true) > 100);
+}
+
+/* More than the server has years for. */
+static void test_ttl_without_end(void **state)
+{
+    (void)state;
+    stele_session_key key = key_of("s");
+    stele_sessions_options options = world_options();
+    options.session_ttl_ms = INT64_MAX;
+    options.track_ttl_ms = stele_i64_v(INT64_MAX);
+    options.app_ttl_ms = INT64_MAX;
+    options.async_persist = false;
+    stele_session_value values[] = {value_of("a", "1")};
+    for (int lazy = 0; lazy < 2; lazy++) {
+        options.lazy_ttl = lazy == 1;
+        stele_sessions *s = open_store(&options);
+        STELE_AUTO(stele_session) session = NULL;
+        assert_ok(stele_sessions_get_or_create(s, &key, NULL, 0, NULL, &session, NULL, &err));
+        assert_ok(
+            stele_sessions_append(s, &key, stele_s(event_json("e", "user", "x")), NULL, &err));
+        assert_ok(stele_sessions_append_track(s, &key, text_of("t"), text_of("1"),
+                                              (stele_opt_ts){0}, NULL, &err));
+        assert_ok(stele_sessions_update_app_state(s, text_of("desk"), values, 1, &err));
+        STELE_AUTO(stele_session) again = NULL;
+        assert_ok(stele_sessions_get(s, &key, NULL, &again, &err));
+        assert_int_equal(again->event_count, lazy + 1);
+        close_store(s);
+    }
+}
+
 static void test_idempotent_events(void **state)
 {
     (void)state;
@@ -389,6 +459,8 @@ int main(void)
         STORED(test_what_is_no_event),
         STORED(test_built_event),
         STORED(test_ttl_exact_and_lazy),
+        STORED(test_lazy_ttl_keeps_updates_hot),
+        STORED(test_ttl_without_end),
         STORED(test_idempotent_events),
         STORED(test_a_duplicate_changes_no_state),
         STORED(test_strict_mode),
