@@ -6,10 +6,17 @@ enum { LANES = 10, WAITING = 10000, BATCH = 500, LINGER_US = 0 };
 
 /* ---- opening and closing --------------------------------------------------------------------- */
 
+/* Called again and again until all have ended: a request may come before its statement. */
 static void hurry(void *user)
 {
-    stele_sessions *store = user;
-    atomic_store(&store->queue->closing, true);
+    stele__queue *queue = ((stele_sessions *)user)->queue;
+    atomic_store(&queue->closing, true);
+    (void)pthread_mutex_lock(&queue->calling);
+    for (const stele__queue_call *call = queue->calls; call != NULL; call = call->next) {
+        stele_status st = stele_conn_cancel(call->conn, NULL);
+        (void)st; /* then it ends by its own deadline */
+    }
+    (void)pthread_mutex_unlock(&queue->calling);
 }
 
 stele_status stele__queue_open(stele_sessions *store, uint32_t lanes, stele_error *err)
@@ -24,6 +31,7 @@ stele_status stele__queue_open(stele_sessions *store, uint32_t lanes, stele_erro
     memset(queue, 0, sizeof *queue);
     queue->end = &queue->failures;
     (void)pthread_mutex_init(&queue->lock, NULL);
+    (void)pthread_mutex_init(&queue->calling, NULL);
     store->queue = queue;
     options.lanes = lanes > 0 ? lanes : LANES;
     options.max_items = WAITING;
@@ -36,6 +44,7 @@ stele_status stele__queue_open(stele_sessions *store, uint32_t lanes, stele_erro
     options.user = store;
     st = stele_lanes_open(&options, &queue->lanes, err);
     if (st != STELE_OK) {
+        (void)pthread_mutex_destroy(&queue->calling);
         (void)pthread_mutex_destroy(&queue->lock);
         stele_free(queue);
         stele__seen_free(store);
@@ -79,6 +88,7 @@ void stele__queue_free(stele_sessions *store)
         queue->failures = failure->next;
         stele_free(failure);
     }
+    (void)pthread_mutex_destroy(&queue->calling);
     (void)pthread_mutex_destroy(&queue->lock);
     stele_free(queue);
     stele__seen_free(store);

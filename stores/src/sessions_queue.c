@@ -8,6 +8,9 @@
 
 enum { RETRY_MS = 30000, FIRST_PAUSE_MS = 10, LONGEST_PAUSE_MS = 1000 };
 
+/* Who waits for a connection looks that often whether the store is being closed. */
+enum { ACQUIRE_MS = 5000 };
+
 /* ---- one statement --------------------------------------------------------------------------- */
 
 static stele_str_array texts(const stele_str *items, size_t count)
@@ -99,9 +102,14 @@ void stele__queue_fail(stele_sessions *store, const stele__queued *item, const s
     (void)pthread_mutex_unlock(&queue->lock);
 }
 
+/* Who waits must not take a deadline of ours for its own, and ask again: it was told, then. */
 static void fail_all(stele_sessions *store, stele__queued *const *items, size_t count,
-                     const stele_error *why)
+                     stele_error *why)
 {
+    if (why->outcome_unknown)
+        why->status = STELE_E_UNKNOWN;
+    else if (why->status == STELE_E_TIMEOUT)
+        why->status = STELE_E_CONNECT; /* nothing else is waited for before anything is sent */
     for (size_t i = 0; i < count; i++)
         stele__queue_fail(store, items[i], why);
 }
@@ -177,22 +185,52 @@ static verdict judge(stele_status st, bool repeatable, const stele_error *why)
     }
 }
 
+/* From here on closing may cancel the call. */
+static void begin_call(stele__queue *queue, stele__queue_call *call)
+{
+    (void)pthread_mutex_lock(&queue->calling);
+    call->next = queue->calls;
+    queue->calls = call;
+    (void)pthread_mutex_unlock(&queue->calling);
+}
+
+/* From here on it does not, whoever has the connection next. */
+static void end_call(stele__queue *queue, const stele__queue_call *call)
+{
+    (void)pthread_mutex_lock(&queue->calling);
+    stele__queue_call **at = &queue->calls;
+    while (*at != call)
+        at = &(*at)->next;
+    *at = call->next;
+    (void)pthread_mutex_unlock(&queue->calling);
+}
+
+static stele_status call_group(stele_sessions *store, const stele__group *group,
+                               sessions_append_group_rows **ret_rows, stele_error *err)
+{
+    stele__queue_call call = {0};
+    stele_status st =
+        stele_db_acquire_at(store->db, ACQUIRE_MS, __FILE__, __LINE__, &call.conn, err);
+    if (st != STELE_OK)
+        return st;
+    begin_call(store->queue, &call);
+    st = run_group(store, call.conn, group, ret_rows, err);
+    end_call(store->queue, &call);
+    (void)atomic_fetch_add(&store->operations, 1);
+    (void)atomic_fetch_add(&store->round_trips, stele_conn_round_trips(call.conn));
+    stele_conn_release(call.conn);
+    return st;
+}
+
 /* Stores the first of them once. What it answers is told by the caller, but for single sessions. */
 static verdict try_once(stele_sessions *store, stele__queued *const *items, size_t count,
                         size_t *ret_taken, stele_error *err)
 {
     stele__group group;
-    stele_conn *conn = NULL;
     sessions_append_group_rows *rows = NULL;
     stele_status st = stele__group_init(&group, items, count, err);
     if (st == STELE_OK)
-        st = stele_db_acquire(store->db, &conn, err);
-    if (st == STELE_OK) {
-        st = run_group(store, conn, &group, &rows, err);
-        (void)atomic_fetch_add(&store->operations, 1);
-        (void)atomic_fetch_add(&store->round_trips, stele_conn_round_trips(conn));
-        stele_conn_release(conn);
-    }
+        st = call_group(store, &group, &rows, err);
     *ret_taken = group.taken;
     if (st == STELE_OK) {
         learn(store, &group, rows);

@@ -28,11 +28,19 @@ typedef struct stele__queue_failure {
     char lane_key[];
 } stele__queue_failure;
 
+/* A statement under way; it lives on the stack of who runs it. */
+typedef struct stele__queue_call {
+    stele_conn *conn;
+    struct stele__queue_call *next;
+} stele__queue_call;
+
 struct stele__queue {
     stele_lanes *lanes;
     atomic_uint_fast64_t last_receipt;
     atomic_uint_fast64_t waiting;   /* queued, and neither stored nor failed */
     atomic_bool closing;            /* nothing is tried again */
+    pthread_mutex_t calling;        /* of `calls`, and held while one of them is canceled */
+    stele__queue_call *calls;       /* statements under way */
     pthread_mutex_t lock;           /* of all below */
     stele__queue_failure *failures; /* oldest first */
     stele__queue_failure **end;     /* where the next one goes */

@@ -1,5 +1,7 @@
 /* Appends that return before they are stored. */
+#define _GNU_SOURCE
 #include <pthread.h>
+#include <time.h>
 
 #include "store_lab.h"
 
@@ -428,6 +430,112 @@ static void test_closing_without_time(void **state)
     close_store(open_store(&options)); /* makes the table again */
 }
 
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Holds a table against writers until it is let go. */
+static stele_conn *hold_table(stele_db *db, const char *name)
+{
+    char sql[128];
+    stele_conn *conn = NULL;
+    assert_ok(stele_db_acquire(db, &conn, &err));
+    assert_ok(stele_tx_begin(conn, NULL, &err));
+    snprintf(sql, sizeof sql, "LOCK TABLE %s IN EXCLUSIVE MODE", name);
+    assert_ok(stele_conn_exec(conn, sql, NULL, 0, NULL, &err));
+    return conn;
+}
+
+/* A deadline that comes first: what is not known to be durable is counted and told, and nothing else. */
+static void test_closing_by_a_deadline(void **state)
+{
+    (void)state;
+    told t = {0};
+    uint64_t lost = 0;
+    stele_session_key key = key_of("s");
+    stele_sessions_options options = world_options();
+    options.async_persist = true;
+    options.call_timeout_ms = 3 * SOON_MS; /* how long it would wait of itself */
+    options.on_error = note;
+    options.on_error_user = &t;
+    stele_sessions *s = open_store(&options);
+    create_session("s");
+    for (int i = 0; i < 7; i++)
+        assert_ok(append(s, "s", event_json("stored", "user", "x"), NULL));
+    assert_ok(stele_sessions_flush(s, &key, 20000, &err));
+    stele_conn *held = hold_table(stele_sessions_db(store), answer("SELECT '{session_states}'"));
+    for (int i = 0; i < 50; i++)
+        assert_ok(append(s, "s", event_json("queued", "user", "x"), NULL));
+    assert_status(stele_sessions_flush(s, &key, 50, &err), STELE_E_TIMEOUT);
+    int64_t begun = now_ms();
+    assert_status(stele_sessions_shutdown(s, 200, &lost, &err), STELE_E_TIMEOUT);
+    assert_true(now_ms() - begun < SOON_MS);
+    assert_int_equal(lost, 50);
+    assert_int_equal(t.count, 50);
+    assert_string_equal(t.session_id, "s");
+    assert_status(append(s, "s", event_json("late", "user", "x"), NULL), STELE_E_CLOSED);
+    assert_status(stele_sessions_flush(s, &key, 0, &err), STELE_E_CLOSED);
+    assert_ok(stele_tx_rollback(held, &err));
+    stele_conn_release(held);
+    assert_int_equal(number("SELECT count(*) FROM {session_events}"), 7);
+    (void)stele_sessions_close(s, 0, NULL, &err);
+}
+
+/* A statement that ends by its deadline may have been stored: whoever asks is told just that. */
+static void test_unknown_outcomes_are_told(void **state)
+{
+    (void)state;
+    told t = {0};
+    stele_session_appended appended = {0};
+    stele_session_key key = key_of("s");
+    stele_sessions_options options = world_options();
+    options.async_persist = true;
+    options.call_timeout_ms = 1000;
+    options.on_error = note;
+    options.on_error_user = &t;
+    stele_sessions *s = open_store(&options);
+    create_session("s");
+    stele_conn *held = hold_table(stele_sessions_db(store), answer("SELECT '{session_states}'"));
+    assert_ok(append(s, "s", event_json("e", "user", "x"), &appended));
+    assert_status(stele_sessions_wait(s, &key, appended.receipt, 60000, &err), STELE_E_UNKNOWN);
+    assert_true(err.outcome_unknown);
+    assert_int_equal(t.status, STELE_E_UNKNOWN);
+    assert_ok(stele_tx_rollback(held, &err));
+    stele_conn_release(held);
+    close_store(s);
+}
+
+/* Nor is the time for which no connection came taken for that of the caller. */
+static void test_no_connection_is_told(void **state)
+{
+    (void)state;
+    uint64_t lost = 0;
+    stele_session_appended appended = {0};
+    stele_session_key key = key_of("s");
+    stele_conn *held = NULL;
+    told t = {0};
+    stele_sessions_options options = world_options();
+    options.async_persist = true;
+    options.pool.max_connections = 1;
+    options.on_error = note;
+    options.on_error_user = &t;
+    stele_sessions *s = open_store(&options);
+    create_session("s");
+    assert_ok(stele_db_acquire(stele_sessions_db(s), &held, &err));
+    assert_ok(append(s, "s", event_json("e", "user", "x"), &appended));
+    assert_status(stele_sessions_wait(s, &key, appended.receipt, 50, &err), STELE_E_TIMEOUT);
+    assert_status(stele_sessions_wait(s, &key, appended.receipt, 50, &err), STELE_E_TIMEOUT);
+    assert_status(stele_sessions_shutdown(s, 100, &lost, &err), STELE_E_TIMEOUT);
+    assert_int_equal(lost, 1);
+    assert_int_equal(t.status, STELE_E_CONNECT);
+    stele_conn_release(held);
+    assert_int_equal(number("SELECT count(*) FROM {session_events}"), 0);
+    (void)stele_sessions_close(s, 0, NULL, &err);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -444,6 +552,9 @@ int main(void)
         STORED(test_strict_ones_are_stored_at_once),
         STORED(test_closing),
         STORED(test_closing_without_time),
+        STORED(test_closing_by_a_deadline),
+        STORED(test_unknown_outcomes_are_told),
+        STORED(test_no_connection_is_told),
     };
     dbtest_require_server();
     return RUN_STORED(tests);
