@@ -35,6 +35,7 @@ from stele.verify_plan import Plans
 from stele.verify_session import Session
 from stele.verify_source import QuerySource
 
+_NO_SUCH_TABLE: Final = "42P01"
 _MISSED: Final = "but an outer join may find"
 _INTERVAL: Final = Type(Scalar.INTERVAL)
 
@@ -133,7 +134,15 @@ class _One:
             span = params[about[0]].span
         message = named(error.message)
         said = f"the server refuses {self.what}: {message}"
-        self.comparer.error("V002", span, message, said, named(error.hint))
+        hint = self._braces(error) or named(error.hint)
+        self.comparer.error("V002", span, message, said, hint)
+
+    def _braces(self, error: ServerError) -> str:
+        """What to write where a table of the schema is named without braces."""
+        unknown = re.search(r'"(\w+)"', error.message) if error.sqlstate == _NO_SUCH_TABLE else None
+        if unknown is None or (self.verifier.module.name, unknown[1]) not in self.verifier.tables:
+            return ""
+        return f"write {{{unknown[1]}}}, so that schema and prefix apply"
 
     # ---- results ----
 
