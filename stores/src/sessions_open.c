@@ -76,20 +76,15 @@ static stele_status join_extra(const stele_sessions_options *options, stele__sto
     return dsn->failed ? stele__store_no_memory(err) : STELE_OK;
 }
 
-/* The peer's defaults, where the options themselves say where the server is. */
+/* With the peer's defaults. Beside a connection string or an instance they say nothing. */
 static void fill_fields(const stele_sessions_options *options, stele_db_options *ret)
 {
-    bool fields = !given(options->dsn) && (given(options->host) || !given(options->instance));
-    ret->host = options->host;
-    ret->port = options->port;
-    ret->user = options->user;
-    ret->password = options->password;
-    ret->dbname = options->dbname;
-    ret->sslmode = options->sslmode;
-    if (!fields)
+    if (given(options->dsn) || (given(options->instance) && !given(options->host)))
         return;
     ret->host = given(options->host) ? options->host : "localhost";
     ret->port = given(options->port) ? options->port : "5432";
+    ret->user = options->user;
+    ret->password = options->password;
     ret->dbname = given(options->dbname) ? options->dbname : "trpc-agent-go-pgsession";
     ret->sslmode = given(options->sslmode) ? options->sslmode : "disable";
 }

@@ -75,6 +75,9 @@ static void test_dsn_priority(void **state)
     (void)state;
     stele_sessions_options options = world_options();
     options.host = "nowhere.invalid";
+    options.port = "1";
+    options.user = options.password = options.dbname = "nobody";
+    options.sslmode = "require";
     options.instance = "unknown";
     assert_ok(try_open(&options));
     /* A host before an instance; it is not to be found. */
@@ -95,6 +98,9 @@ static void test_instance(void **state)
     options.dsn = NULL;
     options.registry = registry;
     options.instance = "mine";
+    assert_ok(try_open(&options));
+    options.port = "1"; /* companions of a host that is not given */
+    options.dbname = "nothing";
     assert_ok(try_open(&options));
     options.instance = "other";
     assert_status(try_open(&options), STELE_E_INPUT);
@@ -174,7 +180,9 @@ static void test_default_connection(void **state)
     options.dbname = part_of(parts, "dbname");
     if (options.password == NULL)
         options.password = "one that the peer's 'quotes\\ would = break";
+    options.extra = "application_name=extra_of_store";
     assert_ok(try_open(&options));
+    options.extra = NULL;
     options.dbname = NULL;
     assert_true(try_open(&options) < STELE_OK);
     assert_said("\"trpc-agent-go-pgsession\" does not exist");

@@ -105,9 +105,9 @@ typedef enum stele_summary_workers {
 typedef struct stele_sessions_options {
     size_t size; /* sizeof(stele_sessions_options); set by STELE_SESSIONS_OPTIONS_INIT */
 
-    /* Where the database is: `db`, else dsn, else host and its companions, else a named instance. Of
-     * the companions, `port` has the default 5432, `dbname` "trpc-agent-go-pgsession", `sslmode`
-     * "disable", and `host` "localhost" if any of them is given. */
+    /* Where the database is: `db`, else dsn, else host and its companions, else a named instance, else
+     * the companions' defaults: `host` "localhost", `port` 5432, `dbname` "trpc-agent-go-pgsession",
+     * `sslmode` "disable". What is passed over says nothing, also where the other leaves it open. */
     stele_db *db; /* an existing handle; kept by a reference of the store's own. Its sessions should
                      have READ COMMITTED by default, as the store's own do: above that, writers of one
                      session answer STELE_E_SERIALIZATION */
