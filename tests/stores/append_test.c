@@ -369,7 +369,39 @@ static void test_idempotent_events(void **state)
     assert_int_equal(first.created_at, second.created_at);
     assert_int_equal(after.duplicates, 1);
     assert_int_equal(number("SELECT count(*) FROM {session_events}"), 1);
+    /* However the id is written; and of each session alone. */
+    stele_session_key other = key_of("other");
+    create_session("other");
+    json = event_json("\\u0065\\u002d1", "user", "hello");
+    assert_ok(stele_sessions_append(once, &key, stele_s(json), &second, &err));
+    assert_true(second.duplicate && second.row_id == first.row_id);
+    assert_ok(stele_sessions_append(once, &other, stele_s(json), &second, &err));
+    assert_false(second.duplicate);
     close_store(once);
+}
+
+/* The index makes it fast, not right. */
+static void test_idempotent_events_without_the_index(void **state)
+{
+    (void)state;
+    stele_sessions_options options = world_options();
+    options.idempotent_events = true;
+    options.skip_init = true;
+    peer("DROP INDEX IF EXISTS %s",
+         answer("SELECT coalesce(min(i.oid::regclass::text), 'none') FROM pg_class i"
+                " WHERE relname ~ 'session_events_event_id$'"));
+    assert_int_equal(number("SELECT count(*) FROM pg_class WHERE relname ~"
+                            " 'session_events_event_id$'"),
+                     0);
+    stele_sessions *once = open_store(&options);
+    stele_session_key key = key_of("s");
+    create_session("s");
+    for (int i = 0; i < 6; i++) {
+        const char *json = event_json(i % 2 == 0 ? "even" : "odd", "user", "hello");
+        assert_ok(stele_sessions_append(once, &key, stele_s(json), NULL, &err));
+    }
+    close_store(once);
+    assert_int_equal(number("SELECT count(*) FROM {session_events}"), 2);
 }
 
 /* A retry changes nothing: what was set since stays, with appends at once and with queued ones. */
@@ -462,6 +494,7 @@ int main(void)
         STORED(test_lazy_ttl_keeps_updates_hot),
         STORED(test_ttl_without_end),
         STORED(test_idempotent_events),
+        STORED(test_idempotent_events_without_the_index),
         STORED(test_a_duplicate_changes_no_state),
         STORED(test_strict_mode),
     };

@@ -224,6 +224,75 @@ static void test_merge_state(void **state)
         assert_true(strcmp(session->state[i - 1].key.data, session->state[i].key.data) < 0);
 }
 
+/* ---- expired, and still there ------------------------------------------------------------------ */
+
+static void expire(void)
+{
+    peer("UPDATE {session_states} SET expires_at = (now() AT TIME ZONE 'UTC') - interval '1 ms'");
+}
+
+static stele_status write_as(int way, const stele_session_key *key)
+{
+    static const char partial[] = "{\"is_partial\": true, \"stateDelta\": {\"p\": \"MQ==\"}}";
+    stele_session_value values[] = {value_of("a", "1")};
+    stele_status st = STELE_OK;
+    if (way == 0)
+        return stele_sessions_update_state(store, key, values, 1, NULL, 0, &err);
+    if (way == 1)
+        return stele_sessions_append_track(store, key, text_of("t"), text_of("1"),
+                                           (stele_opt_ts){0}, NULL, &err);
+    if (way == 2)
+        return stele_sessions_truncate_after(store, key, text_of("e"), false, NULL, &err);
+    st = stele_sessions_append(store, key, stele_s(partial), NULL, &err);
+    flush_store();
+    return st;
+}
+
+/* No read shows it, reading its track apart; whatever writes to it brings it back with what it has. */
+static void test_expired_but_present(void **state)
+{
+    (void)state;
+    stele_session_key key = key_of("s");
+    stele_session_user user = user_of("u-1");
+    for (int way = 0; way < 4; way++) {
+        stele_session *gone = NULL;
+        stele_session_events *around = NULL;
+        char *text = NULL;
+        assert_int_equal(clean_store(NULL), 0);
+        create_session("s");
+        append_text("s", "e", "user", "hello");
+        assert_ok(stele_sessions_append_track(store, &key, text_of("t"), text_of("0"),
+                                              (stele_opt_ts){0}, NULL, &err));
+        flush_store();
+        peer("INSERT INTO {session_summaries} (app_name, user_id, session_id, summary, updated_at)"
+             " VALUES ('desk', 'u-1', 's', '{\"summary\": \"x\"}', now() AT TIME ZONE 'UTC')");
+        expire();
+        assert_status(stele_sessions_get(store, &key, NULL, &gone, &err), STELE_E_NOT_FOUND);
+        assert_status(
+            stele_sessions_window(store, &key, text_of("e"), 1, 1, NULL, 0, &around, NULL, &err),
+            STELE_E_NOT_FOUND);
+        assert_status(stele_sessions_get_summary_text(store, &key, "", &text, &err),
+                      STELE_E_NOT_FOUND);
+        assert_status(stele_sessions_restore(store, &key, &err), STELE_E_UNIQUE);
+        STELE_AUTO(stele_session_list) list = NULL;
+        assert_ok(stele_sessions_list(store, &user, NULL, &list, &err));
+        assert_int_equal(list->count, 0);
+        STELE_AUTO(stele_session_events) track = NULL;
+        assert_ok(stele_sessions_get_track(store, &key, text_of("t"), (stele_opt_ts){0}, 0, &track,
+                                           &err));
+        assert_int_equal(track->count, 1);
+        assert_ok(write_as(way, &key));
+        STELE_AUTO(stele_session) back = get_session("s", NULL);
+        assert_string_equal(EVENT_IDS(back), "e");
+        assert_int_equal(back->tracks[0].event_count, way == 1 ? 2 : 1);
+        assert_int_equal(back->summary_count, 1);
+        expire();
+        assert_ok(stele_sessions_delete(store, &key, &err));
+        assert_int_equal(number("SELECT count(*) FROM {session_events} WHERE deleted_at IS NULL"),
+                         0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +301,7 @@ int main(void)
         STORED(test_ttl_of_app_and_user_state),   STORED(test_disallow_prefixed_keys),
         STORED(test_copies_values_and_keeps_nil), STORED(test_session_not_found),
         STORED(test_unmarshal_nil_state),         STORED(test_merge_state),
+        STORED(test_expired_but_present),
     };
     dbtest_require_server();
     return RUN_STORED(tests);
