@@ -171,6 +171,7 @@ static void an_append_brings_its_job_in_one_round_trip(void **state)
     stele_sessions_options options = durable();
     stele_sessions_stats before, after;
     options.summary_on_append = true;
+    options.async_persist = false; /* see jobs_do_not_ride_with_queued_appends() */
     stele_sessions *store = open_with(&options);
     stele_session_key key = new_session("s");
     assert_ok(append_event(store, &key, "e1", "desk"));
@@ -191,6 +192,7 @@ static void an_append_that_fails_brings_none(void **state)
     (void)state;
     stele_sessions_options options = durable();
     options.summary_on_append = true;
+    options.async_persist = false;
     stele_sessions *store = open_with(&options);
     stele_session_key key = new_session("s");
     const char *bad = "{\"id\": \"e1\", \"choices\": [{\"message\": {\"content\": \"\\u0000\"}}]}";

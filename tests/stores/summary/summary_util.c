@@ -148,7 +148,7 @@ void fake_wait_calls(int count)
 static bool world_is(const char *name)
 {
     const char *world = getenv("STELE_WORLD");
-    return world != NULL && strcmp(world, name) == 0;
+    return world != NULL && strstr(world, name) != NULL;
 }
 
 stele_sessions_options with_fake(void)
@@ -162,6 +162,7 @@ stele_sessions_options with_fake(void)
     }
     if (world_is("hard"))
         options.soft_delete = STELE_OFF;
+    options.async_persist = world_is("async");
     return options;
 }
 

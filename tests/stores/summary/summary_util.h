@@ -1,7 +1,7 @@
 /*
  * What the tests of summaries share: a database with sessions in it, written as a peer does, and a
- * summarizer that can be watched, held and told what to answer. STELE_WORLD is "named" for tables with a
- * schema and a prefix, "hard" for a store that deletes for good.
+ * summarizer that can be watched, held and told what to answer. STELE_WORLD has "named" in it for tables
+ * with a schema and a prefix, "hard" for a store that deletes for good, "async" for queued appends.
  */
 #ifndef STELE_TESTS_SUMMARY_UTIL_H
 #define STELE_TESTS_SUMMARY_UTIL_H
