@@ -2,7 +2,7 @@
  * Everything the server can refuse: the status, the place it names, and what to do about it. Each case
  * runs with and without a stele_error; a success leaves the caller's untouched.
  */
-#include "things.h"
+#include "one.h"
 
 static const char *const mood_labels[] = {"calm", "wild"};
 static const stele_gen_enum mood = {"mood", mood_labels, 2};
@@ -83,26 +83,6 @@ static const char schema_sql[] =
     " WHERE (low IS NOT NULL),"
     " CHECK (note <> 'cast' OR note::int > 0));"
     "INSERT INTO rich (id, name, code, low, high) VALUES (1, 'one', 'abc', 1, 10);";
-
-static stele_db *db;
-static stele_conn *conn;
-
-static int open_one(void **state)
-{
-    (void)state;
-    create_things();
-    db = open_db("errors", 3);
-    conn = acquire(db);
-    return 0;
-}
-
-static int close_one(void **state)
-{
-    (void)state;
-    stele_conn_release(conn);
-    stele_db_close(db);
-    return 0;
-}
 
 #define NAME .name = {&stele_tag_value, {"x", 1}}
 #define TEXT(s)                                                                                    \
@@ -204,16 +184,15 @@ static const struct refusal {
      "division by zero"},
 };
 
-static stele_status insert_rich(const rich_input *input, stele_error *err)
+static stele_status insert_rich(const rich_input *input, stele_error *reterr)
 {
     const void *args[] = {input};
-    return stele_gen_exec(conn, &rich_insert, args, 0, true, NULL, err);
+    return stele_gen_exec(conn, &rich_insert, args, 0, true, NULL, reterr);
 }
 
 static void refusals_name_their_place(void **state)
 {
     (void)state;
-    stele_error err;
     dbtest_exec(dsn, schema_sql);
     for (size_t i = 0; i < 2 * (sizeof refusals / sizeof refusals[0]); i++) {
         const struct refusal *r = &refusals[i / 2]; /* twice: unnamed, then prepared */
@@ -234,7 +213,6 @@ static void refusals_name_their_place(void **state)
 static void success_leaves_the_error_alone(void **state)
 {
     (void)state;
-    stele_error err;
     stele_error before;
     memset(&err, 0x5a, sizeof err);
     before = err;
@@ -257,7 +235,6 @@ static void success_leaves_the_error_alone(void **state)
 static void missing_objects_and_rights(void **state)
 {
     (void)state;
-    stele_error err;
     dbtest_exec(dsn, "DROP TABLE things");
     assert_int_equal(find_thing(conn, 1, &err), STELE_E_SCHEMA);
     assert_string_equal(err.table, "things");
@@ -282,7 +259,6 @@ static void missing_objects_and_rights(void **state)
 static void surprising_rows(void **state)
 {
     (void)state;
-    stele_error err;
     thing_row *row;
     dbtest_exec(dsn, "ALTER TABLE things ALTER name DROP NOT NULL; "
                      "INSERT INTO things (id, name) VALUES (1, NULL)");
@@ -310,7 +286,6 @@ static void surprising_rows(void **state)
 static void a_read_only_server_is_told(void **state)
 {
     (void)state;
-    stele_error err;
     run_sql(conn, "SET default_transaction_read_only = on");
     assert_int_equal(insert_thing(conn, 1, "x", &err), STELE_E_READ_ONLY);
     assert_string_equal(err.table, "things");
@@ -336,7 +311,6 @@ static void statuses_by_sqlstate(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char sql[96];
-        stele_error err;
         snprintf(sql, sizeof sql, "DO $$ BEGIN RAISE SQLSTATE '%s'; END $$", cases[i].sqlstate);
         assert_int_equal(stele_conn_exec(conn, sql, NULL, 0, NULL, &err), cases[i].status);
         assert_string_equal(err.sqlstate, cases[i].sqlstate);

@@ -40,6 +40,16 @@ stele_db_options options_for(const char *name, uint32_t max_connections)
     return options;
 }
 
+stele_db_options options_of(const char *name, uint32_t max_connections, const stele_module *module)
+{
+    static const stele_module *list[1];
+    stele_db_options options = options_for(name, max_connections);
+    list[0] = module;
+    options.modules = list;
+    options.module_count = 1;
+    return options;
+}
+
 stele_db *open_with(const stele_db_options *options)
 {
     stele_db *db = NULL;

@@ -37,6 +37,9 @@ void fail_with(const char *file, int line, const stele_error *err);
 /* Options for `dsn` with an application_name of its own, so that its server side can be counted. */
 stele_db_options options_for(const char *name, uint32_t max_connections);
 
+/* The same for a handle that knows a module; the next call takes its list over. */
+stele_db_options options_of(const char *name, uint32_t max_connections, const stele_module *module);
+
 stele_db *open_with(const stele_db_options *options);
 
 /* Options and handle in one. */

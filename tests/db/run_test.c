@@ -6,28 +6,7 @@
 #include <limits.h>
 #include <sys/mman.h>
 
-#include "things.h"
-
-static stele_db *db;
-static stele_conn *conn;
-static stele_error err;
-
-static int open_one(void **state)
-{
-    (void)state;
-    create_things();
-    db = open_db("run", 3);
-    conn = acquire(db);
-    return 0;
-}
-
-static int close_one(void **state)
-{
-    (void)state;
-    stele_conn_release(conn);
-    stele_db_close(db);
-    return 0;
-}
+#include "one.h"
 
 /* ---- inputs ---- */
 

@@ -4,28 +4,7 @@
 #include <libpq-fe.h>
 
 #include "conn_internal.h"
-#include "things.h"
-
-static stele_db *db;
-static stele_conn *conn;
-static stele_error err;
-
-static int open_one(void **state)
-{
-    (void)state;
-    create_things();
-    db = open_db("tx", 4);
-    conn = acquire(db);
-    return 0;
-}
-
-static int close_one(void **state)
-{
-    (void)state;
-    stele_conn_release(conn);
-    stele_db_close(db);
-    return 0;
-}
+#include "one.h"
 
 /* ---- cost ---- */
 

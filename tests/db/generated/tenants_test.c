@@ -186,11 +186,8 @@ static void a_pinned_module_stays_where_it_is(void **state)
 static void names_that_are_too_long_are_refused_whole(void **state)
 {
     (void)state;
-    const stele_module *modules[] = {&sessions_module};
-    stele_db_options options = options_for("long", 2);
+    stele_db_options options = options_of("long", 2, &sessions_module);
     stele_db *long_db = NULL;
-    options.modules = modules;
-    options.module_count = 1;
     options.names = (stele_names){.schema = "a_schema_of_20_bytes", .prefix = "a_prefix_"};
     assert_int_equal(stele_db_open(&options, &long_db, &err), STELE_E_NAME);
     assert_contains(err.message, "idx_a_schema_of_20_bytes_a_prefix_session_");

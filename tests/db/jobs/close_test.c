@@ -143,16 +143,13 @@ static void a_statement_that_hangs_is_canceled(void **state)
 static void a_silent_network_does_not_hold_up_closing(void **state)
 {
     (void)state;
-    const stele_module *modules[] = {&work_module};
     stele_job_kind kind;
     stele_jobs_options options = quick(&kind, leave_effect, NULL);
     stele_jobs *jobs = NULL;
     options.lease_ms = 3600000; /* its renewal may take ten minutes */
     relay_start(dsn);
-    stele_db_options db_options = options_for("silent", 4);
+    stele_db_options db_options = options_of("silent", 4, &work_module);
     db_options.dsn = relay_dsn();
-    db_options.modules = modules;
-    db_options.module_count = 1;
     db_options.call_timeout_ms = 600000;
     stele_db *silent = open_with(&db_options);
     STELE_AUTO(stele_conn) holder = acquire(db);

@@ -7,11 +7,8 @@ stele_error err;
 
 int setup_work(void **state)
 {
-    const stele_module *modules[] = {&work_module};
     (void)setup_database(state);
-    stele_db_options options = options_for("working", 20);
-    options.modules = modules;
-    options.module_count = 1;
+    stele_db_options options = options_of("working", 20, &work_module);
     db = open_with(&options);
     stele_ensure_options ensure = STELE_ENSURE_OPTIONS_INIT;
     assert_ok(stele_db_ensure(db, &work_module, &ensure, &err), &err);

@@ -50,11 +50,8 @@ static int64_t blocks_of_a_whole_walk(void)
 
 static stele_job_stats work_off(const stele_jobs_options *options)
 {
-    const stele_module *modules[] = {&work_module};
     stele_jobs *jobs = NULL;
-    stele_db_options db_options = options_for("counted", 4);
-    db_options.modules = modules;
-    db_options.module_count = 1;
+    stele_db_options db_options = options_of("counted", 4, &work_module);
     stele_db *counted = open_with(&db_options);
     assert_ok(stele_jobs_open(counted, &errands_jobs, options, &jobs, &err), &err);
     for (int i = 0; i < 12 && numbers_of(jobs).done < JOBS; i++)

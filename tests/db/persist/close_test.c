@@ -192,11 +192,8 @@ static void what_hangs_is_canceled_and_comes_back(void **state)
 
 static stele_db *open_patient(const char *where)
 {
-    static const stele_module *modules[] = {&ledger_module};
-    stele_db_options options = options_for("patient", 4);
+    stele_db_options options = options_of("patient", 4, &ledger_module);
     options.dsn = where;
-    options.modules = modules;
-    options.module_count = 1;
     options.call_timeout_ms = PATIENCE_MS;
     return open_with(&options);
 }
@@ -272,10 +269,7 @@ static void it_closes_while_it_tries_again(void **state)
 {
     (void)state;
     kept k = {.count = 0};
-    stele_db_options one = options_for("one only", 1);
-    const stele_module *modules[] = {&ledger_module};
-    one.modules = modules;
-    one.module_count = 1;
+    stele_db_options one = options_of("one only", 1, &ledger_module);
     stele_db *narrow = open_with(&one);
     stele_persist_options options = gathering(1);
     stele_conn *conn = acquire(narrow); /* the only one */

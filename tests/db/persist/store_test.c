@@ -383,10 +383,7 @@ static void what_is_missing_fails_and_comes_back(void **state)
 static void it_waits_for_a_connection(void **state)
 {
     (void)state;
-    stele_db_options one = options_for("one only", 1);
-    const stele_module *modules[] = {&ledger_module};
-    one.modules = modules;
-    one.module_count = 1;
+    stele_db_options one = options_of("one only", 1, &ledger_module);
     stele_db *narrow = open_with(&one);
     stele_persist_options options = gathering(1);
     options.retry_ms = 1;

@@ -113,15 +113,12 @@ static void what_hangs_is_canceled(void **state)
 static void a_silent_network_does_not_hold_up_closing(void **state)
 {
     (void)state;
-    const stele_module *modules[] = {&chores_module};
     stele_sweeper_options options = by_hand();
     options.lock_timeout_ms = 60000;
     options.statement_timeout_ms = 60000;
     relay_start(dsn);
-    stele_db_options db_options = options_for("silent", 2);
+    stele_db_options db_options = options_of("silent", 2, &chores_module);
     db_options.dsn = relay_dsn();
-    db_options.modules = modules;
-    db_options.module_count = 1;
     db_options.call_timeout_ms = 120000;
     stele_db *silent = open_with(&db_options);
     stele_conn *holder = acquire(db);
@@ -171,12 +168,9 @@ static void a_child_has_no_sweeper(void **state)
 static void it_has_a_handle_of_its_own(void **state)
 {
     (void)state;
-    const stele_module *modules[] = {&chores_module};
     stele_sweeper_options options = by_hand();
     stele_sweep_report report = {0};
-    stele_db_options db_options = options_for("brief", 2);
-    db_options.modules = modules;
-    db_options.module_count = 1;
+    stele_db_options db_options = options_of("brief", 2, &chores_module);
     stele_db *brief = open_with(&db_options);
     stele_sweeper *sweeper = open_sweeper(brief, &options);
     stele_db_close(brief);

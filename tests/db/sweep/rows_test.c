@@ -196,15 +196,12 @@ static void a_role_without_rights_sweeps_what_it_may(void **state)
     (void)state;
     stele_sweeper_options options = telling();
     stele_sweep_report report = {0};
-    const stele_module *modules[] = {&chores_module};
     peer("DO $$ BEGIN CREATE ROLE sweep_poor; EXCEPTION WHEN duplicate_object THEN END $$;"
          "GRANT SELECT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO sweep_poor;"
          "REVOKE DELETE ON tickets FROM sweep_poor");
     add_tickets(10, 10);
     peer("INSERT INTO visits (room, guest, ends_at) VALUES ('north', 'a', now() - interval '1 s')");
-    stele_db_options db_options = options_for("poor", 3);
-    db_options.modules = modules;
-    db_options.module_count = 1;
+    stele_db_options db_options = options_of("poor", 3, &chores_module);
     db_options.on_lease = be_poor;
     stele_db *poor = open_with(&db_options);
     stele_sweeper *sweeper = open_sweeper(poor, &options);
