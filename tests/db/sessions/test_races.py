@@ -10,7 +10,6 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import pytest
@@ -264,6 +263,10 @@ def once_in_a_group(client: Client, name: str) -> str:
     return rows[0][1] or ""
 
 
+def once_alone(client: Client, name: str) -> str:
+    return append(client, name, event_id=name)
+
+
 @pytest.mark.parametrize("group", [False, True])
 def test_a_session_that_came_after_the_lock_is_none(crowd: Connect, group: bool) -> None:
     """There was no row to lock; in the one that came, another may be storing the same event."""
@@ -276,7 +279,7 @@ def test_a_session_that_came_after_the_lock_is_none(crowd: Connect, group: bool)
     assert append(one, "e", event_id="e") == "1"
     ((pid,),) = two.sql("SELECT pg_backend_pid()")
     with ThreadPoolExecutor(1) as threads:
-        work = once_in_a_group if group else partial(append, event_id="e")
+        work = once_in_a_group if group else once_alone
         second = threads.submit(work, two, "e")
         waits = f"SELECT count(*) FROM pg_locks WHERE pid = {pid} AND NOT granted"
         assert eventually(lambda: second.done() or number(watcher, waits) == 1)

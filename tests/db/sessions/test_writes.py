@@ -92,7 +92,7 @@ def told(client: Client, changed: list[Row]) -> str:
     if changed:
         return "1"
     why = client.run("can_be_changed", KEY)
-    return {(): "none", ("f",): "2", ("t",): "sound"}[why[0] if why else ()]
+    return {"f": "2", "t": "sound"}[why[0][0] or ""] if why else "none"
 
 
 def test_state_is_merged_and_keys_removed(client: Client) -> None:
@@ -225,12 +225,11 @@ def test_events_stand_in_the_order_in_which_they_came(client: Client) -> None:
     assert same == "t"
 
 
-def once(client: Client, name: str, **more: Value) -> str:
+def once(client: Client, name: str, session_id: Value = KEY["session_id"]) -> str:
     """Behind the lock of its session, in one transaction."""
-    args: dict[str, Value] = {**KEY, **more}
     client.sql("BEGIN")
-    client.run("lock_session", args)
-    found = append(client, name, event_id=name, **more)
+    client.run("lock_session", {**KEY, "session_id": session_id})
+    found = append(client, name, event_id=name, session_id=session_id)
     client.sql("COMMIT")
     return found
 
@@ -298,8 +297,8 @@ def test_a_group(client: Client) -> None:
     assert [row[:3] for row in rows] == [("1", "1", "1"), ("2", "0", "0"), ("3", "1", "1")]
     assert len(client.sql("SELECT FROM session_events")) == 6
     # What is left out takes its state with it: what was set since is not taken back.
-    merged = client.sql("SELECT state -> 'state' FROM session_states ORDER BY session_id")
-    assert [json.loads(row[0] or "") for row in merged] == [
+    states = client.sql("SELECT state -> 'state' FROM session_states ORDER BY session_id")
+    assert [json.loads(row[0] or "") for row in states] == [
         *({"a": "1", "b": "2", "c": "3", "n": None}, {"own": ""})
     ]
 
