@@ -86,14 +86,25 @@ static void try_get(int key)
 
 static void try_page(int key)
 {
+    static int events[EVENTS];
     stele_session_get_options options = STELE_SESSION_GET_OPTIONS_INIT;
     model_read read = {.since = NO_TIME};
     options.page_limit = 1 + pick(12);
-    options.page_offset = chance(50) ? pick(20) : 0;
     read.page_limit = (int)options.page_limit;
-    read.page_offset = (int)options.page_offset;
+    settle();
+    model_learn();
+    size_t count = model_events(key, events);
+    if (count > 0 && chance(50)) {
+        const model_event *before = &model.events[events[pick((uint32_t)count)]];
+        options.before.created_at = read.before_at = before->at;
+        options.before.row_id = read.before_row = before->row;
+    } else {
+        options.page_offset = chance(70) ? pick(20) : 0;
+        read.page_offset = (int)options.page_offset;
+    }
     choose_tracks(&options, &read);
-    log_op("page of %d: %d after %d", key, read.page_limit, read.page_offset);
+    log_op("page of %d: %d after %d, before row %lld", key, read.page_limit, read.page_offset,
+           (long long)read.before_row);
     must_get(key, &read, &options);
 }
 
@@ -330,17 +341,17 @@ static void one_step(int key)
         void (*run)(int key);
         bool silent; /* nothing is read afterwards, so that appends may wait in their lane */
     } steps[] = {
-        {4, try_create, false},      {4, try_get_or_create, false}, {26, try_append, true},
+        {5, try_create, false},      {5, try_get_or_create, false}, {26, try_append, true},
         {7, try_append_track, true}, {8, try_update_state, false},  {5, try_shared_state, true},
-        {4, try_delete, false},      {4, try_restore, false},       {4, try_truncate_after, false},
-        {1, try_truncate, false},    {18, try_get, true},           {5, try_page, true},
-        {2, try_pages, true},        {8, try_list, true},           {8, try_window, true},
+        {5, try_delete, false},      {6, try_restore, false},       {4, try_truncate_after, false},
+        {1, try_truncate, false},    {18, try_get, true},           {8, try_page, true},
+        {3, try_pages, true},        {8, try_list, true},           {8, try_window, true},
         {4, try_get_track, true},    {3, try_summary_text, true},
     };
     uint32_t sum = 0;
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
         sum += steps[i].weight;
-    uint32_t what = pick(sum + 22);
+    uint32_t what = pick(sum + 30);
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         if (what < steps[i].weight) {
             steps[i].run(key);
@@ -360,6 +371,8 @@ static void one_step(int key)
     model_learn();
     for (int i = 0; i < KEYS; i++)
         get_all(i);
+    if (chance(30))
+        try_list(key);
 }
 
 static void run(uint64_t seed, int steps)

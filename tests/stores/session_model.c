@@ -12,17 +12,23 @@ const char *const filter_keys[FILTERS] = {"", "a", "a/b"};
 
 static uint64_t chance_state;
 
+static uint64_t scatter(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
+/* Scattered, so that no seed begins where another comes along. */
 void seed_chance(uint64_t seed)
 {
-    chance_state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+    chance_state = scatter(seed + 1);
 }
 
 uint32_t pick(uint32_t count)
 {
-    uint64_t x = chance_state += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return (uint32_t)((x ^ (x >> 31)) >> 32) % count;
+    chance_state += UINT64_C(0x9e3779b97f4a7c15);
+    return (uint32_t)(scatter(chance_state) >> 32) % count;
 }
 
 bool chance(uint32_t percent)
@@ -236,16 +242,6 @@ int64_t model_stamp(void)
     return model.soft ? model.stamps : GONE_FOR_GOOD;
 }
 
-/* Of each kind of row: `row` goes over all of them. */
-#define EACH_STATE                                                                                 \
-    for (model_state *row = model.states; row < model.states + model.state_count; row++)
-#define EACH_EVENT                                                                                 \
-    for (model_event *row = model.events; row < model.events + model.event_count; row++)
-#define EACH_TRACK                                                                                 \
-    for (model_track *row = model.tracks; row < model.tracks + model.track_count; row++)
-#define EACH_SUMMARY                                                                               \
-    for (model_summary *row = model.summaries; row < model.summaries + model.summary_count; row++)
-
 static int64_t move(int key, int row_key, int64_t *gone, int64_t from, int64_t to)
 {
     if (row_key != key || *gone != from)
@@ -257,12 +253,12 @@ static int64_t move(int key, int row_key, int64_t *gone, int64_t from, int64_t t
 int64_t model_drop_children(int key, int64_t stamp)
 {
     int64_t count = 0;
-    EACH_EVENT
-    count += move(key, row->key, &row->gone, 0, stamp);
-    EACH_TRACK
-    count += move(key, row->key, &row->gone, 0, stamp);
-    EACH_SUMMARY
-    count += move(key, row->key, &row->gone, 0, stamp);
+    for (model_event *e = model.events; e < model.events + model.event_count; e++)
+        count += move(key, e->key, &e->gone, 0, stamp);
+    for (model_track *t = model.tracks; t < model.tracks + model.track_count; t++)
+        count += move(key, t->key, &t->gone, 0, stamp);
+    for (model_summary *y = model.summaries; y < model.summaries + model.summary_count; y++)
+        count += move(key, y->key, &y->gone, 0, stamp);
     return count;
 }
 
@@ -276,29 +272,31 @@ void model_delete(int key, int64_t stamp)
 
 static bool has_summary(int key, int filter)
 {
-    EACH_SUMMARY
-    if (row->key == key && row->gone == 0 && row->filter == filter)
-        return true;
+    for (model_summary *y = model.summaries; y < model.summaries + model.summary_count; y++)
+        if (y->key == key && y->gone == 0 && y->filter == filter)
+            return true;
     return false;
 }
 
 bool model_restore(int key)
 {
     model_state *last = NULL;
-    EACH_STATE
-    if (row->key == key && row->gone > 0 && (last == NULL || row->gone > last->gone))
-        last = row;
+    for (model_state *s = model.states; s < model.states + model.state_count; s++)
+        if (s->key == key && s->gone > 0 && (last == NULL || s->gone > last->gone))
+            last = s;
     if (last == NULL)
         return false;
     int64_t stamp = last->gone;
     last->gone = 0;
     last->expired = false;
     last->may_have_written = true;
-    EACH_EVENT(void) move(key, row->key, &row->gone, stamp, 0);
-    EACH_TRACK(void) move(key, row->key, &row->gone, stamp, 0);
-    EACH_SUMMARY
-    if (!has_summary(key, row->filter)) /* one that came meanwhile stays */
-        (void)move(key, row->key, &row->gone, stamp, 0);
+    for (model_event *e = model.events; e < model.events + model.event_count; e++)
+        (void)move(key, e->key, &e->gone, stamp, 0);
+    for (model_track *t = model.tracks; t < model.tracks + model.track_count; t++)
+        (void)move(key, t->key, &t->gone, stamp, 0);
+    for (model_summary *y = model.summaries; y < model.summaries + model.summary_count; y++)
+        if (!has_summary(key, y->filter)) /* one that came meanwhile stays */
+            (void)move(key, y->key, &y->gone, stamp, 0);
     return true;
 }
 
@@ -328,9 +326,9 @@ int64_t model_cleanup(void)
         }
         count += model_drop_children(key, stamp);
     }
-    EACH_TRACK
-    if (row->expired)
-        count += move(row->key, row->key, &row->gone, 0, GONE_FOR_GOOD);
+    for (model_track *t = model.tracks; t < model.tracks + model.track_count; t++)
+        if (t->expired)
+            count += move(t->key, t->key, &t->gone, 0, GONE_FOR_GOOD);
     return count;
 }
 
@@ -364,126 +362,138 @@ void map_remove(model_map *map, const char *key)
 
 #define MICROS(column) "(extract(epoch FROM " column ") * 1000000)::bigint"
 
-static void learn_state(model_state *state, const char *text)
+static const char tables[] =
+    "SELECT 0 AS kind, user_id AS a, session_id AS b, " MICROS("created_at") " AS x, " MICROS(
+        "updated_at") " AS y, coalesce(expires_at <= now() AT TIME ZONE 'UTC', false) AS z"
+                      " FROM {session_states} WHERE deleted_at IS NULL"
+                      " UNION ALL SELECT 1, event ->> 'mark', '', id, " MICROS(
+                          "created_at") ", false FROM {session_events} WHERE id > %lld"
+                                        " UNION ALL SELECT 2, event -> 'payload' ->> 'mark', '',"
+                                        " id, " MICROS(
+                                            "created_at") ", false FROM {session_track_events}"
+                                                          " WHERE id > %lld"
+                                                          " UNION ALL SELECT 3, '', '', count(*), "
+                                                          "0, false FROM {session_events} WHERE "
+                                                          "deleted_at IS NULL"
+                                                          " UNION ALL SELECT 4, '', '', count(*), "
+                                                          "0, false FROM {session_track_events}"
+                                                          " WHERE deleted_at IS NULL"
+                                                          " UNION ALL SELECT 5, '', '', count(*), "
+                                                          "0, false FROM {session_summaries}"
+                                                          " WHERE deleted_at IS NULL ORDER BY "
+                                                          "kind, x";
+
+static int64_t whole(int row, int column)
 {
-    stele_ts created = 0;
-    stele_ts updated = 0;
-    char expired = 0;
-    long long c = 0;
-    long long u = 0;
-    assert_int_equal(sscanf(text, "%lld %lld %c", &c, &u, &expired), 3);
-    created = c;
-    updated = u;
+    return strtoll(PQgetvalue(sql_result, row, column), NULL, 10);
+}
+
+static void learn_state(model_state *state, int row)
+{
+    bool pending = (model.pending >> state->key & 1) != 0;
+    stele_ts updated = whole(row, 4);
+    bool expired = PQgetvalue(sql_result, row, 5)[0] == 't';
     if (state->created == 0)
-        state->created = created;
-    if (created != state->created)
+        state->created = whole(row, 3);
+    if (state->created != whole(row, 3))
         mismatch("created_at of session %d moved", state->key);
     if (updated < state->updated ||
         (updated != state->updated && !state->wrote && !state->may_have_written))
         mismatch("updated_at of session %d went from %lld to %lld", state->key,
-                 (long long)state->updated, u);
-    if ((model.pending >> state->key & 1) == 0) {
-        if (updated == state->updated && state->wrote)
-            mismatch("updated_at of session %d did not move on", state->key);
+                 (long long)state->updated, (long long)updated);
+    if (updated == state->updated && state->wrote && !pending)
+        mismatch("updated_at of session %d did not move on", state->key);
+    if (!pending) {
         state->wrote = state->may_have_written = false;
     } else if (updated != state->updated) { /* and more may be on its way */
         state->wrote = false;
         state->may_have_written = true;
     }
     state->updated = updated;
-    if ((expired == 't') != state->expired && (model.pending >> state->key & 1) == 0)
-        mismatch("session %d %s", state->key, expired == 't' ? "has expired" : "lives again");
+    if (expired != state->expired && !pending)
+        mismatch("session %d %s", state->key, expired ? "has expired" : "lives again");
 }
 
-static void learn_states(void)
+static void learn_session(int row)
 {
-    char copy[KEYS][96];
     for (int key = 0; key < KEYS; key++) {
         stele_session_key k = model_key(key);
-        snprintf(copy[key], sizeof copy[key], "%s",
-                 sql("SELECT " MICROS("created_at") " || ' ' || " MICROS(
-                         "updated_at") " || ' ' || coalesce(expires_at <= now() AT TIME ZONE 'UTC',"
-                                       " false) FROM {session_states} WHERE deleted_at IS NULL"
-                                       " AND user_id = '%s' AND session_id = '%s'",
-                     k.user_id.data, k.session_id.data));
-        model_state *state = model_there(key);
-        if ((state != NULL) != (copy[key][0] != '\0'))
-            mismatch("session %d is %sthere", key, state != NULL ? "not " : "");
-        if (state != NULL)
-            learn_state(state, copy[key]);
+        if (strcmp(PQgetvalue(sql_result, row, 1), k.user_id.data) != 0 ||
+            strcmp(PQgetvalue(sql_result, row, 2), k.session_id.data) != 0)
+            continue;
+        if (model_there(key) == NULL)
+            mismatch("session %d is there", key);
+        learn_state(model_there(key), row);
     }
 }
 
-static void learn_events(void)
+static void learn_event(int row)
 {
-    (void)sql("SELECT id, " MICROS("created_at") ", event ->> 'mark' FROM {session_events}"
-                                                 " WHERE id > %lld ORDER BY id",
-              (long long)model.last_row);
-    for (int i = 0; i < PQntuples(sql_result); i++) {
-        int64_t row = strtoll(PQgetvalue(sql_result, i, 0), NULL, 10);
-        stele_ts at = strtoll(PQgetvalue(sql_result, i, 1), NULL, 10);
-        int mark = (int)strtol(PQgetvalue(sql_result, i, 2), NULL, 10);
-        model_event *event = NULL;
-        for (size_t j = model.event_count; event == NULL && j-- > 0;)
-            if (model.events[j].mark == mark)
-                event = &model.events[j];
-        if (event == NULL || (event->row != 0 && (event->row != row || event->at != at)))
-            mismatch("event %d is stored as %lld at %lld", mark, (long long)row, (long long)at);
-        event->row = row;
-        event->at = at;
-        if (model.pending == 0) /* what is being stored has lower ones, maybe */
-            model.last_row = row;
-    }
+    int mark = (int)whole(row, 1);
+    model_event *event = NULL;
+    for (model_event *e = model.events; e < model.events + model.event_count; e++)
+        if (e->mark == mark)
+            event = e;
+    if (event == NULL ||
+        (event->row != 0 && (event->row != whole(row, 3) || event->at != whole(row, 4))))
+        mismatch("event %d is stored as %lld", mark, (long long)whole(row, 3));
+    event->row = whole(row, 3);
+    event->at = whole(row, 4);
+    if (model.pending == 0) /* what is being stored has lower ones, maybe */
+        model.last_row = event->row;
 }
 
-static void learn_tracks(void)
+static void learn_track(int row)
 {
-    (void)sql("SELECT id, " MICROS("created_at") ", event -> 'payload' ->> 'mark'"
-                                                 " FROM {session_track_events} WHERE id > %lld"
-                                                 " ORDER BY id",
-              (long long)model.last_track_row);
-    for (int i = 0; i < PQntuples(sql_result); i++) {
-        int64_t row = strtoll(PQgetvalue(sql_result, i, 0), NULL, 10);
-        stele_ts at = strtoll(PQgetvalue(sql_result, i, 1), NULL, 10);
-        int mark = (int)strtol(PQgetvalue(sql_result, i, 2), NULL, 10);
-        model_track *event = NULL;
-        for (size_t j = model.track_count; event == NULL && j-- > 0;)
-            if (model.tracks[j].mark == mark)
-                event = &model.tracks[j];
-        if (event == NULL || event->at != at || (event->row != 0 && event->row != row))
-            mismatch("track event %d is stored as %lld at %lld", mark, (long long)row,
-                     (long long)at);
-        event->row = row;
-        if (model.pending == 0)
-            model.last_track_row = row;
-    }
+    int mark = (int)whole(row, 1);
+    model_track *event = NULL;
+    for (model_track *t = model.tracks; t < model.tracks + model.track_count; t++)
+        if (t->mark == mark)
+            event = t;
+    if (event == NULL || event->at != whole(row, 4) ||
+        (event->row != 0 && event->row != whole(row, 3)))
+        mismatch("track event %d is stored as %lld", mark, (long long)whole(row, 3));
+    event->row = whole(row, 3);
+    if (model.pending == 0)
+        model.last_track_row = event->row;
 }
 
-static void check_live_rows(void)
+static void check_counts(int row)
 {
-    long long wanted[3] = {0, 0, 0};
-    long long found[3] = {-1, -1, -1};
-    EACH_EVENT
-    wanted[0] += row->gone == 0;
-    EACH_TRACK
-    wanted[1] += row->gone == 0;
-    EACH_SUMMARY
-    wanted[2] += row->gone == 0;
-    (void)sscanf(sql("SELECT (SELECT count(*) FROM {session_events} WHERE deleted_at IS NULL)"
-                     " || ' ' || (SELECT count(*) FROM {session_track_events} WHERE deleted_at IS"
-                     " NULL) || ' ' || (SELECT count(*) FROM {session_summaries} WHERE deleted_at"
-                     " IS NULL)"),
-                 "%lld %lld %lld", &found[0], &found[1], &found[2]);
-    if (memcmp(wanted, found, sizeof wanted) != 0)
-        mismatch("there are %lld events, %lld of tracks, %lld summaries, not %lld, %lld, %lld",
-                 found[0], found[1], found[2], wanted[0], wanted[1], wanted[2]);
+    int64_t wanted[3] = {0, 0, 0};
+    for (model_event *e = model.events; e < model.events + model.event_count; e++)
+        wanted[0] += e->gone == 0;
+    for (model_track *t = model.tracks; t < model.tracks + model.track_count; t++)
+        wanted[1] += t->gone == 0;
+    for (model_summary *y = model.summaries; y < model.summaries + model.summary_count; y++)
+        wanted[2] += y->gone == 0;
+    for (int i = 0; i < 3; i++)
+        if (whole(row + i, 3) != wanted[i])
+            mismatch("there are %lld %s, not %lld", (long long)whole(row + i, 3),
+                     i == 0   ? "events"
+                     : i == 1 ? "events of tracks"
+                              : "summaries",
+                     (long long)wanted[i]);
 }
 
 void model_learn(void)
 {
-    learn_states();
-    learn_events();
-    learn_tracks();
-    if (model.pending == 0)
-        check_live_rows();
+    int sessions = 0;
+    (void)sql(tables, (long long)model.last_row, (long long)model.last_track_row);
+    for (int i = 0; i < PQntuples(sql_result); i++) {
+        int64_t kind = whole(i, 0);
+        sessions += kind == 0;
+        if (kind == 0)
+            learn_session(i);
+        else if (kind == 1)
+            learn_event(i);
+        else if (kind == 2)
+            learn_track(i);
+        else if (kind == 3 && model.pending == 0)
+            check_counts(i);
+    }
+    for (int key = 0; key < KEYS; key++)
+        sessions -= model_there(key) != NULL;
+    if (sessions != 0)
+        mismatch("%d sessions are missing", -sessions);
 }

@@ -109,11 +109,14 @@ static void choose_id(int key, char *id, size_t size)
     snprintf(id, size, "e-%d", model.marks + 1);
     if (chance(5))
         id[0] = '\0';
-    if (!chance(20) || model.event_count == 0)
-        return;
-    const model_event *event = &model.events[pick((uint32_t)model.event_count)];
-    if (event->key == key && (model_find_event(key, event->id) == NULL || model.idempotent))
+    bool again = chance(20);
+    for (int i = 0; again && i < 10 && model.event_count > 0; i++) {
+        const model_event *event = &model.events[pick((uint32_t)model.event_count)];
+        if (event->key != key || (model_find_event(key, event->id) != NULL && !model.idempotent))
+            continue;
         snprintf(id, size, "%s", event->id);
+        return;
+    }
 }
 
 static void apply_event(int key, model_state *state, const model_delta *delta)
@@ -200,8 +203,6 @@ void try_append(int key)
     random_delta(&delta, true);
     model_event *twin =
         model.idempotent && id[0] != '\0' && kept ? model_find_event(key, id) : NULL;
-    if (twin != NULL)
-        delta.count = 0;
     char *json = random_event(key, id, kind, own_time(), &delta, &made);
     log_op("append event %d to %d, id \"%s\", kind %d, %zu of state%s", made.mark, key, id,
            (int)kind, delta.count, twin != NULL ? ", a duplicate" : "");
@@ -212,13 +213,14 @@ void try_append(int key)
     must("append", st, state != NULL ? STELE_OK : STELE_E_NOT_FOUND);
     if (state == NULL)
         return;
-    apply_event(key, state, &delta);
-    if (twin != NULL) {
-        state->wrote = false;
-        state->may_have_written = true;
-    }
     check_appended(&appended, &made, twin);
-    if (!kept || twin != NULL)
+    if (twin !=
+        NULL) { /* what it brings was merged when it was stored, and may have changed since */
+        state->may_have_written = true;
+        return;
+    }
+    apply_event(key, state, &delta);
+    if (!kept)
         return;
     made.row = appended.row_id;
     made.at = appended.created_at;
@@ -304,8 +306,8 @@ void try_truncate_after(int key)
     bool including = chance(50);
     uint64_t gone = 0;
     model_state *state = model_there(key);
-    if (id[0] == '\0' || (state != NULL && state->expired))
-        return; /* it cannot be named; what expired is left alone */
+    if (id[0] == '\0')
+        return; /* it cannot be named */
     log_op("truncate %d after \"%s\"%s", key, id, including ? ", with it" : "");
     stele_status st = stele_sessions_truncate_after(tried, &k, text_of(id), including, &gone, &err);
     must("truncate_after", st, state == NULL || from == count ? STELE_E_NOT_FOUND : STELE_OK);
@@ -326,6 +328,7 @@ void try_truncate_after(int key)
         mismatch("%llu events went, not %zu", (unsigned long long)gone, count - from - !including);
     cut_summaries(key, went, earliest);
     state->may_have_written = true;
+    state->expired = false;
 }
 
 void try_truncate(int key)
@@ -337,8 +340,6 @@ void try_truncate(int key)
     model_learn();
     size_t count = model_events(key, events);
     model_state *state = model_there(key);
-    if (state != NULL && state->expired)
-        return;
     log_op("truncate %d", key);
     stele_status st = stele_sessions_truncate(tried, &k, &gone, &err);
     must("truncate", st, state != NULL ? STELE_OK : STELE_E_NOT_FOUND);
@@ -352,6 +353,7 @@ void try_truncate(int key)
         if (model.summaries[i].key == key && model.summaries[i].gone == 0)
             model.summaries[i].gone = GONE_FOR_GOOD;
     state->may_have_written = true;
+    state->expired = false;
 }
 
 void try_cleanup(void)

@@ -284,7 +284,7 @@ static void peer_append(int key)
     model_delta delta;
     random_delta(&delta, true);
     peer_rewrite(key, &delta);
-    for (uint32_t times = chance(30) ? 1 + pick(4) : 1; times > 0; times--)
+    for (uint32_t times = chance(40) ? 1 + pick(6) : 1; times > 0; times--)
         peer_insert(key, at);
 }
 
@@ -457,19 +457,19 @@ void peer_writes(int key)
     uint32_t what = pick(100);
     if (what < 10)
         peer_create(key);
-    else if (what < 45)
+    else if (what < 42)
         peer_append(key);
-    else if (what < 52)
+    else if (what < 48)
         peer_track(key);
-    else if (what < 57)
+    else if (what < 53)
         peer_delete(key);
-    else if (what < 62)
+    else if (what < 57)
         peer_cleans();
-    else if (what < 74)
+    else if (what < 67)
         peer_summary(key);
-    else if (what < 80)
+    else if (what < 72)
         peer_shared_state(key);
-    else if (what < 90)
+    else if (what < 93)
         expire_one(key);
     else
         age_one(key);
