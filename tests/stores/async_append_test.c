@@ -1,6 +1,7 @@
 /* Appends that return before they are stored. */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <sched.h>
 #include <time.h>
 
 #include "store_lab.h"
@@ -484,6 +485,39 @@ static void test_closing_by_a_deadline(void **state)
     (void)stele_sessions_close(s, 0, NULL, &err);
 }
 
+static bool is_full(const stele_sessions *s)
+{
+    stele_sessions_stats stats;
+    stele_sessions_get_stats(s, &stats);
+    return stats.queued > 10000;
+}
+
+/* A lane has its bounds: who appends to a full one waits, and is told when the store is closed. */
+static void test_a_full_lane(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    uint64_t lost = 0;
+    stele_sessions *s = open_async(NULL, NULL);
+    appender a = {.store = s};
+    create_session("s");
+    stele_conn *held = hold_table(stele_sessions_db(store), answer("SELECT '{session_states}'"));
+    assert_int_equal(pthread_create(&thread, NULL, append_until_closed, &a), 0);
+    for (int64_t begun = now_ms(); !is_full(s);) {
+        assert_true(now_ms() - begun < 3 * SOON_MS);
+        (void)sched_yield();
+    }
+    assert_status(stele_sessions_shutdown(s, 100, &lost, &err), STELE_E_TIMEOUT);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(a.ended, STELE_E_CLOSED);
+    assert_in_range(a.taken, 10000, 10500); /* with those of the statement under way */
+    assert_int_equal(lost, a.taken);
+    assert_ok(stele_tx_rollback(held, &err));
+    stele_conn_release(held);
+    assert_int_equal(number("SELECT count(*) FROM {session_events}"), 0);
+    (void)stele_sessions_close(s, 0, NULL, &err);
+}
+
 /* A statement that ends by its deadline may have been stored: whoever asks is told just that. */
 static void test_unknown_outcomes_are_told(void **state)
 {
@@ -553,6 +587,7 @@ int main(void)
         STORED(test_closing),
         STORED(test_closing_without_time),
         STORED(test_closing_by_a_deadline),
+        STORED(test_a_full_lane),
         STORED(test_unknown_outcomes_are_told),
         STORED(test_no_connection_is_told),
     };
