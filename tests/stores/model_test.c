@@ -8,6 +8,7 @@
 #include "session_model.h"
 
 stele_sessions *tried;
+static stele_sessions *stores[2]; /* as of two processes */
 
 static void must_get(int key, const model_read *read, const stele_session_get_options *options)
 {
@@ -73,7 +74,7 @@ static void try_get(int key)
     model_learn();
     if (chance(70))
         options.event_num = read.num = chance(15) ? -1 : 1 + (int)pick(chance(50) ? 4 : 30);
-    if (chance(40)) {
+    if (chance(50)) {
         read.since = some_time(key);
         options.event_time = stele_ts_v(read.since);
     }
@@ -343,10 +344,10 @@ static void one_step(int key)
     } steps[] = {
         {5, try_create, false},      {5, try_get_or_create, false}, {26, try_append, true},
         {7, try_append_track, true}, {8, try_update_state, false},  {5, try_shared_state, true},
-        {5, try_delete, false},      {6, try_restore, false},       {4, try_truncate_after, false},
+        {5, try_delete, false},      {6, try_restore, false},       {6, try_truncate_after, false},
         {1, try_truncate, false},    {18, try_get, true},           {8, try_page, true},
         {3, try_pages, true},        {8, try_list, true},           {8, try_window, true},
-        {4, try_get_track, true},    {3, try_summary_text, true},
+        {4, try_get_track, true},    {3, try_summary_text, true},   {1, try_refused, true},
     };
     uint32_t sum = 0;
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
@@ -392,19 +393,24 @@ static void run(uint64_t seed, int steps)
     options.event_id_index = chance(30);
     options.recent_index = chance(30);
     options.undeleted_index = chance(30);
-    tried = open_store(&options);
+    for (int i = 0; i < 2; i++)
+        stores[i] = open_store(&options);
+    tried = stores[0];
     open_sql();
     log_op("ttl %d%s, strict %d, idempotent %d, limit %d", model.ttl != 0,
            options.lazy_ttl ? " lazy" : "", model.strict, model.idempotent, model.event_limit);
     for (int step = 1; step <= steps; step++) {
         log_step(step);
+        if (!world_is_async()) /* there the other one has queues of its own */
+            tried = stores[pick(2)];
         one_step((int)pick(KEYS));
     }
     settle();
     for (int key = 0; key < KEYS; key++)
         get_all(key);
     close_sql();
-    close_store(tried);
+    close_store(stores[0]);
+    close_store(stores[1]);
 }
 
 static uint64_t asked(const char *name, uint64_t otherwise)

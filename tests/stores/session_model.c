@@ -366,7 +366,8 @@ static const char tables[] =
     "SELECT 0 AS kind, user_id AS a, session_id AS b, " MICROS("created_at") " AS x, " MICROS(
         "updated_at") " AS y, coalesce(expires_at <= now() AT TIME ZONE 'UTC', false) AS z"
                       " FROM {session_states} WHERE deleted_at IS NULL"
-                      " UNION ALL SELECT 1, event ->> 'mark', '', id, " MICROS(
+                      " UNION ALL SELECT 1, coalesce(event ->> 'mark', event #>>"
+                      " '{extensions,mark}'), '', id, " MICROS(
                           "created_at") ", false FROM {session_events} WHERE id > %lld"
                                         " UNION ALL SELECT 2, event -> 'payload' ->> 'mark', '',"
                                         " id, " MICROS(

@@ -233,6 +233,7 @@ void try_delete(int key);
 void try_restore(int key);
 void try_append(int key);
 void try_append_track(int key);
+void try_refused(int key);
 void try_truncate_after(int key);
 void try_truncate(int key);
 void try_cleanup(void);

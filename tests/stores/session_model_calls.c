@@ -157,7 +157,7 @@ static stele_status after_queueing(int key, const stele_session_appended *append
 static stele_ts own_time(void)
 {
     stele_ts now = sql_now();
-    switch (pick(6)) {
+    switch (pick(10)) {
     case 0:
         return NO_TIME;
     case 1:
@@ -165,7 +165,9 @@ static stele_ts own_time(void)
     case 2:
         return now + 100 * MINUTE + pick(999999);
     case 3:
-        return now - pick(4 * 60) * INT64_C(1000000);
+    case 4:
+    case 5:
+        return now + ((int64_t)pick(8 * 60) - 4 * 60) * INT64_C(1000000);
     default:
         return now;
     }
@@ -184,6 +186,31 @@ static void check_appended(const stele_session_appended *appended, const model_e
     bool kept = made->kind != KIND_PARTIAL && made->kind != KIND_EMPTY;
     if ((appended->row_id != 0) != kept)
         mismatch("event %d has the row %lld", made->mark, (long long)appended->row_id);
+}
+
+/* The same kind of event by the struct: the store writes its JSON. */
+static stele_status append_struct(int key, const model_event *made, const model_delta *delta,
+                                  stele_session_appended *ret)
+{
+    char extensions[32];
+    stele_session_key k = model_key(key);
+    stele_event event = STELE_EVENT_INIT;
+    snprintf(extensions, sizeof extensions, "{\"mark\": %d}", made->mark);
+    event.id = text_of(made->id);
+    event.author = text_of("desk");
+    event.extensions = text_of(extensions);
+    event.content = text_of(made->kind == KIND_EMPTY ? "" : "some \"text\"");
+    if (made->kind == KIND_USER || made->kind == KIND_TOOL)
+        event.role = text_of(made->kind == KIND_USER ? "user" : "tool");
+    if (made->kind == KIND_CALL)
+        event.tool_calls = text_of("[{\"type\": \"function\", \"id\": \"c-1\"}]");
+    if (made->kind == KIND_TOOL)
+        event.tool_id = text_of("c-1");
+    event.timestamp = (stele_opt_ts){true, made->own};
+    event.partial = made->kind == KIND_PARTIAL;
+    event.state_delta = values_of(delta);
+    event.state_delta_count = delta->count;
+    return stele_sessions_append_event(tried, &k, &event, ret, &err);
 }
 
 void try_append(int key)
@@ -206,7 +233,9 @@ void try_append(int key)
     char *json = random_event(key, id, kind, own_time(), &delta, &made);
     log_op("append event %d to %d, id \"%s\", kind %d, %zu of state%s", made.mark, key, id,
            (int)kind, delta.count, twin != NULL ? ", a duplicate" : "");
-    stele_status st = stele_sessions_append(tried, &k, text_of(json), &appended, &err);
+    bool by_struct = kind < KIND_DELTA_USER && id[0] != '\0' && made.own != NO_TIME && chance(25);
+    stele_status st = by_struct ? append_struct(key, &made, &delta, &appended)
+                                : stele_sessions_append(tried, &k, text_of(json), &appended, &err);
     free(json);
     if (st == STELE_OK && appended.queued)
         st = after_queueing(key, &appended, state != NULL);
@@ -262,6 +291,34 @@ void try_append_track(int key)
     event->row = appended.row_id;
     event->at = at.v;
     event->mark = mark;
+}
+
+/* What no session takes; nothing may come of it. */
+void try_refused(int key)
+{
+    stele_session *session = NULL;
+    stele_session_events *events = NULL;
+    stele_session_key k = model_key(key);
+    stele_session_key nobody = {k.app_name, text_of(""), k.session_id};
+    stele_session_get_options options = STELE_SESSION_GET_OPTIONS_INIT;
+    const stele_str none = {0};
+    log_op("what is refused, of %d", key);
+    options.page_limit = 3;
+    options.event_num = 1 + (int)pick(3);
+    must("get without a user", stele_sessions_get(tried, &nobody, NULL, &session, &err),
+         STELE_E_INPUT);
+    must("a page with event_num", stele_sessions_get(tried, &k, &options, &session, &err),
+         STELE_E_INPUT);
+    must("append of no object", stele_sessions_append(tried, &k, text_of("[]"), NULL, &err),
+         STELE_E_INPUT);
+    must("append of no base64",
+         stele_sessions_append(tried, &k, text_of("{\"stateDelta\": {\"a\": \"?\"}}"), NULL, &err),
+         STELE_E_INPUT);
+    must("a track without a name",
+         stele_sessions_append_track(tried, &k, none, text_of("1"), (stele_opt_ts){0}, NULL, &err),
+         STELE_E_INPUT);
+    must("a window around nothing",
+         stele_sessions_window(tried, &k, none, 1, 1, NULL, 0, &events, NULL, &err), STELE_E_INPUT);
 }
 
 /* ---- cutting off ------------------------------------------------------------------------------- */

@@ -276,7 +276,7 @@ static void peer_append(int key)
     else if (way == 1 && count > 0)
         at = model.events[events[pick((uint32_t)count)]].at;
     else if (way == 2)
-        at = now - pick(45 * 60) * INT64_C(1000000) - pick(999999);
+        at = now - pick(chance(60) ? 6 * 60 : 45 * 60) * INT64_C(1000000) - pick(999999);
     else if (way == 3)
         at = now - (75 + pick(100)) * MINUTE - pick(999999);
     else if (way == 4)
@@ -369,7 +369,8 @@ static void peer_summary(int key)
     if (count == 0)
         return;
     int filter = (int)pick(FILTERS);
-    const model_event *last = &model.events[events[pick((uint32_t)count)]];
+    size_t back = chance(60) ? pick(count < 3 ? (uint32_t)count : 3) : pick((uint32_t)count);
+    const model_event *last = &model.events[events[count - 1 - back]];
     stele_ts cutoff = last->own != NO_TIME && chance(70) ? last->own : last->at;
     model_summary *summary = model_add_summary(key, filter);
     summary->updated = cutoff;
