@@ -40,10 +40,13 @@ static stele_ts some_time(int key)
     size_t count = model_events(key, events);
     if (count == 0 || chance(10))
         return sql_now() + (chance(50) ? 60 : -60) * MINUTE;
+    for (size_t i = 0; chance(30) && i < model.track_count; i++)
+        if (model.tracks[i].key == key && model.tracks[i].gone == 0)
+            return model.tracks[i].at - pick(2);
     const model_event *event = &model.events[events[pick((uint32_t)count)]];
     stele_ts near = event->own != NO_TIME && chance(60) ? event->own : event->at;
-    static const int64_t moves[] = {0, 1, -1, SLACK + 1, -SLACK - 1, 2 * MINUTE, -2 * MINUTE};
-    return near + moves[pick(7)];
+    static const int64_t moves[] = {0, 0, 0, 1, -1, SLACK + 1, -SLACK - 1, 2 * MINUTE, -2 * MINUTE};
+    return near + moves[pick(9)];
 }
 
 static void choose_tracks(stele_session_get_options *options, model_read *read)
@@ -73,7 +76,7 @@ static void try_get(int key)
     settle();
     model_learn();
     if (chance(70))
-        options.event_num = read.num = chance(15) ? -1 : 1 + (int)pick(chance(50) ? 4 : 30);
+        options.event_num = read.num = chance(15) ? -1 : 1 + (int)pick(chance(60) ? 3 : 20);
     if (chance(50)) {
         read.since = some_time(key);
         options.event_time = stele_ts_v(read.since);
@@ -247,6 +250,8 @@ static void try_window(int key)
     uint32_t before = pick(6);
     uint32_t after = pick(6);
     size_t at = count > 0 ? pick((uint32_t)count) : 0;
+    for (int i = 0; count > 0 && i < 3 && !is_message(&model.events[events[at]], roles); i++)
+        at = pick((uint32_t)count);
     const model_event *anchor = count > 0 ? &model.events[events[at]] : NULL;
     const char *id = anchor != NULL && anchor->id[0] != '\0' ? anchor->id : "nothing";
     bool found = state != NULL && strcmp(id, "nothing") != 0 && is_message(anchor, roles);

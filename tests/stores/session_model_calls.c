@@ -103,7 +103,8 @@ void try_restore(int key)
 
 /* ---- events ------------------------------------------------------------------------------------ */
 
-/* Mostly a new one; at times one that went, or with idempotent events one that is there. */
+/* Mostly a new one; at times one that went or is another session's, or with idempotent events one that is
+ * there. */
 static void choose_id(int key, char *id, size_t size)
 {
     snprintf(id, size, "e-%d", model.marks + 1);
@@ -112,7 +113,8 @@ static void choose_id(int key, char *id, size_t size)
     bool again = chance(20);
     for (int i = 0; again && i < 10 && model.event_count > 0; i++) {
         const model_event *event = &model.events[pick((uint32_t)model.event_count)];
-        if (event->key != key || (model_find_event(key, event->id) != NULL && !model.idempotent))
+        if ((event->key != key && !chance(20)) ||
+            (model_find_event(key, event->id) != NULL && !model.idempotent))
             continue;
         snprintf(id, size, "%s", event->id);
         return;
@@ -246,6 +248,14 @@ void try_append(int key)
     if (twin !=
         NULL) { /* what it brings was merged when it was stored, and may have changed since */
         state->may_have_written = true;
+        if (state->expired) { /* whether that revives it is not told */
+            settle();
+            state->expired = strcmp(sql("SELECT expires_at <= now() AT TIME ZONE 'UTC' FROM"
+                                        " {session_states} WHERE deleted_at IS NULL AND user_id ="
+                                        " '%s' AND session_id = '%s'",
+                                        k.user_id.data, k.session_id.data),
+                                    "t") == 0;
+        }
         return;
     }
     apply_event(key, state, &delta);

@@ -145,8 +145,11 @@ char *random_event(int key, const char *id, model_kind kind, stele_ts own, const
         json_object_set_new(event, "id", json_string(id));
     if (own != NO_TIME)
         json_object_set_new(event, "timestamp", json_string(zoned(own)));
-    else if (chance(50))
-        json_object_set_new(event, "timestamp", json_string("0001-01-01T00:00:00Z"));
+    else if (chance(50)) /* its zero, and what is none */
+        json_object_set_new(event, "timestamp",
+                            chance(50)   ? json_string("0001-01-01T00:00:00Z")
+                            : chance(50) ? json_string("2026-02-30T00:00:00Z")
+                                         : json_integer(1772755211));
     if (delta->count > 0)
         json_object_set_new(event, "stateDelta", delta_object(delta));
     else if (chance(50))
@@ -443,7 +446,7 @@ static void expire_one(int key)
 /* A session that began hours ago. */
 static void age_one(int key)
 {
-    model_state *state = model_there(key);
+    model_state *state = model_seen(key); /* queues go by when it began, once it is read anew */
     if (state == NULL)
         return;
     log_op("%d has been there for five hours more", key);
@@ -451,6 +454,37 @@ static void age_one(int key)
         " IS NULL AND " KEY_IS,
         KEY_OF(key));
     state->created -= 300 * MINUTE;
+}
+
+/* A state of nothing, in the shapes that it has. */
+static void blank_one(int key)
+{
+    static const char *const shapes[] = {"NULL", "'null'", "'{}'", "'{\"state\": null}'"};
+    model_state *state = model_there(key);
+    if (state == NULL)
+        return;
+    const char *shape = shapes[pick(4)];
+    log_op("%d has the state %s", key, shape);
+    sql("UPDATE {session_states} SET state = %s WHERE deleted_at IS NULL AND " KEY_IS, shape,
+        KEY_OF(key));
+    state->own.count = 0;
+    state->names_tracks = false;
+    state->track_count = 0;
+}
+
+/* Sessions last used at one time. */
+static void tie_all(void)
+{
+    stele_ts at = 0;
+    for (int key = 0; key < KEYS; key++)
+        if (model_there(key) != NULL && model_there(key)->updated > at)
+            at = model_there(key)->updated;
+    log_op("all were last used at %lld", (long long)at);
+    sql("UPDATE {session_states} SET updated_at = " TIME("%lld") " WHERE deleted_at IS NULL",
+        (long long)at);
+    for (int key = 0; key < KEYS; key++)
+        if (model_there(key) != NULL)
+            model_there(key)->updated = at;
 }
 
 void peer_writes(int key)
@@ -470,8 +504,12 @@ void peer_writes(int key)
         peer_summary(key);
     else if (what < 72)
         peer_shared_state(key);
-    else if (what < 93)
+    else if (what < 89)
         expire_one(key);
-    else
+    else if (what < 92)
+        blank_one(key);
+    else if (what < 97)
         age_one(key);
+    else
+        tie_all();
 }
