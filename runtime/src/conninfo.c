@@ -166,6 +166,10 @@ static stele_status parse_failed(const char *what, const char *message,
         key = nearest_key(text, known);
     if (key != NULL)
         stele__error_hint(err, "did you mean the key \"%s\"?", key);
+    else if (strncmp(text, "invalid URI query parameter", 27) == 0)
+        stele__error_hint(err,
+                          "only libpq's parameters go there: those of the pool, as pgx has them "
+                          "(pool_max_conns and others), are fields of stele_pool_options");
     else
         stele__error_hint(err,
                           "write key=value pairs, values with blanks in single quotes, or a URI "

@@ -146,12 +146,15 @@ static stele_status find_server(const stele_db_options *options, stele__conninfo
 {
     char *instance_dsn = NULL;
     if (is_given(options->instance) && !is_given(options->dsn) && !is_given(options->host)) {
-        if (options->registry == NULL)
-            return stele__fail(err, STELE_E_INPUT,
-                               "instance \"%s\" is named, but there is no registry to look it up",
-                               options->instance);
-        stele_status st =
-            stele__registry_copy(options->registry, options->instance, &instance_dsn, err);
+        stele_status st = STELE_E_INPUT;
+        if (options->registry != NULL) {
+            st = stele__registry_copy(options->registry, options->instance, &instance_dsn, err);
+        } else {
+            (void)stele__fail(err, st,
+                              "instance \"%s\" is named, but there is no registry to look it up",
+                              options->instance);
+            stele__error_hint(err, "set options.registry to one that has it, or options.dsn");
+        }
         if (st != STELE_OK)
             return st;
     }

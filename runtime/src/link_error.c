@@ -80,8 +80,8 @@ static const char *remedy(stele_status status)
     case STELE_E_PERMISSION:
         return "GRANT the role what it needs on this object, or connect as another role";
     case STELE_E_SCHEMA:
-        return "the database lacks what the schema declares: run stele_db_ensure, or check schema "
-               "and prefix";
+        return "the database lacks what the schema declares: create it (stele_db_ensure(), a store "
+               "without skip_init, or the SQL of stele ddl), or check schema and prefix";
     case STELE_E_READ_ONLY:
         return "this is a standby or a read-only transaction: write to the primary";
     case STELE_E_SERIALIZATION:

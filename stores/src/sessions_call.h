@@ -44,7 +44,8 @@ void stele__pairs_release(stele__pairs *pairs);
 stele_str stele__sessions_strip(stele_str key, const char *prefix);
 
 /* What the status of a changing statement means; `has_row` false: there is no such session. */
-stele_status stele__sessions_changed(bool has_row, int32_t status, stele_error *err);
+stele_status stele__sessions_changed(const stele_session_key *key, bool has_row, int32_t status,
+                                     stele_error *err);
 
 /* Why a change of a session found no row: a round trip that only failures take. Never STELE_OK. */
 stele_status stele__sessions_refusal(stele_conn *conn, const stele_session_key *key,

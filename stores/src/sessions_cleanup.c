@@ -138,7 +138,7 @@ void stele__patrol_free(stele_sessions *store)
 /* ---- at once --------------------------------------------------------------------------------- */
 
 /* What is left of a deadline for its second half; 0 stands for none. */
-static uint32_t left_of(uint32_t deadline_ms, int64_t begun_ns)
+static uint32_t rest_of(uint32_t deadline_ms, int64_t begun_ns)
 {
     int64_t left = (int64_t)deadline_ms - (stele__summary_now_ns() - begun_ns) / 1000000;
     return deadline_ms == 0 ? 0 : left > 1 ? (uint32_t)left : 1;
@@ -159,7 +159,7 @@ stele_status stele_sessions_cleanup(stele_sessions *store, uint32_t deadline_ms,
     report.followed = swept.followed;
     report.purged = swept.purged;
     if (st == STELE_OK)
-        st = repair(store, left_of(deadline_ms, begun_ns), &report.repaired, err);
+        st = repair(store, rest_of(deadline_ms, begun_ns), &report.repaired, err);
     if (ret_report != NULL)
         *ret_report = report;
     return st;

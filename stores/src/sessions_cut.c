@@ -59,7 +59,7 @@ static stele_status run_cut(const stele_sessions *store, stele_conn *conn, const
     if (st != STELE_OK)
         return st;
     if (row == NULL)
-        return stele__store_fail(err, STELE_E_NOT_FOUND, "session not found");
+        return stele__sessions_missing(c->key, err);
     if (row->status == 2)
         return stele__store_fail(err, STELE_E_NOT_FOUND, "anchor event not found");
     return STELE_OK;

@@ -71,7 +71,7 @@ static bool is_of_the_list(const stele_error *why, const sessions_append_track_e
     return strcmp(why->sqlstate, "22023") == 0;
 }
 
-static stele_status run_track(stele_sessions *store, stele_conn *conn,
+static stele_status run_track(stele_sessions *store, const stele_session_key *key, stele_conn *conn,
                               const sessions_append_track_event_params *params,
                               stele_session_appended *ret_appended, stele_error *err)
 {
@@ -84,7 +84,7 @@ static stele_status run_track(stele_sessions *store, stele_conn *conn,
     if (st != STELE_OK && err != NULL)
         *err = why;
     if (st == STELE_OK)
-        st = stele__sessions_changed(row != NULL, row != NULL ? row->status : 0, err);
+        st = stele__sessions_changed(key, row != NULL, row != NULL ? row->status : 0, err);
     if (st != STELE_OK)
         return st;
     ret_appended->row_id = row->id.v;
@@ -117,7 +117,7 @@ stele_status stele_sessions_append_track(stele_sessions *store, const stele_sess
             .ttl_slack = stele__sessions_slack(store),
             .track_ttl = stele__sessions_ttl(store->track_ttl_ms),
         };
-        st = stele__sessions_end(store, conn, run_track(store, conn, &params, &appended, err));
+        st = stele__sessions_end(store, conn, run_track(store, key, conn, &params, &appended, err));
     }
     stele__store_text_free(&text);
     if (st == STELE_OK && ret_appended != NULL)

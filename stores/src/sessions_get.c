@@ -21,8 +21,8 @@ static stele_status copy_options(const stele_session_get_options *from,
     if (from == NULL)
         return STELE_OK;
     if (from->size < sizeof from->size || from->size > sizeof *from)
-        return stele__store_fail(err, STELE_E_INPUT,
-                                 "options are not those of STELE_SESSION_GET_OPTIONS_INIT");
+        return stele__store_old_options("stele_session_get_options",
+                                        "STELE_SESSION_GET_OPTIONS_INIT", err);
     memcpy(ret_options, from, from->size);
     return STELE_OK;
 }
@@ -200,7 +200,7 @@ stele_status stele_sessions_get(stele_sessions *store, const stele_session_key *
     get_chain chain = {.call = {store, key, options, &session}};
     st = stele_get_next(&chain.call, err);
     if (st == STELE_OK && session == NULL)
-        st = stele__store_fail(err, STELE_E_NOT_FOUND, "session not found");
+        st = stele__sessions_missing(key, err);
     if (st == STELE_OK)
         *ret_session = session;
     else

@@ -65,6 +65,9 @@ stele_status stele__sessions_check_app(stele_str app_name, stele_error *err);
 stele_status stele__sessions_check_user(const stele_session_user *user, stele_error *err);
 stele_status stele__sessions_check_key(const stele_session_key *key, stele_error *err);
 
+/* "session not found", and which one. Never STELE_OK. */
+stele_status stele__sessions_missing(const stele_session_key *key, stele_error *err);
+
 /* ---- operations ------------------------------------------------------------------------------ */
 
 /* STELE_E_FORKED in a child process, which has neither the threads nor the connections. */

@@ -10,8 +10,8 @@ static stele_status copy_options(const stele_session_list_options *from,
     if (from == NULL)
         return STELE_OK;
     if (from->size < sizeof from->size || from->size > sizeof *from)
-        return stele__store_fail(err, STELE_E_INPUT,
-                                 "options are not those of STELE_SESSION_LIST_OPTIONS_INIT");
+        return stele__store_old_options("stele_session_list_options",
+                                        "STELE_SESSION_LIST_OPTIONS_INIT", err);
     memcpy(ret_options, from, from->size);
     if (from->after_updated_at.has && from->offset > 0)
         return stele__store_fail(err, STELE_E_INPUT,

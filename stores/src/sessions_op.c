@@ -94,10 +94,11 @@ stele_in_interval stele__sessions_slack(const stele_sessions *store)
     return stele_interval_v(stele_micros(store->lazy_ttl ? store->session_ttl_ms / 16 * 1000 : 0));
 }
 
-stele_status stele__sessions_changed(bool has_row, int32_t status, stele_error *err)
+stele_status stele__sessions_changed(const stele_session_key *key, bool has_row, int32_t status,
+                                     stele_error *err)
 {
     if (!has_row)
-        return stele__store_fail(err, STELE_E_NOT_FOUND, "session not found");
+        return stele__sessions_missing(key, err);
     if (status == 2)
         return stele__store_fail(err, STELE_E_DECODE,
                                  "the stored state is malformed, and cannot be changed");
@@ -110,7 +111,7 @@ stele_status stele__sessions_refusal(stele_conn *conn, const stele_session_key *
     STELE_AUTO(sessions_can_be_changed_row) row = NULL;
     sessions_can_be_changed_params params = {STELE__KEY(*key)};
     stele_status st = sessions_can_be_changed(conn, &params, &row, err);
-    return st == STELE_OK ? stele__sessions_changed(row != NULL && !row->sound, 2, err) : st;
+    return st == STELE_OK ? stele__sessions_changed(key, row != NULL && !row->sound, 2, err) : st;
 }
 
 stele_db *stele_sessions_db(const stele_sessions *store)

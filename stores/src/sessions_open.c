@@ -26,8 +26,8 @@ static stele_status copy_options(const stele_sessions_options *from,
                                  stele_sessions_options *ret_options, stele_error *err)
 {
     if (from == NULL || from->size < sizeof from->size)
-        return stele__store_fail(err, STELE_E_INPUT,
-                                 "options are not those of STELE_SESSIONS_OPTIONS_INIT");
+        return stele__store_old_options("stele_sessions_options", "STELE_SESSIONS_OPTIONS_INIT",
+                                        err);
     const char *bytes = (const char *)from;
     for (size_t i = sizeof *from; i < from->size; i++)
         if (bytes[i] != 0)
@@ -46,8 +46,9 @@ static stele_status end_prefix(const char *prefix, char buf[STELE_NAME_SIZE], st
 {
     size_t len = given(prefix) ? strlen(prefix) : 0;
     if (len >= STELE_NAME_SIZE - 1)
-        return stele__store_fail(err, STELE_E_NAME, "prefix \"%.20s…\" is too long: %zu bytes",
-                                 prefix, len);
+        return stele__store_fail(
+            err, STELE_E_NAME,
+            "prefix \"%.20s…\" is too long: %zu bytes, beside a schema at most 28", prefix, len);
     if (len > 0)
         memcpy(buf, prefix, len);
     if (len > 0 && buf[len - 1] != '_')

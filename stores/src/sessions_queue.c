@@ -144,7 +144,7 @@ static void tell(stele_sessions *store, stele__queued *const *items, const stele
     for (size_t i = 0; i < group->taken; i++) {
         size_t p = group->place_of[i];
         int32_t status = p < rows->count ? rows->rows[p].status : 0;
-        if (stele__sessions_changed(status != 0, status, &why) != STELE_OK)
+        if (stele__sessions_changed(&items[i]->key, status != 0, status, &why) != STELE_OK)
             stele__queue_fail(store, items[i], &why);
     }
 }

@@ -315,7 +315,7 @@ stele_status stele__session_of_rows(const stele_session_key *key, stele__rows ro
     const stele__row *own = own_row(&rows);
     if (own == NULL) {
         stele_gen_free(rows.generated);
-        return stele__store_fail(err, STELE_E_NOT_FOUND, "session not found");
+        return stele__sessions_missing(key, err);
     }
     stele__session_block *block = stele__session_block_new(err);
     if (block == NULL) {

@@ -19,6 +19,23 @@ stele_status stele__store_fail(stele_error *err, stele_status status, const char
     return status;
 }
 
+void stele__store_hint(stele_error *err, const char *fmt, ...)
+{
+    va_list args;
+    if (err == NULL)
+        return;
+    va_start(args, fmt);
+    (void)vsnprintf(err->hint, sizeof err->hint, fmt, args);
+    va_end(args);
+}
+
+stele_status stele__store_old_options(const char *type, const char *init, stele_error *err)
+{
+    stele_status st = stele__store_fail(err, STELE_E_INPUT, "options are not those of %s", init);
+    stele__store_hint(err, "start from: %s options = %s;", type, init);
+    return st;
+}
+
 stele_status stele__store_no_memory(stele_error *err)
 {
     return stele__store_fail(err, STELE_E_NOMEM, "out of memory");

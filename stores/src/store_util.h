@@ -11,6 +11,12 @@
 stele_status stele__store_fail(stele_error *err, stele_status status, const char *fmt, ...)
     STELE_PRINTF(3, 4);
 
+/* What to do about it, behind one of those. */
+void stele__store_hint(stele_error *err, const char *fmt, ...) STELE_PRINTF(2, 3);
+
+/* Options that nobody initialised. */
+stele_status stele__store_old_options(const char *type, const char *init, stele_error *err);
+
 stele_status stele__store_no_memory(stele_error *err);
 
 /* ---- arena ----------------------------------------------------------------------------------- */

@@ -64,6 +64,11 @@ static void a_wrong_connection_string_is_explained(void **state)
     err = open_fails(&options, STELE_E_INPUT);
     assert_secret(&err, "eim");
 
+    options.dsn = "postgresql://u:geheim@localhost/x?pool_max_conns=4";
+    err = open_fails(&options, STELE_E_INPUT);
+    assert_secret(&err, "geheim");
+    assert_has(err.hint, "pool_max_conns");
+
     options.dsn = "app";
     err = open_fails(&options, STELE_E_INPUT);
     assert_has(err.hint, "dbname=app");
@@ -370,6 +375,7 @@ static void wrong_options_are_refused_before_any_connection(void **state)
     options.dsn = NULL;
     err = open_fails(&options, STELE_E_INPUT);
     assert_has(err.message, "no registry");
+    assert_has(err.hint, "options.registry");
     assert_int_equal(backends("options"), 0);
 
     struct {

@@ -51,6 +51,11 @@ static void test_not_found(void **state)
     assert_status(stele_sessions_get(store, &key, NULL, &session, &err), STELE_E_NOT_FOUND);
     assert_status(stele_sessions_get(store, &key, &meta, &session, &err), STELE_E_NOT_FOUND);
     assert_null(session);
+    assert_string_equal(err.message, "session not found");
+    assert_string_equal(err.hint,
+                        "\"nobody\" of user \"u-1\", application \"desk\": create it first");
+    assert_status(stele_sessions_get(store, NULL, NULL, &session, &err), STELE_E_INPUT);
+    assert_string_equal(err.message, "key is NULL");
     key.session_id = text_of("");
     assert_status(stele_sessions_get(store, &key, NULL, &session, &err), STELE_E_INPUT);
     assert_string_equal(err.message, "sessionID is required");
@@ -196,6 +201,9 @@ static void test_event_page_validation(void **state)
     refuse(&options, "either an offset or a cursor");
     options.size = 0;
     refuse(&options, "STELE_SESSION_GET_OPTIONS_INIT");
+    assert_string_equal(
+        err.hint,
+        "start from: stele_session_get_options options = STELE_SESSION_GET_OPTIONS_INIT;");
 }
 
 static void track(const char *name, const char *payload)
