@@ -13,6 +13,7 @@
  *
  * Texts that go in are UTF-8 without NUL; keys have at most 255 characters (STELE_E_VALUE beyond).
  * What comes out is one block, freed by one call; its texts point into what the server sent.
+ * Pointers must not be NULL where it is not said that they may; `err` may always.
  *
  * All functions but stele_sessions_close() may be called by any thread at any time, also by hooks; those
  * that open and close a store may not. Those that touch the database also answer what
