@@ -45,6 +45,7 @@ struct stele__summaries {
     stele_jobs *jobs; /* NULL once they are closed */
     bool durable;
     bool on_append;
+    bool blocks;          /* who finds the queue full waits for room */
     atomic_bool stopping; /* nothing is queued any more: the workers are about to end */
     uint32_t timeout_ms;
     stele__store_arena arena; /* of what is copied from the options */
@@ -92,6 +93,9 @@ void stele__summary_work_release(stele__summary_work *work);
  * STELE_E_NOT_FOUND "session not found".
  */
 stele_status stele__summary_read(stele__summary_work *work, stele_conn *conn, stele_error *err);
+
+/* Of struct stele_summary_run: callers of the store, who are to leave it as it is closed. */
+bool stele__summary_store_open(void *store);
 
 /* Has the summarizer write what it is time for. *ret_any: there is something to store. */
 stele_status stele__summary_make(stele__summary_work *work, bool *ret_any, stele_error *err);

@@ -20,6 +20,12 @@ enum { DEFAULT_WORKERS = 3, DEFAULT_QUEUE = 100, DEFAULT_TIMEOUT_MS = 60000 };
 /* How long a process that died keeps its jobs from others; one that lives renews it in time. */
 enum { LEASE_MS = 10000 };
 
+/* Who waits for room looks that often whether the store is being closed. */
+enum { ROOM_MS = 200 };
+
+/* True in a caller that puts a job, and does it when the queue is full. */
+static _Thread_local bool putting;
+
 static const char job_kind[] = "summary";
 
 /* ---- what a job is about ---- */
@@ -104,9 +110,18 @@ static stele_status read_subject(stele_str args, job_subject *ret_subject, stele
 
 /* ---- doing it ---- */
 
+/* Who waits for a job, and for how long. */
+typedef struct patience {
+    stele_sessions *store;
+    const stele_job *job;
+    bool of_caller; /* closing waits until callers have left, so that they leave at once */
+} patience;
+
 static bool job_alive(void *user)
 {
-    return stele_job_alive(user);
+    const patience *have = user;
+    return stele_job_alive(have->job) &&
+           (!have->of_caller || stele__summary_store_open(have->store));
 }
 
 /*
@@ -162,12 +177,13 @@ static stele_status summarize_subject(stele_sessions *store, const job_subject *
 {
     stele__summary_work work;
     stele_str targets[2];
+    patience have = {store, job, putting};
     size_t count = stele__summary_targets(&store->summaries->policy, subject->filter_key, targets);
     stele__summary_work_init(&work, store, &subject->key, targets, count, subject->force);
     work.run.deadline_ns =
         stele__summary_now_ns() + (int64_t)store->summaries->timeout_ms * 1000000;
     work.run.alive = job_alive;
-    work.run.user = job;
+    work.run.user = &have;
     stele_status st = count > 0 ? work_on(&work, job, err) : STELE_OK;
     stele__summary_work_release(&work);
     return st;
@@ -223,6 +239,20 @@ static void release_request(request *req)
     stele__store_text_free(&req->args);
 }
 
+/* Into the queue in memory; not longer than closing may have to wait. */
+static stele_status put_here(stele_sessions *store, const request *req, stele_error *err)
+{
+    bool before = putting;
+    stele_status st = stele__sessions_enter(store, err);
+    if (st != STELE_OK)
+        return st;
+    putting = true;
+    st = stele_jobs_put(store->summaries->jobs, NULL, &req->job, NULL, err);
+    putting = before;
+    stele__sessions_leave(store);
+    return st;
+}
+
 /* Into the table after what the session has queued: a job that finds nothing is done for good. */
 static stele_status put(stele_sessions *store, const stele_session_key *key, const request *req,
                         stele_error *err)
@@ -236,11 +266,10 @@ static stele_status put(stele_sessions *store, const stele_session_key *key, con
             st = stele__sessions_end(store, conn, stele_jobs_put(jobs, conn, &req->job, NULL, err));
         return st;
     }
-    st = stele__sessions_enter(store, err);
-    if (st != STELE_OK)
-        return st;
-    st = stele_jobs_put(jobs, NULL, &req->job, NULL, err);
-    stele__sessions_leave(store);
+    int64_t until = stele__summary_now_ns() + (int64_t)store->summaries->timeout_ms * 1000000;
+    do {
+        st = put_here(store, req, err);
+    } while (st == STELE_E_TIMEOUT && store->summaries->blocks && stele__summary_now_ns() < until);
     return st;
 }
 
@@ -342,7 +371,8 @@ static stele_status open_workers(stele_sessions *store, const stele_sessions_opt
     jobs.db = store->db;
     jobs.queue = options->summary_queue > 0 ? options->summary_queue : DEFAULT_QUEUE;
     jobs.if_full = full[options->summary_full];
-    jobs.put_timeout_ms = all->timeout_ms;
+    jobs.put_timeout_ms = all->timeout_ms < ROOM_MS ? all->timeout_ms : ROOM_MS;
+    all->blocks = options->summary_full == STELE_SUMMARY_FULL_BLOCK;
     return stele_jobs_open_volatile(&jobs, &all->jobs, err);
 }
 

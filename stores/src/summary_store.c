@@ -168,7 +168,7 @@ stele_status stele__summary_write(stele__summary_work *work, stele_conn *conn, s
 
 /* ---- the store's functions ---- */
 
-static bool store_open(void *user)
+bool stele__summary_store_open(void *user)
 {
     stele_sessions *store = user;
     (void)pthread_mutex_lock(&store->lock);
@@ -208,7 +208,7 @@ stele_status stele_sessions_create_summary(stele_sessions *store, const stele_se
     if (st != STELE_OK)
         return st;
     stele__summary_work_init(&work, store, key, &filter, 1, force);
-    work.run.alive = store_open;
+    work.run.alive = stele__summary_store_open;
     work.run.user = store;
     st = create_now(&work, err);
     stele__summary_work_release(&work);

@@ -1,4 +1,6 @@
 /* Summaries that workers of this process make: the cascade, full queues, one job for many requests. */
+#include <time.h>
+
 #include "summary_util.h"
 
 static stele_session_key sessions[40];
@@ -448,6 +450,38 @@ static void closing_has_a_deadline(void **state)
     assert_true(has_summaries("0"));
 }
 
+/* Whoever waits for room, or does the job itself, is told so when the store is closed beside it. */
+static void closing_has_callers_leave(void **state)
+{
+    (void)state;
+    static const stele_summary_full full[] = {STELE_SUMMARY_FULL_BLOCK,
+                                              STELE_SUMMARY_FULL_RUN_HERE};
+    for (size_t i = 0; i < 2; i++) {
+        (void)clean_summaries(NULL);
+        stele_sessions_options options = one_worker(1, full[i]);
+        options.summary_timeout_ms = 6 * SOON_MS; /* how long they would wait of themselves */
+        stele_sessions *store = open_full(&options);
+        request third = {.store = store};
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, enqueue_third, &third), 0);
+        if (full[i] == STELE_SUMMARY_FULL_RUN_HERE)
+            fake_wait_inside(2);
+        time_t begun = time(NULL);
+        assert_status(stele_sessions_shutdown(store, 200, NULL, &err), STELE_E_TIMEOUT);
+        assert_true(time(NULL) - begun < SOON_MS / 1000);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        /* What becomes of a job that runs here is told as of one that runs elsewhere. */
+        assert_int_equal(third.status,
+                         full[i] == STELE_SUMMARY_FULL_BLOCK ? STELE_E_CLOSED : STELE_OK);
+        assert_true(has_summaries("0"));
+        assert_status(stele_sessions_enqueue_summary(store, &sessions[0], NULL, false, &err),
+                      STELE_E_CLOSED);
+        assert_status(stele_sessions_create_summary(store, &sessions[0], NULL, true, &err),
+                      STELE_E_CLOSED);
+        (void)stele_sessions_close(store, 0, NULL, &err);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -472,6 +506,7 @@ int main(void)
         CLEAN(sessions_that_are_gone_are_passed_over),
         CLEAN(closing_waits_for_what_is_queued),
         CLEAN(closing_has_a_deadline),
+        CLEAN(closing_has_callers_leave),
     };
     return RUN_CLEAN(tests);
 }
