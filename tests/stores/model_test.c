@@ -40,10 +40,16 @@ static stele_ts some_time(int key)
     size_t count = model_events(key, events);
     if (count == 0 || chance(10))
         return sql_now() + (chance(50) ? 60 : -60) * MINUTE;
-    for (size_t i = 0; chance(30) && i < model.track_count; i++)
-        if (model.tracks[i].key == key && model.tracks[i].gone == 0)
-            return model.tracks[i].at - pick(2);
+    if (model.track_count > 0 && chance(30))
+        for (int i = 0; i < 20; i++) {
+            const model_track *track = &model.tracks[pick((uint32_t)model.track_count)];
+            if (track->key == key && track->gone == 0)
+                return track->at - pick(2);
+        }
+    /* Rather of one whose own time is later than its place. */
     const model_event *event = &model.events[events[pick((uint32_t)count)]];
+    for (int i = 0; i < 4 && event->own <= event->at; i++)
+        event = &model.events[events[pick((uint32_t)count)]];
     stele_ts near = event->own != NO_TIME && chance(60) ? event->own : event->at;
     static const int64_t moves[] = {0, 0, 0, 1, -1, SLACK + 1, -SLACK - 1, 2 * MINUTE, -2 * MINUTE};
     return near + moves[pick(9)];
@@ -235,9 +241,8 @@ static void try_window(int key)
     size_t count = model_events(key, events);
     const model_state *state = model_seen(key);
     for (size_t i = 0; i < count; i++)
-        if (model.events[events[i]].kind >= KIND_DELTA_USER ||
-            (state != NULL && model.events[events[i]].at < state->created))
-            return; /* what is a message, or belongs to the session, is not told of these */
+        if (model.events[events[i]].kind >= KIND_DELTA_USER)
+            return; /* whether these are messages is not told */
     unsigned roles = chance(60) ? 3 : 1 + pick(2);
     stele_str names[2];
     size_t role_count = 0;

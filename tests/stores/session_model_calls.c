@@ -276,9 +276,11 @@ void try_append_track(int key)
     stele_opt_ts at = {true, sql_now() - (stele_ts)pick(4) * 7000000};
     if (chance(10))
         at.v -= 120 * MINUTE;
-    for (size_t i = 0; i < model.track_count; i++)
-        if (model.tracks[i].key == key && chance(20))
-            at.v = model.tracks[i].at; /* the same time again */
+    for (int i = 0; model.track_count > 0 && i < 5; i++) {
+        const model_track *other = &model.tracks[pick((uint32_t)model.track_count)];
+        if (other->key == key && other->track == track)
+            at.v = other->at; /* the same time again */
+    }
     int mark = ++model.marks;
     snprintf(payload, sizeof payload, "{\"mark\": %d}", mark);
     log_op("append %d to track %d of %d at %lld", mark, track, key, (long long)at.v);
