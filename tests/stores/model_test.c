@@ -434,7 +434,7 @@ static void test_model(void **state)
     (void)state;
     bool one = getenv("STELE_MODEL_SEED") != NULL && getenv("STELE_MODEL_RUNS") == NULL;
     uint64_t first = asked("STELE_MODEL_SEED", 1);
-    uint64_t runs = one ? 1 : asked("STELE_MODEL_RUNS", 5);
+    uint64_t runs = one ? 1 : asked("STELE_MODEL_RUNS", 6);
     for (uint64_t seed = first; seed < first + runs; seed++) {
         assert_int_equal(clean_store(NULL), 0);
         run(seed, (int)asked("STELE_MODEL_STEPS", 400));
