@@ -102,7 +102,7 @@ stele_status stele__summary_read(stele__summary_work *work, stele_conn *conn, st
     }
     for (size_t i = 0; i < work->part_count && st == STELE_OK; i++) {
         st = rows[i]->count > 0 ? read_part(work, &work->parts[i], rows[i], err)
-                                : stele__store_fail(err, STELE_E_NOT_FOUND, "session not found");
+                                : stele__sessions_missing(work->key, err);
         if (work->parts[i].block != NULL)
             rows[i] = NULL;
     }

@@ -24,7 +24,7 @@ static void *append_many(void *arg)
     for (int i = 0; i < w->count && (w->stop == NULL || !atomic_load(w->stop)); i++) {
         char session_id[32];
         char json[512];
-        snprintf(session_id, sizeof session_id, "s-%d", (w->number + i) % w->sessions);
+        snprintf(session_id, sizeof session_id, "s-%d", (w->number + i * THREADS) % w->sessions);
         snprintf(
             json, sizeof json,
             "{\"id\": \"%d-%d\", \"stateDelta\": {\"k-%d-%d\": \"\"}, \"choices\": [{\"message\":"
@@ -103,16 +103,22 @@ static void test_one_hot_session(void **state)
 static void test_many_sessions(void **state)
 {
     (void)state;
+    enum { MANY = 10000, ROUND = MANY / THREADS + 1 };
     worker workers[THREADS];
     stele_session_key seen = key_of("s-0"); /* of the test before; it is another one now */
     assert_ok(stele_sessions_delete(store, &seen, &err));
     peer("INSERT INTO {session_states} (app_name, user_id, session_id, state)"
          " SELECT 'desk', 'u-1', 's-' || i, '{\"state\": {}}' FROM generate_series(0, 9999) i");
-    start(workers, THREADS, 10000, EACH * 4, NULL);
-    assert_int_equal(join(workers, THREADS), THREADS * EACH * 4);
+    start(workers, THREADS, MANY, ROUND, NULL);
+    assert_int_equal(join(workers, THREADS), THREADS * ROUND);
     forget(workers, THREADS);
+    assert_int_equal(number("SELECT count(*) FROM {session_events}"), THREADS * ROUND);
     assert_int_equal(number("SELECT count(DISTINCT event ->> 'id') FROM {session_events}"),
-                     THREADS * EACH * 4);
+                     THREADS * ROUND);
+    assert_int_equal(number("SELECT count(DISTINCT session_id) FROM {session_events}"), MANY);
+    assert_int_equal(
+        number("SELECT count(*) FROM {session_states}, jsonb_object_keys(state -> 'state')"),
+        THREADS * ROUND);
     assert_in_order();
 }
 

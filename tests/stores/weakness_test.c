@@ -1,7 +1,8 @@
 /*
  * What goes wrong in the peer, and must not here. Those of its weaknesses that have a test elsewhere:
  * full reads, N+1 tracks (get), races of creators and deadlocks (crowd), loss and closing (async_append),
- * doubles (append), tombstones (delete), NUL and poison (bad_input), partial updates (state).
+ * doubles (append), tombstones (delete), any number that expires (cleanup), NUL and poison (bad_input),
+ * partial updates (state).
  */
 #include <libpq-fe.h>
 #include <pthread.h>
@@ -82,28 +83,6 @@ static void test_events_live_as_long_as_their_session(void **state)
                             " (now() AT TIME ZONE 'UTC') - interval '1 hour') t"),
                      1);
     close_store(s);
-}
-
-/* More sessions than a statement has parameters for. */
-static void test_any_number_expires_in_one_pass(void **state)
-{
-    (void)state;
-    stele_sessions_cleanup_report report;
-    stele_sessions *s = open_with_ttl(60 * 60 * 1000);
-    peer("INSERT INTO {session_states} (app_name, user_id, session_id, state, expires_at)"
-         " SELECT 'desk', 'u-1', 's-' || i, '{}', TIMESTAMP '2020-01-01' FROM generate_series(1,"
-         " 22000) i; INSERT INTO {session_events} (app_name, user_id, session_id, event)"
-         " SELECT 'desk', 'u-1', 's-' || i, '{}' FROM generate_series(1, 22000) i;"
-         " ANALYZE {session_states}; ANALYZE {session_events}");
-    for (int i = 0; i < 200; i++) { /* the sweeper takes its time on purpose */
-        assert_ok(stele_sessions_cleanup(s, 60000, &report, &err));
-        if (number("SELECT count(*) FROM {session_events} WHERE deleted_at IS NULL") == 0)
-            break;
-    }
-    assert_int_equal(number("SELECT count(*) FROM {session_states} WHERE deleted_at IS NULL"), 0);
-    assert_int_equal(number("SELECT count(*) FROM {session_events} WHERE deleted_at IS NULL"), 0);
-    close_store(s);
-    assert_true(3 * 22000 > UINT16_MAX); /* the control: the peer sends each part of each key */
 }
 
 /* Whatever the TTL was and is: an expired id can be created, and shows nothing of before. */
@@ -278,7 +257,6 @@ int main(void)
         STORED(test_zones),
         STORED(test_wall_clocks_lose_events),
         STORED(test_events_live_as_long_as_their_session),
-        STORED(test_any_number_expires_in_one_pass),
         STORED(test_changing_the_ttl),
         STORED(test_odd_times),
         STORED(test_clocks_of_clients),
