@@ -109,6 +109,9 @@ struct stele_conn {
 /** Writes a BEGIN into a buffer of STELE__PENDING_SIZE bytes. */
 void stele__write_begin(char *sql, stele_isolation isolation, stele_access access, bool deferrable);
 
+/** A setting of the transaction that was just begun; it leaves with the first statement. */
+void stele__tx_set_local(stele_conn *conn, const char *setting, uint32_t value);
+
 /** The earlier of the lease's deadline and now plus the call timeout. */
 stele__deadline stele__conn_deadline(const stele_conn *conn);
 

@@ -110,6 +110,18 @@ static stele_status claim_end(stele_job *job, stele_error *err)
     return STELE_OK;
 }
 
+/*
+ * A process that is frozen in the transaction, or cut off from the server, would keep the job's row from
+ * others for as long as the server believes in its connection.
+ */
+static void limit_silence(const stele_job *job)
+{
+    uint32_t left_ms = stele_job_left_ms(job);
+    if (left_ms <= INT32_MAX)
+        stele__tx_set_local(job->conn, "idle_in_transaction_session_timeout",
+                            left_ms > 0 ? left_ms : 1);
+}
+
 static stele_status open_transaction(stele_job *job, stele_error *err)
 {
     stele_tx_options options = STELE_TX_OPTIONS_INIT;
@@ -117,6 +129,8 @@ static stele_status open_transaction(stele_job *job, stele_error *err)
     options.isolation = STELE_READ_COMMITTED;
     options.access = STELE_READ_WRITE;
     stele_status st = stele_tx_begin(job->conn, &options, err);
+    if (st == STELE_OK)
+        limit_silence(job);
     if (st == STELE_OK && job->jobs->durable)
         st = claim_end(job, err);
     return st;

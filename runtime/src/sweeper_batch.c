@@ -47,16 +47,6 @@ void stele__sweep_release(stele__sweep *sweep, stele_conn *conn)
 
 /* ---- the transaction ---- */
 
-static void add_pending(stele_conn *conn, const char *setting, uint32_t value)
-{
-    stele__buf buf = {0};
-    stele__buf_addf(&buf, "SET LOCAL %s = %u", setting, value);
-    if (!buf.failed) /* without it, the connection's own timeout holds */
-        (void)stele__copy_text(conn->tx.pending[conn->tx.pending_count++], STELE__PENDING_SIZE,
-                               stele__buf_text(&buf));
-    stele__buf_release(&buf);
-}
-
 stele_status stele__sweep_begin(const stele_sweeper *sweeper, stele_conn *conn, stele_error *err)
 {
     stele_tx_options options = STELE_TX_OPTIONS_INIT;
@@ -65,8 +55,8 @@ stele_status stele__sweep_begin(const stele_sweeper *sweeper, stele_conn *conn, 
     options.access = STELE_READ_WRITE;
     stele_status st = stele_tx_begin(conn, &options, err);
     if (st == STELE_OK) {
-        add_pending(conn, "statement_timeout", sweeper->options.statement_timeout_ms);
-        add_pending(conn, "lock_timeout", sweeper->options.lock_timeout_ms);
+        stele__tx_set_local(conn, "statement_timeout", sweeper->options.statement_timeout_ms);
+        stele__tx_set_local(conn, "lock_timeout", sweeper->options.lock_timeout_ms);
     }
     return st;
 }

@@ -52,6 +52,16 @@ stele_status stele_tx_begin(stele_conn *conn, const stele_tx_options *options, s
     return STELE_OK;
 }
 
+void stele__tx_set_local(stele_conn *conn, const char *setting, uint32_t value)
+{
+    stele__buf buf = {0};
+    stele__buf_addf(&buf, "SET LOCAL %s = %u", setting, value);
+    if (!buf.failed) /* without it, the connection's own holds */
+        (void)stele__copy_text(conn->tx.pending[conn->tx.pending_count++], STELE__PENDING_SIZE,
+                               stele__buf_text(&buf));
+    stele__buf_release(&buf);
+}
+
 /* ---- end ---- */
 
 static stele_status finish(stele_conn *conn, const char *sql, struct pg_result **ret_result,

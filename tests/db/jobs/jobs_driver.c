@@ -2,6 +2,7 @@
  * A process with workers, to be killed at any time: `jobs_driver DSN`. Works until it is.
  */
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 
 #include "work.gen.h"
@@ -22,6 +23,15 @@ static stele_status leave_effect(stele_job *job, void *user, stele_error *err)
     return effects_insert(conn, &row, NULL, err);
 }
 
+/* The first who tries stands still in the transaction that ends the job. */
+static stele_status freeze(stele_job *job, void *user, stele_error *err)
+{
+    stele_status st = leave_effect(job, user, err);
+    if (st == STELE_OK && stele_job_get(job)->attempt == 1)
+        (void)raise(SIGSTOP);
+    return st;
+}
+
 static stele_status count_only(stele_job *job, void *user, stele_error *err)
 {
     (void)job;
@@ -36,6 +46,7 @@ int main(int argc, char **argv)
     const stele_job_kind kinds[] = {
         {.name = "effect", .run = leave_effect, .backoff_ms = 10},
         {.name = "plain", .run = count_only, .backoff_ms = 10},
+        {.name = "freeze", .run = freeze, .backoff_ms = 10, .timeout_ms = 3000},
     };
     stele_db *db = NULL;
     stele_jobs *jobs = NULL;
@@ -50,7 +61,7 @@ int main(int argc, char **argv)
     options.pool.max_connections = 8;
     stele_jobs_options how = STELE_JOBS_OPTIONS_INIT;
     how.kinds = kinds;
-    how.kind_count = 2;
+    how.kind_count = 3;
     how.workers = 4;
     how.batch = 20;
     how.poll_ms = 50;

@@ -68,10 +68,15 @@ def workers(build: Path, database: Database) -> Iterator[list[subprocess.Popen[s
 
 
 @pytest.fixture
-def queue(top: Path, database: Database) -> Database:
+def empty(top: Path, database: Database) -> Database:
     database.psql(Queries(top / "tests/db/jobs/work.yaml").ddl(DdlOptions()))
-    database.psql(FILL)
     return database
+
+
+@pytest.fixture
+def queue(empty: Database) -> Database:
+    empty.psql(FILL)
+    return empty
 
 
 def test_no_job_is_lost_and_no_effect_kept_twice(build: Path, queue: Database) -> None:
@@ -127,3 +132,14 @@ def test_what_a_killed_process_had_is_taken_over_in_time(build: Path, queue: Dat
     queue.psql("DELETE FROM errands WHERE id > 10")
     # A machine that stands still does not do so five times just then.
     assert any(recovery_seconds(build, queue) < 1 + RECOVERY_SECONDS for _ in range(5))
+
+
+def test_who_stands_still_in_the_last_transaction_keeps_no_job(
+    build: Path, empty: Database
+) -> None:
+    """The worker holds the row, and its host answers for it: only the time of the job ends that."""
+    with workers(build, empty):
+        empty.psql("INSERT INTO errands (kind, dedupe_key, max_attempts) VALUES ('freeze', 'k', 9)")
+        assert eventually(lambda: count(empty, LEFT) == 0)
+    assert count(empty, "SELECT attempt FROM errands") >= 2
+    assert count(empty, "SELECT count(*) FROM effects") == 1
