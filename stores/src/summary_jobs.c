@@ -257,14 +257,14 @@ static stele_status put_here(stele_sessions *store, const request *req, stele_er
 static stele_status put(stele_sessions *store, const stele_session_key *key, const request *req,
                         stele_error *err)
 {
-    stele_jobs *jobs = store->summaries->jobs;
     stele_conn *conn = NULL;
     stele_status st;
     if (store->summaries->durable) {
         st = stele__sessions_begin_after(store, key, &conn, err);
-        if (st == STELE_OK)
-            st = stele__sessions_end(store, conn, stele_jobs_put(jobs, conn, &req->job, NULL, err));
-        return st;
+        if (st != STELE_OK)
+            return st;
+        st = stele_jobs_put(store->summaries->jobs, conn, &req->job, NULL, err);
+        return stele__sessions_end(store, conn, st);
     }
     int64_t until = stele__summary_now_ns() + (int64_t)store->summaries->timeout_ms * 1000000;
     do {
