@@ -303,10 +303,10 @@ stele_status stele_sessions_open(const stele_sessions_options *given_options,
         st = check_server(store->db, err);
     if (st == STELE_OK)
         st = ensure(store, &options, err);
-    if (st == STELE_OK)
-        st = stele__summaries_open(store, &options, err);
     if (st == STELE_OK && options.async_persist)
         st = stele__queue_open(store, options.lanes, err);
+    if (st == STELE_OK) /* jobs may wait for its workers, who look into the queue */
+        st = stele__summaries_open(store, &options, err);
     if (st == STELE_OK)
         st = open_sweeper(store, &options, err);
     if (st != STELE_OK) {
