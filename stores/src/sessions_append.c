@@ -4,6 +4,8 @@
 
 #include "banned.h"
 
+enum { ROOM_MS = 200 };
+
 /* ---- what is appended ------------------------------------------------------------------------ */
 
 /* The id as text, for looking it up; escapes are rare in one. */
@@ -157,19 +159,28 @@ static stele_status append_at_once(stele_append_call *call, stele__append *appen
     return stele__sessions_end(call->store, conn, st);
 }
 
+/* Who finds the lane full looks up now and then: closing waits until callers have left. */
+static stele_status append_queued(const stele_append_call *call, const stele__append *append,
+                                  stele_error *err)
+{
+    stele_status st;
+    do {
+        st = stele__sessions_enter(call->store, err);
+        if (st != STELE_OK)
+            return st;
+        st = stele__queue_put(call->store, append, ROOM_MS, call->ret_appended, err);
+        stele__sessions_leave(call->store);
+    } while (st == STELE_E_TIMEOUT);
+    return st;
+}
+
 static stele_status append_now(stele_append_call *call, stele_error *err)
 {
     stele__append append;
     stele_status st = stele__append_init(&append, call->store, call->key, call->event, err);
-    if (st == STELE_OK && !can_be_queued(call->store, &append)) {
-        st = append_at_once(call, &append, err);
-    } else if (st == STELE_OK) {
-        st = stele__sessions_enter(call->store, err);
-        if (st == STELE_OK) {
-            st = stele__queue_put(call->store, &append, call->ret_appended, err);
-            stele__sessions_leave(call->store);
-        }
-    }
+    if (st == STELE_OK)
+        st = can_be_queued(call->store, &append) ? append_queued(call, &append, err)
+                                                 : append_at_once(call, &append, err);
     if (st == STELE_OK && append.stored)
         stele__summaries_appended(call->store, call->key, call->event);
     stele__append_release(&append);

@@ -35,8 +35,8 @@ stele_status stele__append_route(stele__append *append, stele_error *err);
 stele_status stele__append_queue_routed(const stele_sessions *store, const stele__append *append,
                                         stele_pipeline *p, stele_error *err);
 
-/* Queues it; of stores with async_persist. */
-stele_status stele__queue_put(stele_sessions *store, const stele__append *append,
+/* Queues it; of stores with async_persist. STELE_E_TIMEOUT: for `room_ms` there was no room in its lane. */
+stele_status stele__queue_put(stele_sessions *store, const stele__append *append, uint32_t room_ms,
                               stele_session_appended *ret, stele_error *err);
 
 #endif

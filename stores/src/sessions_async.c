@@ -145,7 +145,7 @@ static stele__queued *make_item(const stele__append *append, size_t *ret_bytes)
     return item;
 }
 
-stele_status stele__queue_put(stele_sessions *store, const stele__append *append,
+stele_status stele__queue_put(stele_sessions *store, const stele__append *append, uint32_t room_ms,
                               stele_session_appended *ret, stele_error *err)
 {
     size_t bytes = 0;
@@ -157,8 +157,8 @@ stele_status stele__queue_put(stele_sessions *store, const stele__append *append
     item->receipt = receipt;
     item->meant = stele__seen_when(store, &append->key);
     (void)atomic_fetch_add(&queue->waiting, 1);
-    stele_status st =
-        stele_lanes_put(queue->lanes, item->lane_key.data, item->lane_key.len, item, bytes, 0, err);
+    stele_status st = stele_lanes_put(queue->lanes, item->lane_key.data, item->lane_key.len, item,
+                                      bytes, room_ms, err);
     if (st != STELE_OK) {
         (void)atomic_fetch_sub(&queue->waiting, 1);
         stele_free(item);

@@ -233,7 +233,8 @@ STELE_API STELE_MUST_CHECK stele_status stele_sessions_open(const stele_sessions
 
 /**
  * Ends a store: what is queued is written, running summaries end, for at most `deadline_ms`; calls of
- * other threads are waited for. From here on every call answers STELE_E_CLOSED, until stele_sessions_close().
+ * other threads are waited for, but for appends that wait for room. From here on every call answers
+ * STELE_E_CLOSED, until stele_sessions_close().
  *
  * `ret_lost` (may be NULL) is the number of appends that were queued and are not known to be durable,
  * without those whose failure was told to who asked. Who shuts down beside another waits for that one.
